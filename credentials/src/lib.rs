@@ -1,0 +1,1 @@
+//! Time-limited HMAC credentials for TURN, the labels sealed into owner names, and their REST surface.

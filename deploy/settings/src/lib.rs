@@ -1,0 +1,1 @@
+//! Operator-facing TOML files: spans, every error at once, rendering with file, line and column.

@@ -1,0 +1,1 @@
+//! Health, verdicts, steering and answers as pure functions and state machines.

@@ -1,0 +1,1 @@
+//! The health-steered authoritative DNS daemon around dnsd-core.

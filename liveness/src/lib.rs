@@ -1,0 +1,1 @@
+//! The signed liveness report of a relay and its acknowledgement.

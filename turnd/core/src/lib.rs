@@ -1,0 +1,1 @@
+//! The TURN server as a pure state machine.

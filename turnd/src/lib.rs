@@ -1,0 +1,1 @@
+//! The TURN relay daemon: sockets, threads, REST, reports around turnd-core.
