@@ -1,0 +1,197 @@
+//! Keys of labels: derived or given, kept in a ring, and sealing and opening with them.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use aes_siv::siv::Aes256Siv;
+use aes_siv::{KeyInit as _, Tag as Siv};
+use data_encoding::{Encoding, Specification};
+use hmac::{Hmac, Mac as _};
+use sha2::{Digest as _, Sha256, Sha512};
+use zeroize::Zeroizing;
+
+use super::{LABEL_LEN, Label, Lane, Tag};
+use crate::limits;
+use crate::secret::{RingTooLong, Secret, SecretRing};
+use crate::time::UnixTime;
+
+/// Bytes of a key: two AES-256 keys, one to authenticate and one to encrypt (RFC 5297, 2.2).
+const KEY_LEN: usize = 64;
+/// Bytes of the synthetic IV.
+const SIV_LEN: usize = 16;
+/// Bytes of what is encrypted.
+const CONTENT_LEN: usize = 22;
+/// Bytes of a label before its encoding.
+const WIRE_LEN: usize = 1 + SIV_LEN + CONTENT_LEN;
+/// Version in the header's high bits.
+const VERSION: u8 = 1;
+/// The part of `Label::draw` that travels.
+const DRAW_MASK: u64 = (1 << 48) - 1;
+
+/// Lower-case base32hex that reads any case: resolvers may change it (DNS 0x20).
+static TEXT: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = Specification::new();
+    specification
+        .symbols
+        .push_str("0123456789abcdefghijklmnopqrstuv");
+    specification
+        .translate
+        .from
+        .push_str("ABCDEFGHIJKLMNOPQRSTUV");
+    specification
+        .translate
+        .to
+        .push_str("abcdefghijklmnopqrstuv");
+    specification.encoding().expect("a constant specification")
+});
+
+/// One key that labels are sealed under; erased when dropped, never printed.
+#[derive(Clone)]
+pub struct LabelKey {
+    bytes: Zeroizing<[u8; KEY_LEN]>,
+    /// Four bits of its hash, on the wire: spares trying the other keys of the ring.
+    hint: u8,
+}
+
+impl LabelKey {
+    /// A key of 64 random bytes.
+    pub fn new(bytes: [u8; KEY_LEN]) -> Self {
+        let bytes = Zeroizing::new(bytes);
+        let hash = Sha256::new()
+            .chain_update(b"turnfleet label hint 1")
+            .chain_update(*bytes);
+        let hint = hash.finalize()[0] & 0x0f;
+        Self { bytes, hint }
+    }
+
+    /// The key that belongs to a shared secret: `HMAC-SHA512(secret, "turnfleet label key 1")`.
+    pub fn derive(secret: &Secret) -> Self {
+        let mac = Hmac::<Sha512>::new_from_slice(secret.expose());
+        // HMAC takes keys of every length (RFC 2104, 2).
+        let mac = mac
+            .expect("any key length")
+            .chain_update(b"turnfleet label key 1");
+        Self::new(mac.finalize().into_bytes().into())
+    }
+
+    fn header(&self) -> u8 {
+        VERSION << 4 | self.hint
+    }
+}
+
+impl fmt::Debug for LabelKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LabelKey(..)")
+    }
+}
+
+/// The key that labels are sealed under, and up to [`limits::PREVIOUS`] older ones that still open.
+#[derive(Debug, Clone)]
+pub struct LabelKeys {
+    current: LabelKey,
+    previous: Vec<LabelKey>,
+}
+
+impl LabelKeys {
+    /// A ring; `previous` newest first.
+    ///
+    /// # Errors
+    /// [`RingTooLong`].
+    pub fn new(current: LabelKey, previous: Vec<LabelKey>) -> Result<Self, RingTooLong> {
+        if previous.len() > limits::PREVIOUS {
+            return Err(RingTooLong {
+                previous: previous.len(),
+            });
+        }
+        Ok(Self { current, previous })
+    }
+
+    /// The ring that belongs to a ring of shared secrets: whoever has those needs no other key.
+    pub fn derive(secrets: &SecretRing) -> Self {
+        let previous = secrets.iter().skip(1).map(LabelKey::derive).collect();
+        Self {
+            current: LabelKey::derive(secrets.current()),
+            previous,
+        }
+    }
+
+    /// Seals a label for one lane: [`LABEL_LEN`] characters of `[0-9a-v]`.
+    pub fn seal(&self, label: &Label, lane: Lane) -> String {
+        let header = self.current.header();
+        let mut wire = [0; WIRE_LEN];
+        wire[0] = header;
+        let (siv, content) = wire[1..].split_at_mut(SIV_LEN);
+        content.copy_from_slice(&encode(label));
+        let sealed = Aes256Siv::new(&(*self.current.bytes).into())
+            .encrypt_inout_detached([associated(lane, header)], content.into());
+        siv.copy_from_slice(&sealed.expect("one associated string, of at most 126"));
+        TEXT.encode(&wire)
+    }
+
+    /// Opens a label of any case, or `None`: not a label, forged, of the other lane, or expired.
+    ///
+    /// Never allocates. A forged label costs at most one decryption per key with its hint.
+    pub fn open(&self, text: &[u8], lane: Lane, now: UnixTime) -> Option<Label> {
+        if text.len() != LABEL_LEN {
+            return None;
+        }
+        let mut wire = [0; WIRE_LEN];
+        TEXT.decode_mut(text, &mut wire).ok()?;
+        let (header, siv, sealed) = (wire[0], &wire[1..=SIV_LEN], &wire[1 + SIV_LEN..]);
+        let siv = Siv::try_from(siv).ok()?;
+        let keys = std::iter::once(&self.current).chain(&self.previous);
+        let label = keys.filter(|key| key.header() == header).find_map(|key| {
+            let mut content: [u8; CONTENT_LEN] = sealed.try_into().ok()?;
+            Aes256Siv::new(&(*key.bytes).into())
+                .decrypt_inout_detached([associated(lane, header)], (&mut content[..]).into(), &siv)
+                .ok()?;
+            Some(decode(&content))
+        })?;
+        (now < label.expires).then_some(label)
+    }
+}
+
+/// What is authenticated besides the content, so that no label speaks in another place.
+fn associated(lane: Lane, header: u8) -> [u8; 19] {
+    let mut data = *b"turnfleet label 1__";
+    data[17] = match lane {
+        Lane::A => b'a',
+        Lane::B => b'b',
+    };
+    data[18] = header;
+    data
+}
+
+fn encode(label: &Label) -> [u8; CONTENT_LEN] {
+    let tag = |tag: Option<Tag>| tag.map_or(0, |tag| tag.0).to_be_bytes();
+    let expires = u32::try_from(label.expires.0).unwrap_or(u32::MAX);
+    let mut content = [0; CONTENT_LEN];
+    content[..6].copy_from_slice(&(label.draw & DRAW_MASK).to_be_bytes()[2..]);
+    content[6..10].copy_from_slice(&tag(label.region));
+    content[10..14].copy_from_slice(&tag(label.avoid[0]));
+    content[14..18].copy_from_slice(&tag(label.avoid[1]));
+    content[18..].copy_from_slice(&expires.to_be_bytes());
+    content
+}
+
+fn decode(content: &[u8; CONTENT_LEN]) -> Label {
+    let word = |at: usize| {
+        u32::from_be_bytes([
+            content[at],
+            content[at + 1],
+            content[at + 2],
+            content[at + 3],
+        ])
+    };
+    let tag = |at| Some(word(at)).filter(|&word| word != 0).map(Tag);
+    let draw = content[..6]
+        .iter()
+        .fold(0, |draw, &byte| draw << 8 | u64::from(byte));
+    let expires = UnixTime(u64::from(word(18)));
+    Label {
+        draw,
+        region: tag(6),
+        avoid: [tag(10), tag(14)],
+        expires,
+    }
+}
