@@ -1,0 +1,154 @@
+//! What each name server thinks of each relay: asked for all the time, one thread per name server.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+
+use crate::event::Event;
+use crate::layout::Layout;
+
+/// Pause between two looks at one name server.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a name server may take to tell.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// One name server's verdict on one relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The state's name in lower case.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One name server's verdicts by relay id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen(BTreeMap<String, Verdict>);
+
+impl Seen {
+    /// Whether `relay` is called up.
+    pub fn is_up(&self, relay: &str) -> bool {
+        self.0
+            .get(relay)
+            .is_some_and(|verdict| verdict.state == "up")
+    }
+}
+
+/// The latest word of one name server; none when it did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// Name server id.
+    pub dnsd: String,
+    /// What it sees.
+    pub seen: Option<Seen>,
+}
+
+/// Watches every name server of `layout` until the receiving end is gone.
+pub fn all(layout: &Layout, sender: &Sender<Update>) {
+    for dnsd in &layout.dnsds {
+        let (id, sender) = (dnsd.id.clone(), sender.clone());
+        let url = format!("http://{}/api/status", dnsd.admin);
+        let agent: Agent = Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .build()
+            .into();
+        thread::spawn(move || {
+            while sender
+                .send(Update {
+                    dnsd: id.clone(),
+                    seen: look(&agent, &url),
+                })
+                .is_ok()
+            {
+                thread::sleep(PAUSE);
+            }
+        });
+    }
+}
+
+fn look(agent: &Agent, url: &str) -> Option<Seen> {
+    let status: Value = agent.get(url).call().ok()?.body_mut().read_json().ok()?;
+    seen(&status)
+}
+
+/// Reads a name server's status document.
+fn seen(status: &Value) -> Option<Seen> {
+    let text = |relay: &Value, key: &str| Some(relay.get(key)?.as_str()?.to_owned());
+    let relays = status
+        .get("relays")?
+        .as_array()?
+        .iter()
+        .filter_map(|relay| {
+            let state = text(relay, "state")?.to_ascii_lowercase();
+            let reason = text(relay, "reason").unwrap_or_default();
+            Some((text(relay, "id")?, Verdict { state, reason }))
+        });
+    Some(Seen(relays.collect()))
+}
+
+/// The news between two looks at the name server `dnsd`.
+pub fn changes(dnsd: &str, before: Option<&Seen>, after: Option<&Seen>) -> Vec<Event> {
+    let mut events = Vec::new();
+    if before.is_some() != after.is_some() {
+        events.push(Event::Watching {
+            dnsd: dnsd.to_owned(),
+            answers: after.is_some(),
+        });
+    }
+    let nothing = Seen::default();
+    let before = before.unwrap_or(&nothing);
+    for (relay, verdict) in after.iter().flat_map(|seen| &seen.0) {
+        // A reason carries figures that move all the time; the state alone is news.
+        if before
+            .0
+            .get(relay)
+            .is_none_or(|old| old.state != verdict.state)
+        {
+            events.push(Event::Verdict {
+                dnsd: dnsd.to_owned(),
+                relay: relay.clone(),
+                state: verdict.state.clone(),
+                reason: verdict.reason.clone(),
+            });
+        }
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_changed_states_are_news() {
+        let look = |a: &str, b: &str, why: &str| {
+            let relay = |id: &str, state: &str| json!({"id": id, "state": state, "reason": why});
+            seen(&json!({"relays": [relay("a-1", a), relay("b-1", b)]})).unwrap()
+        };
+        let (first, same, other) = (
+            look("Up", "Up", "1"),
+            look("Up", "Up", "2"),
+            look("Down", "Up", "3"),
+        );
+        assert!(first.is_up("a-1") && !other.is_up("a-1") && !first.is_up("c-1"));
+        assert_eq!(changes("ns1", Some(&first), Some(&same)), []);
+        let news = changes("ns1", Some(&same), Some(&other));
+        assert!(matches!(&news[..], [Event::Verdict { relay, state, .. }]
+            if relay == "a-1" && state == "down"));
+        let gone = changes("ns1", Some(&other), None);
+        assert_eq!(
+            gone,
+            [Event::Watching {
+                dnsd: "ns1".into(),
+                answers: false
+            }]
+        );
+        assert_eq!(changes("ns1", None, Some(&other)).len(), 3);
+    }
+}
