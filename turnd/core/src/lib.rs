@@ -1,1 +1,50 @@
-//! The TURN server as a pure state machine.
+//! The TURN server as a pure state machine (RFC 8489, RFC 8656).
+//!
+//! One [`Relay`] per worker thread; nothing in here knows a socket, a clock, a thread or a source
+//! of randomness. The shell gives inputs with the time they happened and carries out the actions:
+//!
+//! ```text
+//!   client datagram ──► handle_client ──┬─► Verdict::ToPeer   bytes of the packet itself, no copy
+//!                                       └─► queue ──┐
+//!   peer datagram ────► handle_peer ──────► ToClient│         header written into the headroom
+//!   socket opened ────► socket_opened ──────────────┤
+//!   deadline ─────────► handle_timeout ─────────────┤
+//!                                                   ▼
+//!                                               poll_action ─► Action: send, open, close, …
+//! ```
+//!
+//! The law is: mutate, drain, mutate. After each input the shell drains [`Relay::poll_action`]
+//! before the next one (after [`Verdict::ToPeer`] and after `handle_peer` there is nothing to
+//! drain), then asks [`Relay::poll_timeout`].
+//!
+//! Relaying costs one hash look-up or none, no allocation and no copy of the payload. A packet
+//! never touches a timer. Strangers cause no state: nonces are computed, not stored, and the one
+//! table they reach has a fixed size.
+
+#![forbid(unsafe_code)]
+
+mod action;
+mod address;
+mod admission;
+mod config;
+mod counters;
+mod headroom;
+pub mod limits;
+mod nonce;
+mod peer_filter;
+mod ports;
+pub mod quota;
+mod relay;
+pub mod reporter;
+
+pub use action::{Action, OpenError, ToClient, Verdict};
+pub use address::{AllocationId, Family, FiveTuple, Now, Transport};
+pub use admission::{Admission, Charge, Denied};
+pub use config::{Alternates, Config, Drain, Lifetimes, Realm, RealmError, RelayAddresses};
+pub use counters::Counters;
+pub use headroom::{HEADROOM, Headroom, TAILROOM};
+pub use limits::Limits;
+pub use nonce::{NonceKey, NonceKeys};
+pub use peer_filter::{Denial, PeerFilter};
+pub use ports::{PortSlice, PortSliceError};
+pub use relay::{Footprint, Relay};

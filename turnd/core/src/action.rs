@@ -1,0 +1,106 @@
+//! What the core asks of the shell, and what it says about a packet it was given.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use crate::address::{AllocationId, FiveTuple};
+
+/// What the shell must carry out, in order, before it gives the next input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send `bytes` to `tuple.client` from `tuple.server`.
+    Send {
+        /// Whom to, and where from.
+        tuple: FiveTuple,
+        /// One whole STUN message.
+        bytes: Vec<u8>,
+    },
+    /// Bind a UDP socket to `address` and answer with
+    /// [`Relay::socket_opened`](crate::Relay::socket_opened), now or later.
+    OpenRelay {
+        /// The allocation it is for.
+        id: AllocationId,
+        /// Address and port; the port is chosen already.
+        address: SocketAddr,
+    },
+    /// Close the socket of `id`, whose allocation is gone with all its permissions and channels.
+    /// Never refers to a later tenant of the same slot.
+    CloseRelay {
+        /// The allocation that was.
+        id: AllocationId,
+    },
+    /// `channel` now stands for `peer`. Announced for fast paths outside the core.
+    ChannelBound {
+        /// The allocation.
+        id: AllocationId,
+        /// Its client.
+        tuple: FiveTuple,
+        /// 0x4000 to 0x4FFF.
+        channel: u16,
+        /// The peer's transport address.
+        peer: SocketAddr,
+    },
+    /// `channel` no longer stands for `peer`. Not sent for each channel when the whole allocation
+    /// goes: [`Action::CloseRelay`] says so for all.
+    ChannelUnbound {
+        /// The allocation.
+        id: AllocationId,
+        /// Its client.
+        tuple: FiveTuple,
+        /// 0x4000 to 0x4FFF.
+        channel: u16,
+        /// The peer's transport address.
+        peer: SocketAddr,
+    },
+    /// The peer address `peer` may, or may no longer, exchange data with the client. Not sent
+    /// when the whole allocation goes.
+    PermissionChanged {
+        /// The allocation.
+        id: AllocationId,
+        /// The peer's address; a permission covers all its ports (RFC 8656 section 9).
+        peer: IpAddr,
+        /// Installed or gone. A refresh is not announced.
+        permitted: bool,
+    },
+}
+
+/// What became of a client's packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Send `packet[payload]` to `peer` from the socket of `relay`.
+    ToPeer {
+        /// Whose socket.
+        relay: AllocationId,
+        /// Where to.
+        peer: SocketAddr,
+        /// Which bytes of the packet given. May be empty: an empty datagram is sent, too.
+        payload: Range<usize>,
+    },
+    /// Dealt with: actions are queued, or it was dropped and counted.
+    Handled,
+}
+
+/// A peer's datagram, framed for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct ToClient {
+    /// Whom to, and where from.
+    pub tuple: FiveTuple,
+    /// Which bytes of the headroom's buffer to send.
+    pub bytes: Range<usize>,
+}
+
+/// Why a relay socket could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The port is taken by somebody else: another one is tried.
+    #[error("the port is in use")]
+    InUse,
+    /// No descriptors or buffers are left.
+    #[error("no descriptors or buffers are left")]
+    Exhausted,
+    /// Anything else, such as an address this host does not have.
+    #[error("the socket could not be opened")]
+    Failed,
+}

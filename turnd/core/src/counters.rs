@@ -1,0 +1,119 @@
+//! What happened, as plain numbers: read once a second by the shell, never by the core.
+
+/// Declares the counters, with their names for whoever exports them.
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Counts since the relay was made. Each wraps only after centuries.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Every counter with its name, in declaration order.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams relayed from clients to peers.
+    to_peer_packets,
+    /// Their payload bytes.
+    to_peer_bytes,
+    /// Datagrams relayed from peers to clients.
+    to_client_packets,
+    /// Their payload bytes.
+    to_client_bytes,
+
+    /// Allocations made.
+    allocations_created,
+    /// Allocations ended by the client's Refresh with lifetime 0.
+    allocations_deleted,
+    /// Allocations whose lifetime ran out.
+    allocations_expired,
+    /// Allocations given up while their socket was being opened.
+    allocations_abandoned,
+    /// Permissions installed; refreshes do not count.
+    permissions_installed,
+    /// Channels bound; refreshes do not count.
+    channels_bound,
+    /// Permissions removed because a new configuration denies the peer.
+    permissions_revoked,
+    /// Relay sockets that found their port in use and were tried again with another.
+    ports_retried,
+
+    /// Binding requests answered with success.
+    binding_replies,
+    /// Allocate requests answered with success.
+    allocate_replies,
+    /// Success replies to a retransmitted Allocate, included in the above.
+    allocate_replays,
+    /// Refresh requests answered with success.
+    refresh_replies,
+    /// CreatePermission requests answered with success.
+    permission_replies,
+    /// ChannelBind requests answered with success.
+    channel_bind_replies,
+
+    /// 300: sent to another relay.
+    errors_try_alternate,
+    /// 400: the request makes no sense.
+    errors_bad_request,
+    /// 401: no credential, or not a good one.
+    errors_unauthorized,
+    /// 403: the peer is denied.
+    errors_forbidden,
+    /// 420: an attribute that must be understood is not.
+    errors_unknown_attribute,
+    /// 437: there is no allocation, or there is one already.
+    errors_allocation_mismatch,
+    /// Of those, refreshes refused at the end of a drain.
+    refreshes_refused,
+    /// 438: the nonce is old or not ours.
+    errors_stale_nonce,
+    /// 440: an address family that is not served.
+    errors_address_family,
+    /// 441: another user's allocation.
+    errors_wrong_credentials,
+    /// 442: a transport that is not served.
+    errors_transport,
+    /// 443: a peer of the wrong family.
+    errors_peer_family,
+    /// 486: a quota is reached.
+    errors_quota,
+    /// 508: no capacity, for any reason.
+    errors_capacity,
+
+    /// Dropped: neither STUN nor ChannelData.
+    dropped_not_turn,
+    /// Dropped: STUN or ChannelData that is malformed.
+    dropped_malformed,
+    /// Dropped: FINGERPRINT does not match.
+    dropped_fingerprint,
+    /// Dropped: responses and methods or classes that servers do not take.
+    dropped_unexpected,
+    /// Dropped: replies withheld because too many went to one unverified source.
+    dropped_unverified_limit,
+    /// Dropped: replies withheld because they would be too large for an unverified source.
+    dropped_amplification,
+    /// Dropped: data from a client without an allocation.
+    dropped_no_allocation,
+    /// Dropped: ChannelData on a channel that is not bound.
+    dropped_no_channel,
+    /// Dropped: data to a peer without a permission.
+    dropped_no_permission,
+    /// Dropped: Send indications to a peer that is denied or of the wrong family.
+    dropped_peer_denied,
+    /// Dropped: a peer's datagram for an allocation that is gone.
+    dropped_peer_no_allocation,
+    /// Dropped: a peer's datagram without a permission.
+    dropped_peer_no_permission,
+    /// Dropped: a peer's datagram too large to be framed.
+    dropped_peer_too_large,
+    /// Dropped: inputs while the action queue was full.
+    dropped_queue_full,
+}

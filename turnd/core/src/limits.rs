@@ -1,0 +1,86 @@
+//! Every cap of the relay in one place. What happens at a cap is an error reply or a counted drop.
+
+use std::time::Duration;
+
+/// Most attributes of one STUN message; with more it is malformed. Bounds the work per byte that
+/// a stranger can cause.
+pub const MESSAGE_ATTRIBUTES: usize = 64;
+
+/// Most unknown attribute types that a 420 names.
+pub const UNKNOWN_ATTRIBUTES: usize = 8;
+
+/// Longest realm in bytes. RFC 8489 section 14.9 allows 127 characters; a shorter one keeps the
+/// 401 to the smallest honest request within [`AMPLIFICATION`].
+pub const REALM: usize = 64;
+
+/// Most bytes a stranger gets for each byte sent, both counted as IPv4 packets.
+pub const AMPLIFICATION: usize = 3;
+
+/// Most actions waiting for the shell. An input that finds less than [`ACTIONS_PER_INPUT`] free is
+/// dropped and counted, or for timeouts put off.
+pub const ACTION_QUEUE: usize = 4096;
+
+/// Most actions one input can cause: an allocation loses all its permissions and channels, a
+/// request installs one permission per attribute, and there is a reply.
+pub const ACTIONS_PER_INPUT: usize = 2 * PEERS_PER_ALLOCATION + MESSAGE_ATTRIBUTES + 8;
+
+/// Most permissions, and most channels, that an allocation can be configured to have.
+pub const PEERS_PER_ALLOCATION: usize = 256;
+
+/// Most allocations looked after in one call of `handle_timeout`; the rest is due at once again.
+pub const TIMEOUTS_PER_CALL: usize = 64;
+
+/// Entries of the table that limits replies to unverified senders. Never grows.
+pub const SOURCE_TABLE: usize = 8192;
+
+/// Ports tried for one relayed transport address before the answer is 508.
+pub const OPEN_ATTEMPTS: u8 = 8;
+
+/// How long the shell may take to open a relay socket before the answer is 508.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Most alternate servers kept for 300 (Try Alternate).
+pub const ALTERNATES: usize = 8;
+
+const _: () = assert!(ACTIONS_PER_INPUT < ACTION_QUEUE);
+
+/// Caps that an operator may set. Values beyond the constants above are cut to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Allocations of one worker.
+    pub allocations: usize,
+    /// Relay sockets of one worker being opened at a time.
+    pub pending_opens: usize,
+    /// Permissions of one allocation, up to [`PEERS_PER_ALLOCATION`].
+    pub permissions: usize,
+    /// Channels of one allocation, up to [`PEERS_PER_ALLOCATION`].
+    pub channels: usize,
+    /// Replies per second to unverified senders of one address (IPv4 /32, IPv6 /64), per worker.
+    /// Twice as many may come in a burst. 0 is no limit.
+    pub unverified_per_address: u32,
+    /// The same for one network (IPv4 /24, IPv6 /48).
+    pub unverified_per_network: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allocations: 16_384,
+            pending_opens: 1024,
+            permissions: 128,
+            channels: 128,
+            unverified_per_address: 100,
+            unverified_per_network: 400,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn permissions(&self) -> usize {
+        self.permissions.min(PEERS_PER_ALLOCATION)
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.channels.min(PEERS_PER_ALLOCATION)
+    }
+}

@@ -1,0 +1,165 @@
+//! Which peers clients may reach: only globally reachable unicast, unless the operator says more.
+//!
+//! A relay that reaches what its clients cannot is a way into the operator's network, so an
+//! address is judged by every IPv4 address hidden in it, too ([`embedded`]): it passes only if it
+//! passes itself and each of them does. In this order:
+//!
+//! 1. control endpoints of this relay (listeners, REST, administration): denied;
+//! 2. this relay's own relayed transport addresses: allowed, so that two clients of one relay meet;
+//! 3. link-local and cloud metadata: denied, and no configuration can change that;
+//! 4. configured denials: denied;
+//! 5. configured exceptions: allowed;
+//! 6. other ports of the relay's own addresses: denied;
+//! 7. the IANA special-purpose registries and all that is not global unicast ([`special`]): denied;
+//! 8. the rest: allowed.
+
+mod embedded;
+mod special;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+use crate::config::RelayAddresses;
+use embedded::embedded;
+
+/// The operator's part of the rules, and what the relay knows about itself.
+#[derive(Clone, Debug)]
+pub struct PeerFilter {
+    allow: Vec<IpNet>,
+    deny: Vec<IpNet>,
+    control: Vec<SocketAddr>,
+    own: RelayAddresses,
+    relay_ports: RangeInclusive<u16>,
+}
+
+/// Why a peer is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// An endpoint of this relay itself.
+    Control,
+    /// Link-local or a metadata service.
+    Metadata,
+    /// Denied by the configuration.
+    Configured,
+    /// An address of this relay, at a port that is not relayed.
+    Own,
+    /// Not globally reachable unicast.
+    Special,
+}
+
+/// What a permission for an address covers; a permission names no port (RFC 8656 section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every port.
+    AllPorts,
+    /// Some ports: each datagram's peer is judged on its own.
+    SomePorts,
+}
+
+impl PeerFilter {
+    /// The default rules for a relay that takes relayed transport addresses from `own` and
+    /// `relay_ports`.
+    pub fn new(own: RelayAddresses, relay_ports: RangeInclusive<u16>) -> Self {
+        Self {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            control: Vec::new(),
+            own,
+            relay_ports,
+        }
+    }
+
+    /// Exceptions to the built-in denials, other than link-local and metadata.
+    #[must_use]
+    pub fn allow(mut self, nets: impl IntoIterator<Item = IpNet>) -> Self {
+        self.allow.extend(nets);
+        self
+    }
+
+    /// Further denials; stronger than exceptions.
+    #[must_use]
+    pub fn deny(mut self, nets: impl IntoIterator<Item = IpNet>) -> Self {
+        self.deny.extend(nets);
+        self
+    }
+
+    /// Endpoints no client may ever reach through the relay. An unspecified address stands for the
+    /// loopback addresses and this relay's own.
+    #[must_use]
+    pub fn control(mut self, endpoints: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.control.extend(endpoints);
+        self
+    }
+
+    /// Judges one transport address.
+    pub fn check(&self, peer: SocketAddr) -> Result<(), Denial> {
+        self.judge(peer.ip(), Some(peer.port()))
+    }
+
+    /// Judges an address for a permission: denied if every port is.
+    pub(crate) fn check_address(&self, address: IpAddr) -> Result<Scope, Denial> {
+        if self.own.has(address) {
+            return Ok(Scope::SomePorts);
+        }
+        self.judge(address, None)?;
+        let has_control = self.control.iter().any(|c| self.is_at(*c, address));
+        Ok(if has_control {
+            Scope::SomePorts
+        } else {
+            Scope::AllPorts
+        })
+    }
+
+    fn judge(&self, address: IpAddr, port: Option<u16>) -> Result<(), Denial> {
+        self.judge_one(address, port)?;
+        if let IpAddr::V6(v6) = address {
+            for v4 in embedded(v6).into_iter().flatten() {
+                self.judge_one(IpAddr::V4(v4), port)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_one(&self, address: IpAddr, port: Option<u16>) -> Result<(), Denial> {
+        let covers = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
+        if port.is_some_and(|port| self.is_control(address, port)) {
+            return Err(Denial::Control);
+        }
+        let own = self.own.has(address);
+        if own && port.is_some_and(|port| self.relay_ports.contains(&port)) {
+            return Ok(());
+        }
+        if special::is_metadata(address) {
+            return Err(Denial::Metadata);
+        }
+        if covers(&self.deny) {
+            return Err(Denial::Configured);
+        }
+        if covers(&self.allow) {
+            return Ok(());
+        }
+        if own {
+            return Err(Denial::Own);
+        }
+        if special::is_special(address) {
+            return Err(Denial::Special);
+        }
+        Ok(())
+    }
+
+    fn is_control(&self, address: IpAddr, port: u16) -> bool {
+        self.control
+            .iter()
+            .any(|c| c.port() == port && self.is_at(*c, address))
+    }
+
+    fn is_at(&self, endpoint: SocketAddr, address: IpAddr) -> bool {
+        let here = address.is_loopback() || self.own.has(address);
+        endpoint.ip() == address || endpoint.ip().is_unspecified() && here
+    }
+}
+
+#[cfg(test)]
+mod tests {}
