@@ -1,0 +1,396 @@
+//! Finds everything that is wrong with an inventory before anything relies on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+
+use super::{Nameserver, Policy, Region, RelayEntry, Thresholds, Zone};
+use crate::limits;
+
+/// What a [`Problem`] is about; numbers are places in the lists given to `Inventory::new`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The zone's name or contact.
+    Zone,
+    /// A nameserver.
+    Nameserver(usize),
+    /// The regions as a whole.
+    Regions,
+    /// One region.
+    Region(usize),
+    /// The relays as a whole.
+    Relays,
+    /// One relay.
+    Relay(usize),
+    /// The answer policy.
+    Policy,
+    /// The health thresholds.
+    Thresholds,
+}
+
+/// Something wrong with an inventory, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// What it is about.
+    pub subject: Subject,
+    /// What is wrong, and what is expected.
+    pub message: String,
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, subject: Subject, message: impl fmt::Display) {
+        self.0.push(Problem {
+            subject,
+            message: message.to_string(),
+        });
+    }
+
+    fn require(&mut self, holds: bool, subject: Subject, message: impl fmt::Display) {
+        if !holds {
+            self.add(subject, message);
+        }
+    }
+}
+
+pub(super) fn check(
+    zone: &Zone,
+    regions: &[Region],
+    relays: &[RelayEntry],
+    policy: &Policy,
+    thresholds: &Thresholds,
+) -> Result<(), Vec<Problem>> {
+    let mut problems = Problems(Vec::new());
+    check_zone(zone, &mut problems);
+    check_regions(regions, &mut problems);
+    check_relays(regions, relays, &mut problems);
+    check_names(zone, regions, relays, &mut problems);
+    check_policy(policy, &mut problems);
+    check_thresholds(thresholds, &mut problems);
+    if problems.0.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.0)
+    }
+}
+
+fn check_zone(zone: &Zone, problems: &mut Problems) {
+    let subject = Subject::Zone;
+    problems.require(
+        !zone.name.is_root(),
+        subject,
+        "the zone must not be the root",
+    );
+    problems.require(
+        zone.name.len() <= limits::ZONE_NAME_MAX,
+        subject,
+        format!("the zone's name must fit {} bytes", limits::ZONE_NAME_MAX),
+    );
+    let count = zone.nameservers.len();
+    problems.require(
+        (1..=limits::NAMESERVERS_MAX).contains(&count),
+        subject,
+        format!(
+            "a zone needs 1 to {} nameservers, not {count}",
+            limits::NAMESERVERS_MAX
+        ),
+    );
+    let mut seen = BTreeSet::new();
+    for (index, server) in zone.nameservers.iter().enumerate() {
+        let subject = Subject::Nameserver(index);
+        let Nameserver { name, ipv4, ipv6 } = server;
+        problems.require(
+            seen.insert(name.to_lowercase()),
+            subject,
+            format!("nameserver {name} is listed twice"),
+        );
+        if !zone.name.zone_of(name) {
+            continue;
+        }
+        problems.require(
+            name.num_labels() == zone.name.num_labels() + 1,
+            subject,
+            format!("nameserver {name} must be one label below the zone, or outside it"),
+        );
+        problems.require(
+            ipv4.is_some() || ipv6.is_some(),
+            subject,
+            format!("nameserver {name} lies in the zone and needs an address"),
+        );
+    }
+}
+
+fn check_regions(regions: &[Region], problems: &mut Problems) {
+    let count = regions.len();
+    problems.require(
+        (1..=limits::REGIONS_MAX).contains(&count),
+        Subject::Regions,
+        format!(
+            "1 to {} regions are needed, not {count}",
+            limits::REGIONS_MAX
+        ),
+    );
+    let defaults = regions.iter().filter(|region| region.default).count();
+    problems.require(
+        defaults == 1,
+        Subject::Regions,
+        format!("exactly one region must be the default, not {defaults}"),
+    );
+    let networks: usize = regions.iter().map(|region| region.clients.len()).sum();
+    problems.require(
+        networks <= limits::CLIENT_NETWORKS_MAX,
+        Subject::Regions,
+        format!(
+            "at most {} client networks, not {networks}",
+            limits::CLIENT_NETWORKS_MAX
+        ),
+    );
+    let ids: BTreeSet<_> = regions.iter().map(|region| &region.id).collect();
+    let mut taken = BTreeMap::new();
+    for (index, region) in regions.iter().enumerate() {
+        let subject = Subject::Region(index);
+        let mut seen = BTreeSet::from([&region.id]);
+        for fallback in &region.fallback {
+            problems.require(
+                ids.contains(fallback),
+                subject,
+                format!("fallback region {fallback} is not configured"),
+            );
+            problems.require(
+                seen.insert(fallback),
+                subject,
+                format!(
+                    "region {fallback} is listed twice in the order of {}",
+                    region.id
+                ),
+            );
+        }
+        for network in &region.clients {
+            if let Some(other) = taken.insert(network.trunc(), &region.id) {
+                problems.add(
+                    subject,
+                    format!("client network {network} already belongs to region {other}"),
+                );
+            }
+        }
+    }
+}
+
+fn check_relays(regions: &[Region], relays: &[RelayEntry], problems: &mut Problems) {
+    let count = relays.len();
+    problems.require(
+        (1..=limits::RELAYS_MAX).contains(&count),
+        Subject::Relays,
+        format!("1 to {} relays are needed, not {count}", limits::RELAYS_MAX),
+    );
+    let ids: BTreeSet<_> = regions.iter().map(|region| &region.id).collect();
+    let mut addresses: BTreeMap<IpAddr, _> = BTreeMap::new();
+    for (index, relay) in relays.iter().enumerate() {
+        let subject = Subject::Relay(index);
+        let id = relay.id;
+        problems.require(
+            ids.contains(&relay.region),
+            subject,
+            format!("region {} of relay {id} is not configured", relay.region),
+        );
+        for (what, text) in [
+            ("availability zone", &relay.zone),
+            ("vendor", &relay.vendor),
+        ] {
+            problems.require(
+                (1..=limits::PLACE_MAX).contains(&text.len()),
+                subject,
+                format!(
+                    "the {what} of relay {id} needs 1 to {} bytes",
+                    limits::PLACE_MAX
+                ),
+            );
+        }
+        problems.require(
+            (1..=limits::WEIGHT_MAX).contains(&relay.weight),
+            subject,
+            format!(
+                "the weight of relay {id} must be 1 to {}",
+                limits::WEIGHT_MAX
+            ),
+        );
+        problems.require(
+            (1..=limits::RELAY_KEYS_MAX).contains(&relay.keys.len()),
+            subject,
+            format!("relay {id} needs 1 to {} keys", limits::RELAY_KEYS_MAX),
+        );
+        problems.require(
+            relay.addresses().next().is_some(),
+            subject,
+            format!("relay {id} needs an address"),
+        );
+        let ports = [relay.ipv4.map(|a| a.port()), relay.ipv6.map(|a| a.port())];
+        problems.require(
+            !ports.contains(&Some(0)),
+            subject,
+            format!("port 0 of relay {id} is not a port"),
+        );
+        for address in relay.addresses() {
+            problems.require(
+                !address.is_unspecified() && !address.is_multicast(),
+                subject,
+                format!("{address} of relay {id} is not the address of a host"),
+            );
+            // Answers carry addresses without ports: two relays behind one cannot be told apart.
+            if let Some(other) = addresses.insert(address, id) {
+                problems.add(
+                    subject,
+                    format!("{address} of relay {id} is also that of {other}"),
+                );
+            }
+        }
+    }
+}
+
+/// Every name one label below the zone must mean one thing.
+fn check_names(zone: &Zone, regions: &[Region], relays: &[RelayEntry], problems: &mut Problems) {
+    let mut taken: BTreeMap<String, String> = ["a", "b"]
+        .map(|lane| (lane.to_owned(), format!("lane {lane}")))
+        .into_iter()
+        .chain([("api".to_owned(), "the credentials endpoint".to_owned())])
+        .collect();
+    let mut take = |label: String, owner: String, subject, problems: &mut Problems| {
+        if let Some(other) = taken.get(&label) {
+            problems.add(
+                subject,
+                format!("the name {label} of {owner} is that of {other}"),
+            );
+        } else {
+            taken.insert(label, owner);
+        }
+    };
+    for (index, server) in zone.nameservers.iter().enumerate() {
+        if let Some(label) = label_below(&zone.name, &server.name) {
+            let owner = format!("nameserver {}", server.name);
+            take(label, owner, Subject::Nameserver(index), problems);
+        }
+    }
+    for (index, region) in regions.iter().enumerate() {
+        let label = region.id.to_string();
+        take(
+            label,
+            format!("region {}", region.id),
+            Subject::Region(index),
+            problems,
+        );
+    }
+    for (index, relay) in relays.iter().enumerate() {
+        let label = relay.id.to_string();
+        take(
+            label,
+            format!("relay {}", relay.id),
+            Subject::Relay(index),
+            problems,
+        );
+    }
+}
+
+/// The one label of `name` below `zone`, lower case.
+fn label_below(zone: &Name, name: &Name) -> Option<String> {
+    let below = zone.zone_of(name) && name.num_labels() == zone.num_labels() + 1;
+    let label = name.iter().next().filter(|_| below)?;
+    Some(String::from_utf8_lossy(label).to_ascii_lowercase())
+}
+
+fn check_policy(policy: &Policy, problems: &mut Problems) {
+    let subject = Subject::Policy;
+    problems.require(
+        (1..=limits::ANSWERS_MAX).contains(&policy.answers),
+        subject,
+        format!(
+            "an answer names 1 to {} relays, not {}",
+            limits::ANSWERS_MAX,
+            policy.answers
+        ),
+    );
+    problems.require(
+        (limits::VARIANTS_MIN..=limits::VARIANTS_MAX).contains(&policy.variants),
+        subject,
+        format!(
+            "{} to {} variants",
+            limits::VARIANTS_MIN,
+            limits::VARIANTS_MAX
+        ),
+    );
+    problems.require(
+        policy.ttl_min >= 1 && policy.ttl_min <= policy.ttl_max && policy.ttl_max <= 3600,
+        subject,
+        "the times to live must satisfy 1 s <= minimum <= maximum <= 1 h",
+    );
+    problems.require(
+        (1..=86_400).contains(&policy.ttl_static),
+        subject,
+        "the time to live of static records must be 1 s to 1 d",
+    );
+    problems.require(
+        (1..=limits::NEGATIVE_TTL_MAX).contains(&policy.ttl_negative),
+        subject,
+        format!("negative answers live 1 to {} s", limits::NEGATIVE_TTL_MAX),
+    );
+}
+
+fn check_thresholds(t: &Thresholds, problems: &mut Problems) {
+    let subject = Subject::Thresholds;
+    let times = [
+        t.report_interval,
+        t.silence_down,
+        t.silence_suspect,
+        t.silence_dead,
+        t.stun_interval,
+        t.stun_spacing,
+        t.stun_timeout,
+        t.stun_timeout_max,
+        t.stun_dead,
+        t.echo_spacing,
+        t.echo_timeout,
+    ];
+    let shortest = times
+        .into_iter()
+        .chain(t.echo_interval)
+        .min()
+        .unwrap_or_default();
+    problems.require(
+        shortest.as_millis() >= 10,
+        subject,
+        "every interval and timeout must be at least 10 ms",
+    );
+    problems.require(
+        t.silence_down >= t.report_interval + t.report_slack,
+        subject,
+        "silence must not condemn before a report is late",
+    );
+    problems.require(
+        t.silence_dead >= t.silence_suspect && t.silence_suspect >= t.silence_down,
+        subject,
+        "the silences must be ordered: down <= suspect <= dead",
+    );
+    problems.require(
+        t.stun_timeout <= t.stun_timeout_max,
+        subject,
+        "the longest STUN timeout must not be below the shortest",
+    );
+    problems.require(
+        t.points_suspect >= 1 && t.points_suspect <= t.points_down,
+        subject,
+        "the points must satisfy 1 <= suspect <= down",
+    );
+    problems.require(
+        t.recover_reports >= 1,
+        subject,
+        "recovery needs at least one report",
+    );
+    problems.require(
+        t.hold <= t.hold_max,
+        subject,
+        "the hold must not exceed its maximum",
+    );
+}

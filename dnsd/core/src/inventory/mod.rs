@@ -1,0 +1,229 @@
+//! What the operator configured: the zone, regions, relays, policy; checked once, then trusted.
+
+mod check;
+mod policy;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::str::FromStr;
+
+use hickory_proto::rr::Name;
+use ipnet::IpNet;
+use liveness::{KeyId, RelayId};
+
+pub use check::{Problem, Subject};
+pub use policy::{Policy, Thresholds};
+
+/// The zone that is served.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its apex.
+    pub name: Name,
+    /// The responsible person's mailbox as a domain name (RFC 1035 section 3.3.13).
+    pub contact: Name,
+    /// Its nameservers, the primary first.
+    pub nameservers: Vec<Nameserver>,
+}
+
+/// One nameserver of the zone.
+#[derive(Clone, Debug)]
+pub struct Nameserver {
+    /// Its name: one label below the zone, or anywhere outside the zone.
+    pub name: Name,
+    /// Its IPv4 address; glue.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address; glue.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// Names a region; also its owner name below the zone: one DNS label, lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegionId(String);
+
+/// The text is no region id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must have 1 to 32 characters of a-z, 0-9 and '-', not beginning or ending with '-'")]
+pub struct BadRegionId;
+
+impl RegionId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RegionId {
+    type Err = BadRegionId;
+
+    fn from_str(text: &str) -> Result<Self, BadRegionId> {
+        // The same shape as a relay's id, because both become owner names.
+        let id: RelayId = text.parse().map_err(|_| BadRegionId)?;
+        Ok(Self(id.to_string()))
+    }
+}
+
+impl fmt::Display for RegionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A region: where clients come from and where relays stand.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Its id.
+    pub id: RegionId,
+    /// The regions that serve its clients when it has no healthy relay, best first. Regions not
+    /// named here never serve them.
+    pub fallback: Vec<RegionId>,
+    /// The networks its clients come from; the longest match over all regions wins.
+    pub clients: Vec<IpNet>,
+    /// Whether it takes the clients that no network matches; true for exactly one region.
+    pub default: bool,
+}
+
+/// A relay as configured. What a report claims beyond this is not believed.
+#[derive(Clone, Debug)]
+pub struct RelayEntry {
+    /// Its id; also its owner name below the zone.
+    pub id: RelayId,
+    /// Where it stands.
+    pub region: RegionId,
+    /// Its availability zone: relays with the same text share a fate, whatever their vendor.
+    pub zone: String,
+    /// Who runs the machine.
+    pub vendor: String,
+    /// Where clients reach it over IPv4.
+    pub ipv4: Option<SocketAddrV4>,
+    /// Where clients reach it over IPv6.
+    pub ipv6: Option<SocketAddrV6>,
+    /// Its share of clients relative to others, 1 to [`limits::WEIGHT_MAX`](crate::limits::WEIGHT_MAX).
+    pub weight: u32,
+    /// The keys its reports may be signed with.
+    pub keys: Vec<KeyId>,
+}
+
+impl RelayEntry {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.ipv4.map(|a| IpAddr::V4(*a.ip()));
+        let v6 = self.ipv6.map(|a| IpAddr::V6(*a.ip()));
+        v4.into_iter().chain(v6)
+    }
+}
+
+/// Everything configured, consistent: every name in it resolves, nothing in it is empty.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    zone: Zone,
+    regions: Vec<Region>,
+    relays: Vec<RelayEntry>,
+    policy: Policy,
+    thresholds: Thresholds,
+    relay_index: BTreeMap<RelayId, usize>,
+    /// Per region: its own index, then those of its fallbacks.
+    reach: Vec<Vec<usize>>,
+    /// Per relay: the index of its region.
+    homes: Vec<usize>,
+    default_region: usize,
+}
+
+impl Inventory {
+    /// Checks everything and reports every problem found, in the order of the arguments.
+    pub fn new(
+        zone: Zone,
+        regions: Vec<Region>,
+        relays: Vec<RelayEntry>,
+        policy: Policy,
+        thresholds: Thresholds,
+    ) -> Result<Self, Vec<Problem>> {
+        check::check(&zone, &regions, &relays, &policy, &thresholds)?;
+        let region_index: BTreeMap<&RegionId, usize> = regions
+            .iter()
+            .enumerate()
+            .map(|(index, region)| (&region.id, index))
+            .collect();
+        let find = |id: &RegionId| region_index.get(id).copied();
+        let reach = regions
+            .iter()
+            .enumerate()
+            .map(|(own, region)| {
+                std::iter::once(own)
+                    .chain(region.fallback.iter().filter_map(find))
+                    .collect()
+            })
+            .collect();
+        // `check` has found every region that is named, so nothing falls back to 0 here.
+        let homes = relays
+            .iter()
+            .map(|relay| find(&relay.region).unwrap_or_default())
+            .collect();
+        let default_region = regions.iter().position(|r| r.default).unwrap_or_default();
+        let relay_index = relays
+            .iter()
+            .enumerate()
+            .map(|(i, relay)| (relay.id, i))
+            .collect();
+        drop(region_index);
+        Ok(Self {
+            zone,
+            regions,
+            relays,
+            policy,
+            thresholds,
+            relay_index,
+            reach,
+            homes,
+            default_region,
+        })
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The regions, in configured order; at least one.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// The relays, in configured order; at least one.
+    pub fn relays(&self) -> &[RelayEntry] {
+        &self.relays
+    }
+
+    /// How to answer.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// How to judge.
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
+    }
+
+    /// The place of a relay in [`relays`](Self::relays).
+    pub fn relay_index(&self, id: &RelayId) -> Option<usize> {
+        self.relay_index.get(id).copied()
+    }
+
+    /// The regions that may serve `region`'s clients, itself first; empty for an index out of range.
+    pub fn reach(&self, region: usize) -> &[usize] {
+        self.reach.get(region).map_or(&[], Vec::as_slice)
+    }
+
+    /// The place in [`regions`](Self::regions) of the region a relay stands in.
+    pub fn home(&self, relay: usize) -> usize {
+        self.homes
+            .get(relay)
+            .copied()
+            .unwrap_or(self.default_region)
+    }
+
+    /// The place of the region that takes clients no network matches.
+    pub fn default_region(&self) -> usize {
+        self.default_region
+    }
+}

@@ -1,0 +1,122 @@
+//! How to answer and how to judge, with the defaults that the timing promises rest on.
+
+use std::time::Duration;
+
+/// How answers are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Most addresses of one family in an answer, 1 to 8.
+    pub answers: usize,
+    /// Time to live of steered answers in doubt, seconds, at least 1.
+    pub ttl_min: u32,
+    /// Time to live of steered answers when all is well, seconds, not below `ttl_min`.
+    pub ttl_max: u32,
+    /// Time to live of NS records, nameserver and relay addresses, seconds.
+    pub ttl_static: u32,
+    /// Time to live of negative answers, seconds, at most 10 (RFC 2308 section 5).
+    pub ttl_negative: u32,
+    /// Answer variants compiled per region, 64 to 1024.
+    pub variants: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            answers: 2,
+            ttl_min: 5,
+            ttl_max: 30,
+            ttl_static: 300,
+            ttl_negative: 5,
+            variants: 128,
+        }
+    }
+}
+
+/// How health is judged.
+///
+/// Probes are judged by points, so that loss is told from death: a probe that timed out is worth 1
+/// point, an explicit refusal or wrong answer 3, a success clears them. `points_down` points in a
+/// row condemn. With the default of 6, two refusals are enough, and so are six timeouts, which at
+/// 10 % loss happen by chance about once in a million bursts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// How often relays report.
+    pub report_interval: Duration,
+    /// How much later than due a report may be before probes are sent in a burst.
+    pub report_slack: Duration,
+    /// Silence from which on failed STUN probes condemn.
+    pub silence_down: Duration,
+    /// Silence that makes a relay suspect although its probes succeed.
+    pub silence_suspect: Duration,
+    /// Silence that condemns when no probe has succeeded during it, whatever the points.
+    pub silence_dead: Duration,
+    /// Time between STUN probes when all is well; jittered by a tenth.
+    pub stun_interval: Duration,
+    /// Time between STUN probes in a burst.
+    pub stun_spacing: Duration,
+    /// Shortest time to wait for an answer to a STUN probe; far relays get longer, by their
+    /// measured round-trip time.
+    pub stun_timeout: Duration,
+    /// Longest time to wait for an answer to a STUN probe.
+    pub stun_timeout_max: Duration,
+    /// Time without a successful STUN probe that condemns although reports arrive.
+    pub stun_dead: Duration,
+    /// Time between echo probes when all is well; jittered by a tenth. `None`: no echo probes.
+    pub echo_interval: Option<Duration>,
+    /// Time between echo probes in a burst.
+    pub echo_spacing: Duration,
+    /// Time to wait for an echo probe as a whole.
+    pub echo_timeout: Duration,
+    /// Points that condemn.
+    pub points_down: u32,
+    /// Points that make suspect.
+    pub points_suspect: u32,
+    /// Fresh reports that a condemned relay must send before it is believed again.
+    pub recover_reports: u32,
+    /// How long a relay must do well after its first condemnation; doubles with every further one.
+    pub hold: Duration,
+    /// Longest such time.
+    pub hold_max: Duration,
+    /// A relay that stayed healthy this long has its condemnations forgotten.
+    pub flap_memory: Duration,
+    /// How long a relay stays suspect after the last reason for it has gone.
+    pub suspect_hold: Duration,
+    /// How long a change for the worse keeps the answers' time to live at its minimum.
+    pub recent: Duration,
+    /// Relays healthy within this time before the last moment any was are the last-known-good.
+    pub last_known_good: Duration,
+    /// How long after a start answers keep the minimum time to live at most.
+    pub settle: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        let s = Duration::from_secs;
+        Self {
+            report_interval: ms(500),
+            report_slack: ms(250),
+            silence_down: s(1),
+            silence_suspect: ms(1500),
+            silence_dead: s(10),
+            stun_interval: s(1),
+            stun_spacing: ms(100),
+            stun_timeout: ms(300),
+            stun_timeout_max: s(1),
+            stun_dead: s(3),
+            echo_interval: Some(ms(2500)),
+            echo_spacing: ms(300),
+            echo_timeout: ms(1500),
+            points_down: 6,
+            points_suspect: 3,
+            recover_reports: 3,
+            hold: s(2),
+            hold_max: s(300),
+            flap_memory: s(600),
+            suspect_hold: s(3),
+            recent: s(120),
+            last_known_good: s(300),
+            settle: s(10),
+        }
+    }
+}

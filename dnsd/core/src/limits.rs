@@ -1,0 +1,32 @@
+//! The caps: no collection here grows past one of these.
+
+/// Most relays in an inventory.
+pub const RELAYS_MAX: usize = 1024;
+/// Most regions in an inventory.
+pub const REGIONS_MAX: usize = 64;
+/// Most client networks over all regions.
+pub const CLIENT_NETWORKS_MAX: usize = 65_536;
+/// Most nameservers of the zone: more would not fit a referral (RFC 1035 section 4.2.1).
+pub const NAMESERVERS_MAX: usize = 13;
+/// Most keys one relay may sign with.
+pub const RELAY_KEYS_MAX: usize = 8;
+/// Most addresses of one family in an answer.
+pub const ANSWERS_MAX: usize = 8;
+/// Fewest answer variants per region: enough to spread a herd.
+pub const VARIANTS_MIN: usize = 64;
+/// Most answer variants per region.
+pub const VARIANTS_MAX: usize = 1024;
+/// Highest weight of a relay.
+pub const WEIGHT_MAX: u32 = 1000;
+/// Longest vendor or availability zone name, in bytes.
+pub const PLACE_MAX: usize = 64;
+/// Longest zone name on the wire: a label of 63 below a lane must still fit into 255 bytes.
+pub const ZONE_NAME_MAX: usize = 255 - 64 - 2;
+/// Probes of one kind that may be under way to one relay.
+pub const PROBES_IN_FLIGHT_MAX: usize = 16;
+/// Changes of verdict remembered per relay.
+pub const HISTORY_MAX: usize = 16;
+/// Longest failure text of a probe that is kept, in bytes.
+pub const FAILURE_TEXT_MAX: usize = 200;
+/// Highest time to live of a negative answer, in seconds (RFC 2308 section 5).
+pub const NEGATIVE_TTL_MAX: u32 = 10;

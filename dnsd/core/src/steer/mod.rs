@@ -1,0 +1,1 @@
+//! The choice: from inventory and verdicts to pools and answer variants.
