@@ -8,6 +8,8 @@
 //! Nothing here reads a clock, opens a socket or draws randomness: all three are arguments.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "http")]
+pub mod http;
 mod issue;
 pub mod label;
 mod secret;

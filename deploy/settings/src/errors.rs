@@ -187,7 +187,7 @@ fn label(errors: &Errors, problem: &Problem) -> LabeledSpan {
     let text = problem
         .expected
         .as_ref()
-        .map_or("here".to_owned(), |e| format!("expected {e}"));
+        .map_or_else(|| "here".to_owned(), |e| format!("expected {e}"));
     LabeledSpan::at(start..start + line.len(), text)
 }
 

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use toml_span::Span;
+
 use crate::errors::{Errors, Problem};
 use crate::limits;
 
@@ -41,7 +43,7 @@ impl File {
         match read_capped(path, limits::FILE_BYTES) {
             Ok(text) => Ok(Self { name, text }),
             Err(what) => {
-                let problem = Problem::new(Default::default(), format!("cannot be read: {what}"));
+                let problem = Problem::new(Span::default(), format!("cannot be read: {what}"));
                 Err(Errors::of_unread_file(name, problem))
             }
         }
@@ -51,7 +53,7 @@ impl File {
     pub(crate) fn directory(&self) -> PathBuf {
         Path::new(&self.name)
             .parent()
-            .unwrap_or(Path::new(""))
+            .unwrap_or_else(|| Path::new(""))
             .to_path_buf()
     }
 }

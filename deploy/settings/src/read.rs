@@ -42,13 +42,13 @@ pub fn load<T>(file: &File, build: impl FnOnce(&mut Table<'_>) -> Option<T>) -> 
         directory: file.directory(),
         ..Log::default()
     };
-    let built = {
+    let result = {
         let mut table = Table::root(root.as_table(), &log);
         build(&mut table)
     };
     let mut problems = log.problems.into_inner();
-    match built {
-        Some(built) if problems.is_empty() => Ok(built),
+    match result {
+        Some(value) if problems.is_empty() => Ok(value),
         _ => {
             if problems.is_empty() {
                 problems.push(Problem::new(Span::new(0, 0), "the settings are incomplete"));

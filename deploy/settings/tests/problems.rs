@@ -249,7 +249,8 @@ fn a_terminal_sees_the_lines() {
 
 #[test]
 fn problems_are_capped_and_counted() {
-    let text = (0..250).map(|n| format!("k{n} = 1\n")).collect::<String>();
+    let text: Vec<String> = (0..250).map(|n| format!("k{n} = 1")).collect();
+    let text = text.join("\n");
     let shown = problems(&text, |_| Some(()));
     assert_eq!(shown.lines().count(), settings::limits::PROBLEMS + 1);
     assert!(

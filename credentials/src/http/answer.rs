@@ -1,0 +1,95 @@
+//! One answer: a credential and two fresh owner names, in the shapes that callers speak.
+
+use serde_json::{Value, json};
+
+use super::params::Ask;
+use super::{ApiKey, Issuer};
+use crate::label::{Label, Lane, Tag};
+use crate::{Credential, IssueError, UnixTime, issue};
+
+/// What both shapes are made from.
+#[derive(Debug)]
+pub(super) struct Answer {
+    credential: Credential,
+    expires: UnixTime,
+    /// `<label>.<lane>.<zone>`, lane a first.
+    hosts: [String; 2],
+    udp_port: u16,
+    stun: bool,
+}
+
+impl Answer {
+    /// `draw` decides in dnsd among equals; both lanes get the same, so that they stay disjoint.
+    pub(super) fn new(
+        issuer: &Issuer,
+        key: &ApiKey,
+        ask: &Ask,
+        now: UnixTime,
+        draw: u64,
+    ) -> Result<Self, IssueError> {
+        let ttl = key.ttl.clamp(ask.ttl);
+        let credential = issue(&issuer.ring, ask.user.as_deref(), ttl, now)?;
+        let located = || ask.client.and_then(|client| (issuer.regions)(client));
+        let region = ask.region.clone().or_else(located);
+        let label = Label {
+            draw,
+            region: region.as_deref().map(Tag::of_name),
+            avoid: ask.failed.map(|relay| relay.map(Tag::of_addr)),
+            expires: UnixTime(now.0.saturating_add(u64::from(issuer.label_ttl))),
+        };
+        let hosts = Lane::ALL.map(|lane| {
+            let sealed = issuer.labels.seal(&label, lane);
+            format!("{sealed}.{}.{}", lane.as_str(), issuer.endpoint.zone)
+        });
+        Ok(Self {
+            credential,
+            expires: UnixTime(now.0.saturating_add(u64::from(ttl))),
+            hosts,
+            udp_port: issuer.endpoint.udp_port,
+            stun: issuer.endpoint.stun,
+        })
+    }
+
+    /// TURN URIs (RFC 7065), lane a first.
+    fn turn_uris(&self) -> [String; 2] {
+        let port = self.udp_port;
+        self.hosts
+            .each_ref()
+            .map(|host| format!("turn:{host}:{port}?transport=udp"))
+    }
+
+    /// STUN URIs (RFC 7064), lane a first.
+    fn stun_uris(&self) -> [String; 2] {
+        self.hosts
+            .each_ref()
+            .map(|host| format!("stun:{host}:{}", self.udp_port))
+    }
+
+    /// `RTCIceServer`s, and beside them what a caller wants to know about them.
+    pub(super) fn ice_servers(&self) -> Value {
+        let mut servers = vec![json!({
+            "urls": self.turn_uris(),
+            "username": self.credential.username,
+            "credential": *self.credential.password,
+        })];
+        if self.stun {
+            servers.push(json!({ "urls": self.stun_uris() }));
+        }
+        json!({
+            "iceServers": servers,
+            "ttl": self.credential.ttl,
+            "expires": self.expires.0,
+            "lanes": { "a": self.hosts[0], "b": self.hosts[1] },
+        })
+    }
+
+    /// The shape of draft-uberti-behave-turn-rest-00, section 2.2.
+    pub(super) fn turn_rest(&self) -> Value {
+        json!({
+            "username": self.credential.username,
+            "password": *self.credential.password,
+            "ttl": self.credential.ttl,
+            "uris": self.turn_uris(),
+        })
+    }
+}
