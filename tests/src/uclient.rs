@@ -1,0 +1,176 @@
+//! coturn's `turnutils_uclient` and `turnutils_peer`: a client and an echo peer not of our making.
+
+use std::net::SocketAddrV4;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::process::{Credential, Guard};
+
+/// What one run of the client counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Messages sent to the peer.
+    pub sent: u32,
+    /// Messages that came back.
+    pub received: u32,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Starts the echo peer at `address`; it ends with the returned guard.
+///
+/// # Panics
+/// When it does not start.
+pub fn peer(address: SocketAddrV4) -> Guard {
+    let child = Command::new("turnutils_peer")
+        .args([
+            "-L",
+            &address.ip().to_string(),
+            "-p",
+            &address.port().to_string(),
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("turnutils_peer runs");
+    let guard = Guard::new(child);
+    // It tells nobody when it listens; the kernel's table does.
+    crate::timing::until("turnutils_peer listens", Duration::from_secs(5), || {
+        (udp_sockets(address, address.port()..=address.port()) > 0).then_some(())
+    });
+    guard
+}
+
+/// One client session under way.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+    started: Instant,
+}
+
+/// Starts a session of `messages` messages, 20 ms apart, through `relay` to `peer`.
+///
+/// # Panics
+/// When the client does not start.
+pub fn start(
+    relay: SocketAddrV4,
+    peer: SocketAddrV4,
+    credential: &Credential,
+    messages: u32,
+) -> Session {
+    let child = Command::new("turnutils_uclient")
+        .args(["-c", "-u", &credential.username, "-w", &credential.password])
+        .args(["-n", &messages.to_string(), "-z", "20"])
+        .args(["-e", &peer.ip().to_string(), "-r", &peer.port().to_string()])
+        .args(["-p", &relay.port().to_string(), &relay.ip().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("turnutils_uclient runs");
+    Session {
+        child,
+        started: Instant::now(),
+    }
+}
+
+impl Session {
+    /// Waits for the end and counts.
+    ///
+    /// # Panics
+    /// When the client could not allocate or did not say what it counted.
+    pub fn finish(self) -> Counted {
+        let output = self
+            .child
+            .wait_with_output()
+            .expect("turnutils_uclient ends");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        let (sent, received) = counts(&text).unwrap_or_else(|| panic!("turnutils_uclient: {text}"));
+        Counted {
+            sent,
+            received,
+            took: self.started.elapsed(),
+        }
+    }
+}
+
+/// Runs a whole session of `messages` messages.
+pub fn run(
+    relay: SocketAddrV4,
+    peer: SocketAddrV4,
+    credential: &Credential,
+    messages: u32,
+) -> Counted {
+    start(relay, peer, credential, messages).finish()
+}
+
+/// The last pair of totals it printed.
+fn counts(text: &str) -> Option<(u32, u32)> {
+    if !text.contains("Total lost packets") {
+        return None;
+    }
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.contains("tot_recv_msgs="))?;
+    let number = |mark: &str| -> Option<u32> {
+        let (_, rest) = line.split_once(mark)?;
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    };
+    Some((number("tot_send_msgs=")?, number("tot_recv_msgs=")?))
+}
+
+/// How many UDP sockets are bound to the address of `at` with a port in `ports`, by the kernel's
+/// own table: the relayed transport addresses in use.
+///
+/// # Panics
+/// When the table cannot be read.
+pub fn udp_sockets(at: SocketAddrV4, ports: std::ops::RangeInclusive<u16>) -> usize {
+    // Of the calling thread: a test may have put itself into a network namespace.
+    let table = std::fs::read_to_string("/proc/thread-self/net/udp").expect("procfs");
+    let address = format!("{:08X}", u32::from_ne_bytes(at.ip().octets()));
+    let bound = table.lines().skip(1).filter(|line| {
+        let local = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|local| local.split_once(':'));
+        local.is_some_and(|(ip, port)| {
+            ip == address && u16::from_str_radix(port, 16).is_ok_and(|port| ports.contains(&port))
+        })
+    });
+    bound.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn reads_what_the_client_prints() {
+        let text = "\
+1: : start_mclient: msz=1, tot_send_msgs=0, tot_recv_msgs=0, tot_send_bytes ~ 0, tot_recv_bytes ~ 0
+2: : start_mclient: tot_send_msgs=10, tot_recv_msgs=9
+2: : start_mclient: tot_send_bytes ~ 1000, tot_recv_bytes ~ 900
+2: : Total lost packets 1 (10.000000%), total send dropped 0 (0.000000%)
+";
+        assert_eq!(counts(text), Some((10, 9)));
+        assert_eq!(counts("0: : ERROR: Cannot complete Allocation\n"), None);
+    }
+
+    #[test]
+    fn finds_sockets_in_the_kernel_table() {
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, 252, 3, 4), 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let at = SocketAddrV4::new(Ipv4Addr::new(127, 252, 3, 4), 0);
+        assert_eq!(udp_sockets(at, port..=port), 1);
+        drop(socket);
+        assert_eq!(udp_sockets(at, port..=port), 0);
+    }
+}
