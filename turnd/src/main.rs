@@ -1,3 +1,10 @@
-//! Entry point.
+//! Entry point of the `turnd` program.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    turnd::cli::main(turnd::cli::Cli::parse())
+}

@@ -1,0 +1,101 @@
+//! `[peers]` and `[limits]`: whom clients may talk to, and how much is taken on.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use settings::{BitRate, Table};
+
+use super::limits;
+
+/// How long a session may live by default.
+const MAX_SESSION: Duration = Duration::from_hours(48);
+
+/// What may be set: from one allocation lifetime to a month.
+const MAX_SESSION_RANGE: RangeInclusive<Duration> =
+    Duration::from_mins(10)..=Duration::from_hours(744);
+
+/// The `[peers]` table: changes to the default, which lets clients reach globally routed unicast
+/// addresses only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// Exceptions to what is denied by default.
+    pub allow: Vec<IpNet>,
+    /// Denied on top; wins over `allow`.
+    pub deny: Vec<IpNet>,
+}
+
+impl Peers {
+    pub(super) fn build(table: &mut Table<'_>) -> Self {
+        let allow = table.list::<IpNet>("allow");
+        let deny = table.list::<IpNet>("deny");
+        for exception in &allow {
+            if let Some(denied) = deny.iter().find(|denied| denied.value == exception.value) {
+                table.error(
+                    exception.span,
+                    format!("{} is in `peers.deny` as well", denied.value),
+                    "a denial wins: keep it in one of the two",
+                );
+            }
+        }
+        let values = |list: Vec<settings::Spanned<IpNet>>| list.into_iter().map(|net| net.value);
+        Self {
+            allow: values(allow).collect(),
+            deny: values(deny).collect(),
+        }
+    }
+}
+
+/// The `[limits]` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most sessions (allocations) at a time.
+    pub sessions: u32,
+    /// Most sessions of one user at a time.
+    pub sessions_per_user: u32,
+    /// Most sessions from one client address at a time (IPv6: one /64).
+    pub sessions_per_source: u32,
+    /// Longest a session may live, however often it is refreshed.
+    pub max_session: Duration,
+    /// Whether a session ends with the credential it was made with.
+    pub strict_expiry: bool,
+    /// The capacity that is reported, in bits per second of relayed payload, both directions.
+    pub bandwidth: BitRate,
+}
+
+impl Limits {
+    pub(super) fn build(table: &mut Table<'_>) -> Self {
+        let sessions = table.with_default_in("sessions", 10_000, 1..=limits::SESSIONS);
+        let per_user = table.with_default_in("sessions_per_user", 100, 1..=limits::SESSIONS);
+        let per_source = table.with_default_in("sessions_per_source", 1000, 1..=limits::SESSIONS);
+        let max_session = table.with_default_in("max_session", MAX_SESSION, MAX_SESSION_RANGE);
+        let strict_expiry = table.with_default("strict_expiry", false);
+        let bandwidth = table.with_default("bandwidth", BitRate(1_000_000_000));
+        if table.has("sessions_per_user") && per_user.value > sessions.value {
+            table.error(
+                per_user.span,
+                format!(
+                    "`limits.sessions_per_user` is {}, more than the {} `limits.sessions` of all \
+                     users together",
+                    per_user.value, sessions.value
+                ),
+                "one user could take the whole relay: lower it",
+            );
+        }
+        if bandwidth.value.0 == 0 {
+            table.error(
+                bandwidth.span,
+                "`limits.bandwidth` is zero: the relay would always be full",
+                "write what the machine's link can carry, e.g. \"1 Gbit/s\"",
+            );
+        }
+        Self {
+            sessions: sessions.value,
+            sessions_per_user: per_user.value.min(sessions.value),
+            sessions_per_source: per_source.value.min(sessions.value),
+            max_session: max_session.value,
+            strict_expiry: strict_expiry.value,
+            bandwidth: bandwidth.value,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The configuration of a relay: one validated value, read from one TOML file.
+//!
+//! Everything in it makes sense on its own and together; every problem of a file is told at once.
+
+mod access;
+mod log;
+mod names;
+mod relay;
+mod report;
+mod rest;
+mod secrets;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use settings::{Errors, File, Table};
+
+pub use access::{Limits, Peers};
+pub use log::{Format, Log};
+pub use relay::Relay;
+pub use report::Liveness;
+pub use rest::{ApiKey, ClientRegion, Rest};
+pub use secrets::Secrets;
+
+/// Hard bounds of what a file may ask for.
+pub mod limits {
+    /// Most UDP listen addresses.
+    pub const LISTENERS: usize = 16;
+    /// Most worker threads.
+    pub const WORKERS: u16 = 256;
+    /// Fewest relayed ports for each worker: below this a worker runs dry by chance.
+    pub const PORTS_PER_WORKER: usize = 16;
+    /// Most sessions of one relay.
+    pub const SESSIONS: u32 = 1_000_000;
+    /// Most nameserver nodes that are reported to.
+    pub const DNSD: usize = 32;
+    /// Most API keys.
+    pub const API_KEYS: usize = 1024;
+}
+
+/// A whole, checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[relay]`: who this relay is and where it listens.
+    pub relay: Relay,
+    /// `[secrets]`: what credentials, nonces and labels are made with.
+    pub secrets: Secrets,
+    /// `[peers]`: whom clients may talk to.
+    pub peers: Peers,
+    /// `[limits]`: how much is taken on.
+    pub limits: Limits,
+    /// `[rest]`: the credentials endpoint; absent when this relay serves none.
+    pub rest: Option<Rest>,
+    /// `admin.listen`: health and metrics; absent when not served.
+    pub admin: Option<SocketAddr>,
+    /// `[liveness]`: reports to the nameservers; absent for a relay on its own.
+    pub liveness: Option<Liveness>,
+    /// `[log]`.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, Errors> {
+        Self::load(&File::read(path)?)
+    }
+
+    /// Checks a file that is read already.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(file: &File) -> Result<Self, Errors> {
+        settings::load(file, Self::build)
+    }
+
+    fn build(root: &mut Table<'_>) -> Option<Self> {
+        // Each section is read before any is given up, so that all their problems are told.
+        let relay = root
+            .required_table("relay")
+            .and_then(|mut table| Relay::build(&mut table));
+        let secrets = root
+            .required_table("secrets")
+            .and_then(|mut table| Secrets::build(&mut table));
+        let peers = Peers::build(&mut root.table_or_default("peers"));
+        let limits = Limits::build(&mut root.table_or_default("limits"));
+        let rest = section(root, "rest", Rest::build);
+        let admin = section(root, "admin", |table| table.required("listen"));
+        let liveness = section(root, "liveness", Liveness::build);
+        let log = Log::build(&mut root.table_or_default("log"));
+        let config = Self {
+            relay: relay?,
+            secrets: secrets?,
+            peers,
+            limits,
+            rest: rest.ok()?,
+            admin: admin
+                .ok()?
+                .map(|listen: settings::Spanned<SocketAddr>| listen.value),
+            liveness: liveness.ok()?,
+            log,
+        };
+        config.check_tcp_listeners(root).then_some(config)
+    }
+
+    /// REST and admin cannot share an address.
+    fn check_tcp_listeners(&self, root: &Table<'_>) -> bool {
+        let rest = self.rest.as_ref().map(|rest| rest.listen);
+        if rest.is_none() || rest != self.admin {
+            return true;
+        }
+        root.error(
+            root.key_span("admin"),
+            "`admin.listen` is the same address as `rest.listen`",
+            "give the admin listener a port of its own, on an address only operators reach",
+        );
+        false
+    }
+}
+
+/// What is wrong is in the reader's log already.
+#[derive(Debug)]
+struct Told;
+
+/// A section that may be missing.
+fn section<T>(
+    root: &mut Table<'_>,
+    key: &'static str,
+    build: impl FnOnce(&mut Table<'_>) -> Option<T>,
+) -> Result<Option<T>, Told> {
+    let present = root.has(key);
+    let read = root.table(key).and_then(|mut table| build(&mut table));
+    if present && read.is_none() {
+        return Err(Told);
+    }
+    Ok(read)
+}

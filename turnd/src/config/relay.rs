@@ -1,0 +1,285 @@
+//! `[relay]`: who this relay is, where it listens, from where it relays.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
+use std::time::Duration;
+
+use liveness::RelayId;
+use settings::{PortRange, Spanned, Table};
+use turnd_core::Realm;
+
+use super::{limits, names};
+use crate::net::udp::Buffers;
+
+/// Socket buffer sizes that are taken, in bytes.
+const BUFFER_RANGE: std::ops::RangeInclusive<usize> = 64 << 10..=256 << 20;
+
+/// The socket buffer size that is asked for by default, in bytes.
+const BUFFER: usize = 4 << 20;
+
+/// The dynamic ports (RFC 6335), where RFC 8656 wants relayed transport addresses.
+const DYNAMIC_PORTS: (u16, u16) = (49152, 65535);
+
+/// Below are the system ports (RFC 6335), which are never relayed from.
+const FIRST_PORT: u16 = 1024;
+
+/// The `[relay]` table.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// The relay's id, also its owner name below the zone.
+    pub id: RelayId,
+    /// The realm of the long-term credential mechanism.
+    pub realm: Realm,
+    /// The zone whose names the REST endpoint hands out; lower case, no final dot.
+    pub zone: String,
+    /// UDP listen addresses, all distinct, none a duplicate of a wildcard.
+    pub listen: Vec<SocketAddr>,
+    /// The address that IPv4 relayed transport addresses are taken from.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The address that IPv6 relayed transport addresses are taken from.
+    pub ipv6: Option<Ipv6Addr>,
+    /// The ports of relayed transport addresses.
+    pub ports: PortRange,
+    /// Worker threads as configured; 0 stands for one per core.
+    pub workers: u16,
+    /// How long a drain waits for sessions to end.
+    pub drain_grace: Duration,
+    /// Socket buffer sizes of the listeners.
+    pub buffers: Buffers,
+}
+
+impl Relay {
+    pub(super) fn build(table: &mut Table<'_>) -> Option<Self> {
+        let id = table.required_parsed(
+            "id",
+            "1 to 32 characters of a-z, 0-9 and hyphens, no hyphen at either end",
+            "\"fra-1\"",
+            str::parse::<RelayId>,
+        );
+        let realm = table.required_parsed(
+            "realm",
+            "a text of 1 to 64 bytes in quotes",
+            "\"turn.example.org\"",
+            Realm::new,
+        );
+        let zone = table.required_parsed(
+            "zone",
+            "a DNS name in quotes",
+            "\"turn.example.org\"",
+            names::zone,
+        );
+        let listen = table.required_list("listen");
+        let listen = listen.and_then(|listen| listeners(table, listen));
+        let addresses = table.required_list("relay_addresses");
+        let addresses = addresses.and_then(|addresses| relay_addresses(table, &addresses));
+        let ports = table.with_default("relay_ports", default_ports()?);
+        let workers = table.with_default_in("workers", 0, 0..=limits::WORKERS);
+        let drain_grace = table.with_default_in(
+            "drain_grace",
+            Duration::from_hours(1),
+            Duration::ZERO..=Duration::from_hours(168),
+        );
+        let receive = table
+            .with_default_in("receive_buffer", BUFFER, BUFFER_RANGE)
+            .value;
+        let send = table
+            .with_default_in("send_buffer", BUFFER, BUFFER_RANGE)
+            .value;
+        let (ipv4, ipv6) = addresses?;
+        let relay = Self {
+            id: id?.value,
+            realm: realm?.value,
+            zone: zone?.value,
+            listen: listen?,
+            ipv4,
+            ipv6,
+            ports: ports.value,
+            workers: workers.value,
+            drain_grace: drain_grace.value,
+            buffers: Buffers { receive, send },
+        };
+        relay.check_ports(table, &ports).then_some(relay)
+    }
+
+    /// How many workers run here.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            workers => usize::from(workers),
+        }
+    }
+
+    /// The addresses that relayed transport addresses are taken from.
+    pub fn relay_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6.map(IpAddr::V6);
+        self.ipv4.map(IpAddr::V4).into_iter().chain(ipv6)
+    }
+
+    /// The address clients are sent to, one of each family: the first listener's; for a wildcard the
+    /// address that is relayed from, with the listener's port.
+    pub fn advertised(&self, ipv6: bool) -> Option<SocketAddr> {
+        let listen = self.listen.iter().find(|listen| listen.is_ipv6() == ipv6)?;
+        if !listen.ip().is_unspecified() {
+            return Some(*listen);
+        }
+        let ip = if ipv6 {
+            self.ipv6.map(IpAddr::V6)
+        } else {
+            self.ipv4.map(IpAddr::V4)
+        };
+        Some(SocketAddr::new(ip?, listen.port()))
+    }
+
+    fn check_ports(&self, table: &Table<'_>, ports: &Spanned<PortRange>) -> bool {
+        let range = self.ports.ports();
+        let have = range.len();
+        let need = self.worker_count() * limits::PORTS_PER_WORKER;
+        if have < need {
+            table.error(
+                ports.span,
+                format!("`relay.relay_ports` holds {have} ports, too few for the workers"),
+                format!(
+                    "{} workers need at least {need} ports: widen the range or set fewer workers",
+                    self.worker_count()
+                ),
+            );
+            return false;
+        }
+        if *range.start() < FIRST_PORT {
+            table.error(
+                ports.span,
+                "`relay.relay_ports` begins below 1024, among the ports of system services",
+                "write e.g. \"49152-65535\"",
+            );
+            return false;
+        }
+        let relayed = |ip: IpAddr| self.ipv4 == v4(ip) && v4(ip).is_some() || self.ipv6 == v6(ip);
+        let clash = self.listen.iter().find(|listen| {
+            let here = listen.ip().is_unspecified() || relayed(listen.ip());
+            here && range.contains(&listen.port())
+        });
+        if let Some(listen) = clash {
+            table.error(
+                ports.span,
+                format!("`relay.relay_ports` holds the port of the listener {listen}"),
+                "keep the listen ports outside of the relayed ports",
+            );
+        }
+        clash.is_none()
+    }
+}
+
+fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn v6(ip: IpAddr) -> Option<Ipv6Addr> {
+    match ip {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
+}
+
+fn default_ports() -> Option<PortRange> {
+    PortRange::new(DYNAMIC_PORTS.0, DYNAMIC_PORTS.1)
+}
+
+/// Checks the listen addresses, each and against each other.
+fn listeners(table: &Table<'_>, list: Vec<Spanned<SocketAddr>>) -> Option<Vec<SocketAddr>> {
+    let mut good = true;
+    let mut wrong = |span, what: String, help: &str| {
+        table.error(span, what, help);
+        good = false;
+    };
+    if list.len() > limits::LISTENERS {
+        let what = format!("`relay.listen` has {} addresses", list.len());
+        wrong(table.key_span("listen"), what, "at most 16 are served");
+    }
+    for (index, listen) in list.iter().enumerate() {
+        let address = listen.value;
+        if address.port() == 0 {
+            wrong(
+                listen.span,
+                format!("`relay.listen[{index}]` has port 0"),
+                "clients have to know the port: 3478 is the standard one",
+            );
+        }
+        if let Err(why) = usable(address.ip()) {
+            let what = format!("`relay.listen[{index}]` cannot be listened on: {why}");
+            wrong(listen.span, what, "name an address of this machine");
+        }
+        let twice = list[..index].iter().map(|other| other.value).find(|other| {
+            let wild = other.ip().is_unspecified() || address.ip().is_unspecified();
+            let same_family = other.is_ipv4() == address.is_ipv4();
+            other.port() == address.port() && (other.ip() == address.ip() || wild && same_family)
+        });
+        if let Some(other) = twice {
+            let what = format!("`relay.listen[{index}]` is covered by {other} already");
+            wrong(
+                listen.span,
+                what,
+                "list each address once; a wildcard covers all of its family",
+            );
+        }
+    }
+    good.then(|| list.into_iter().map(|listen| listen.value).collect())
+}
+
+/// At most one address per family, each one that a socket can be bound to.
+fn relay_addresses(
+    table: &Table<'_>,
+    list: &[Spanned<IpAddr>],
+) -> Option<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
+    let (mut ipv4, mut ipv6, mut good) = (None, None, true);
+    for (index, address) in list.iter().enumerate() {
+        let name = format!("relay.relay_addresses[{index}]");
+        let why = if address.value.is_unspecified() {
+            Err("a wildcard cannot be told to a client")
+        } else {
+            usable(address.value)
+        };
+        if let Err(why) = why {
+            let what = format!("`{name}` cannot be relayed from: {why}");
+            table.error(
+                address.span,
+                what,
+                "name an address of this machine that peers can reach",
+            );
+            good = false;
+        }
+        let second = match address.value {
+            IpAddr::V4(ip) => ipv4.replace(ip).is_some(),
+            IpAddr::V6(ip) => ipv6.replace(ip).is_some(),
+        };
+        if second {
+            let family = if address.value.is_ipv4() {
+                "IPv4"
+            } else {
+                "IPv6"
+            };
+            let what = format!("`{name}` is the second {family} address");
+            table.error(
+                address.span,
+                what,
+                "at most one of each family is relayed from",
+            );
+            good = false;
+        }
+    }
+    good.then_some((ipv4, ipv6))
+}
+
+/// Addresses that no socket can be bound to for unicast.
+fn usable(ip: IpAddr) -> Result<(), &'static str> {
+    match ip {
+        ip if ip.is_multicast() => Err("it is a multicast address"),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => Err("it is the broadcast address"),
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
+            Err("write an IPv4 address in its own form, not mapped into IPv6")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,292 @@
+//! The control thread: signals, reports, drain, reload; it never touches a packet.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use liveness::{Order as Wanted, State};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use turnd_core::{Alternates, Drain};
+
+use crate::admission::Gate;
+use crate::config::Config;
+use crate::drain::{Drainage, Phase};
+use crate::liveliness::Liveliness;
+use crate::logging::{self, Level};
+use crate::rest::Credentials;
+use crate::start::{self, StartError};
+use crate::status::{Status, word};
+use crate::worker::{Handle, Order};
+use crate::{boot, cli, clock, commands, core_config, notify, reload, rest};
+
+/// How often the workers are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// `turnd run`.
+pub fn run(path: &Path) -> ExitCode {
+    let config = match Config::read(path) {
+        Ok(config) => config,
+        Err(errors) => {
+            commands::complain(&errors);
+            return ExitCode::from(cli::EXIT_CONFIGURATION);
+        }
+    };
+    let ended = logging::start(config.log)
+        .map_err(StartError::system("logging was not started"))
+        .and_then(|level| serve(path, config, level));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("turnd: {error}");
+            ExitCode::from(cli::EXIT_FAILURE)
+        }
+    }
+}
+
+fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
+    start::raise_descriptors(&config.limits);
+    let opened = start::open(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("the control runtime was not started"))?;
+    let status = Arc::new(Status::default());
+    let gate = Arc::new(Gate::new(&config.limits));
+    let workers = start::workers(opened.workers, &config, &gate)?;
+    let credentials = start::http(opened.rest, opened.admin, &config, &workers, &status)?;
+    let control = Control {
+        path: path.to_path_buf(),
+        config,
+        level,
+        workers,
+        gate,
+        status,
+        credentials,
+        drainage: Drainage::default(),
+        told: Drain::Serving,
+        looked: None,
+    };
+    runtime.block_on(control.run())
+}
+
+/// Everything the control thread holds.
+struct Control {
+    path: PathBuf,
+    config: Config,
+    level: Level,
+    workers: Vec<Handle>,
+    gate: Arc<Gate>,
+    status: Arc<Status>,
+    credentials: Option<Arc<Credentials>>,
+    drainage: Drainage,
+    /// What the workers were told last.
+    told: Drain,
+    /// When the workers were looked at last.
+    looked: Option<Instant>,
+}
+
+/// The signals that are acted on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Control {
+    async fn run(mut self) -> Result<(), StartError> {
+        let mut signals =
+            Signals::listen().map_err(StartError::system("signals cannot be listened to"))?;
+        let boot = boot::start(self.config.liveness.as_ref())?;
+        let mut liveliness = Liveliness::open(&self.config, boot)
+            .await
+            .map_err(StartError::system("the socket for reports was not opened"))?;
+        liveliness.ready();
+        tracing::info!(
+            relay = %self.config.relay.id,
+            boot = liveliness.boot(),
+            workers = self.workers.len(),
+            listen = ?self.config.relay.listen,
+            "serving"
+        );
+        notify::ready();
+        while !self.step(&mut liveliness) {
+            let wake = tokio::time::Instant::from_std(self.next_step(&liveliness));
+            tokio::select! {
+                () = tokio::time::sleep_until(wake) => {}
+                _ = signals.terminate.recv() => self.stop("SIGTERM"),
+                _ = signals.interrupt.recv() => self.stop("SIGINT"),
+                _ = signals.hangup.recv() => self.reload(&mut liveliness),
+                bytes = liveliness.receive() => self.acknowledged(&mut liveliness, &bytes),
+            }
+        }
+        tracing::info!(sessions = self.gate.total(), "ended");
+        for worker in &self.workers {
+            worker.tell(Order::Stop);
+        }
+        self.workers.into_iter().for_each(Handle::join);
+        Ok(())
+    }
+
+    fn next_step(&self, liveliness: &Liveliness) -> Instant {
+        let look = self
+            .looked
+            .map_or_else(clock::instant, |looked| looked + LOOK);
+        look.min(liveliness.poll_timeout())
+    }
+
+    /// Looks at the workers, moves the drain on, sends what is due. True when the process ends.
+    fn step(&mut self, liveliness: &mut Liveliness) -> bool {
+        let now = clock::instant();
+        if self.looked.is_none_or(|looked| now >= looked + LOOK) {
+            self.looked = Some(now);
+            liveliness.observe(now, self.workers.iter().map(|worker| &*worker.shared));
+        }
+        let phase = self
+            .drainage
+            .phase(now, self.config.relay.drain_grace, self.empty());
+        liveliness.draining(phase != Phase::Serving);
+        let ended = phase == Phase::Over;
+        if !ended {
+            self.tell_workers(phase, liveliness);
+        }
+        liveliness.send_due(now);
+        let state = liveliness.state();
+        let before = self.status.view().state;
+        if before != state {
+            tracing::info!(before = word(before), now = word(state), "state");
+        }
+        liveliness.show(&self.status, now);
+        if !matches!(state, State::Failing(_)) {
+            liveliness.pat_watchdog(now);
+        }
+        ended
+    }
+
+    /// Whether every worker refuses new sessions and has none.
+    fn empty(&self) -> bool {
+        self.told != Drain::Serving
+            && self.workers.iter().all(|worker| {
+                let stats = worker.shared.stats();
+                stats.draining && stats.sessions == 0
+            })
+    }
+
+    /// Tells the workers where the drain stands, when that is news.
+    fn tell_workers(&mut self, phase: Phase, liveliness: &Liveliness) {
+        let drain = match phase {
+            Phase::Serving => Drain::Serving,
+            Phase::Draining => Drain::Draining {
+                alternates: alternates(liveliness),
+            },
+            Phase::Refusing | Phase::Over => Drain::RefuseRefresh {
+                alternates: alternates(liveliness),
+            },
+        };
+        if drain == self.told {
+            return;
+        }
+        self.gate.drain(drain != Drain::Serving);
+        for worker in &self.workers {
+            worker.tell(Order::Drain(drain.clone()));
+        }
+        self.told = drain;
+    }
+
+    fn stop(&mut self, signal: &str) {
+        self.drainage.signal(clock::instant());
+        tracing::info!(
+            signal,
+            sessions = self.gate.total(),
+            "draining, then ending"
+        );
+        notify::stopping();
+    }
+
+    fn acknowledged(&mut self, liveliness: &mut Liveliness, bytes: &[u8]) {
+        let Some(order) = liveliness.acknowledged(bytes) else {
+            return;
+        };
+        match order {
+            Wanted::None => {}
+            Wanted::Drain | Wanted::Undrain => {
+                let drain = order == Wanted::Drain;
+                tracing::info!(drain, "ordered by an operator through a nameserver");
+                self.drainage.order(drain);
+            }
+        }
+    }
+
+    /// SIGHUP: takes the file as a whole or not at all.
+    fn reload(&mut self, liveliness: &mut Liveliness) {
+        notify::reloading();
+        let taken = self.read_again();
+        let ok = taken.is_some();
+        if let Some(new) = taken {
+            liveliness.reconfigure(&new);
+            self.config = new;
+            tracing::info!(file = %self.path.display(), "configuration reloaded");
+        }
+        self.status.update(|view| {
+            view.reload_ok = ok;
+            view.reloads += u64::from(ok);
+            view.reloads_refused += u64::from(!ok);
+        });
+        notify::ready();
+    }
+
+    /// Reads the file and hands it to all but the reports; says why when it cannot be taken.
+    fn read_again(&self) -> Option<Config> {
+        const REFUSED: &str = "configuration not reloaded: nothing is changed";
+        let new = match Config::read(&self.path) {
+            Ok(new) => new,
+            Err(errors) => {
+                for problem in errors.to_string().lines() {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("{REFUSED}");
+                return None;
+            }
+        };
+        let restart = reload::needs_restart(&self.config, &new);
+        if !restart.is_empty() {
+            tracing::error!(
+                keys = restart.join(", "),
+                "{REFUSED}: these keys need a restart"
+            );
+            return None;
+        }
+        let issuer = new
+            .rest
+            .as_ref()
+            .map(|rest| rest::issuer(&new, rest))
+            .transpose();
+        let (Ok(issuer), Some(cores)) = (issuer, core_config::per_worker(&new)) else {
+            tracing::error!("{REFUSED}");
+            return None;
+        };
+        for (worker, core) in self.workers.iter().zip(cores) {
+            worker.tell(Order::Configure(core));
+        }
+        if let (Some(credentials), Some(issuer)) = (&self.credentials, issuer) {
+            credentials.exchange(issuer);
+        }
+        self.gate.limit(&new.limits);
+        self.level.set(new.log.level);
+        Some(new)
+    }
+}
+
+fn alternates(liveliness: &Liveliness) -> Alternates {
+    Alternates::new(liveliness.neighbours())
+}

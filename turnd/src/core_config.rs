@@ -1,0 +1,52 @@
+//! What the relay core of each worker is told, made from the configuration.
+
+use std::sync::Arc;
+
+use turnd_core::{Config as Core, Lifetimes, Limits, PeerFilter, PortSlice, RelayAddresses};
+
+use crate::config::Config;
+
+/// One configuration per worker: they differ in their share of the relayed ports.
+///
+/// `None` when there are too few ports for the workers, which a checked configuration rules out.
+pub fn per_worker(config: &Config) -> Option<Vec<Arc<Core>>> {
+    let workers = u16::try_from(config.relay.worker_count()).ok()?;
+    let one = |worker| {
+        let ports = PortSlice::new(config.relay.ports.ports(), worker, workers).ok()?;
+        Some(Arc::new(core(config, ports)))
+    };
+    (0..workers).map(one).collect()
+}
+
+fn core(config: &Config, ports: PortSlice) -> Core {
+    let relay = &config.relay;
+    let relay_addresses = RelayAddresses {
+        v4: relay.ipv4,
+        v6: relay.ipv6,
+    };
+    let rest = config.rest.as_ref().map(|rest| rest.listen);
+    let control = relay.listen.iter().copied().chain(rest).chain(config.admin);
+    let peers = PeerFilter::new(relay_addresses, relay.ports.ports())
+        .allow(config.peers.allow.iter().copied())
+        .deny(config.peers.deny.iter().copied())
+        .control(control);
+    Core {
+        realm: relay.realm.clone(),
+        software: Some(concat!("Turnfleet ", env!("CARGO_PKG_VERSION")).to_owned()),
+        secrets: config.secrets.ring.clone(),
+        nonce_keys: config.secrets.nonces.clone(),
+        relay_addresses,
+        ports,
+        peers,
+        limits: Limits {
+            // The ledger caps all workers together; one of them may hold nearly all.
+            allocations: config.limits.sessions as usize,
+            ..Limits::default()
+        },
+        lifetimes: Lifetimes {
+            max_session: config.limits.max_session,
+            ..Lifetimes::default()
+        },
+        strict_expiry: config.limits.strict_expiry,
+    }
+}

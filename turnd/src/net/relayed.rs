@@ -1,0 +1,112 @@
+//! The relayed sockets of one worker, found by the slot of their allocation.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::{Interest, Registry, Token};
+use turnd_core::{AllocationId, OpenError};
+
+use super::udp::{Buffers, Sharing, Udp};
+
+/// A relayed socket and whose it is.
+#[derive(Debug)]
+pub struct Relayed {
+    /// The allocation it belongs to.
+    pub id: AllocationId,
+    /// The socket, bound to the relayed transport address.
+    pub udp: Udp,
+}
+
+/// All relayed sockets of a worker. Grows to the most allocations there ever were, which the core
+/// caps.
+#[derive(Debug)]
+pub struct RelayedSockets {
+    slots: Vec<Option<Relayed>>,
+    open: usize,
+    /// The event token of slot 0; slot n has the n-th after it.
+    first_token: usize,
+    buffers: Buffers,
+}
+
+impl RelayedSockets {
+    /// No sockets yet. Their event tokens start at `first_token`.
+    pub fn new(first_token: usize, buffers: Buffers) -> Self {
+        Self {
+            slots: Vec::new(),
+            open: 0,
+            first_token,
+            buffers,
+        }
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The socket in `slot`.
+    pub fn get(&self, slot: usize) -> Option<&Relayed> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// The slot an event token belongs to.
+    pub fn slot_of(&self, token: Token) -> Option<usize> {
+        token.0.checked_sub(self.first_token)
+    }
+
+    /// Binds `address` for `id` and watches it for datagrams.
+    pub fn open(
+        &mut self,
+        registry: &Registry,
+        id: AllocationId,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, OpenError> {
+        let slot = id.slot();
+        let mut udp =
+            Udp::bind(address, Sharing::Exclusive, self.buffers).map_err(|error| why(&error))?;
+        registry
+            .register(
+                &mut udp.socket,
+                Token(self.first_token + slot),
+                Interest::READABLE,
+            )
+            .map_err(|error| why(&error))?;
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        let local = udp.local();
+        debug_assert!(
+            self.slots[slot].is_none(),
+            "the core closes a slot before it reuses it"
+        );
+        if self.slots[slot].replace(Relayed { id, udp }).is_none() {
+            self.open += 1;
+        }
+        Ok(local)
+    }
+
+    /// Closes the socket of `id`; the kernel takes it out of the event queue by itself.
+    pub fn close(&mut self, id: AllocationId) {
+        let Some(slot) = self.slots.get_mut(id.slot()) else {
+            return;
+        };
+        if slot.take_if(|relayed| relayed.id == id).is_some() {
+            self.open -= 1;
+        }
+    }
+}
+
+/// The core's word for a failed bind: what it should try next depends on it.
+fn why(error: &io::Error) -> OpenError {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::AddrInUse, _) => OpenError::InUse,
+        (_, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)) => OpenError::Exhausted,
+        _ => OpenError::Failed,
+    }
+}

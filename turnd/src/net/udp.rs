@@ -1,0 +1,162 @@
+//! One non-blocking UDP socket of the data plane: how it is opened and its options.
+//!
+//! Never connected, so the kernel reports no ICMP error on it: a peer's port unreachable can
+//! neither fail a later send nor wake the loop.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+
+use mio::net::UdpSocket;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv6DontFrag, ReceiveTimestampns};
+use quinn_udp::{EcnCodepoint, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Kernel buffer sizes asked for, in bytes. Best effort: the kernel caps them at
+/// `net.core.rmem_max` and `net.core.wmem_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// `SO_RCVBUF`.
+    pub receive: usize,
+    /// `SO_SNDBUF`.
+    pub send: usize,
+}
+
+/// Whether other sockets of this process may bind the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody else: relayed sockets, and the look whether a listener's address is free.
+    Exclusive,
+    /// `SO_REUSEPORT`: one listener per worker on one address.
+    PerWorker,
+}
+
+/// What became of a datagram handed to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel took it.
+    Taken,
+    /// The socket's send buffer is full; the datagram is gone, as on any congested link.
+    Full,
+    /// The kernel refused it: no route, too big, forbidden destination.
+    Refused,
+}
+
+/// Where a datagram goes and how it is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope {
+    /// The destination.
+    pub to: SocketAddr,
+    /// The source address to use, for sockets bound to a wildcard address.
+    pub from: Option<IpAddr>,
+    /// The ECN mark carried over from the datagram that is relayed (RFC 8656, section 15).
+    pub ecn: Option<EcnCodepoint>,
+}
+
+/// An open socket and what the batching library knows about it.
+#[derive(Debug)]
+pub struct Udp {
+    pub(crate) socket: UdpSocket,
+    pub(crate) state: UdpSocketState,
+    local: SocketAddr,
+}
+
+impl Udp {
+    /// Opens and binds a socket; port 0 lets the kernel choose.
+    ///
+    /// IPv6 sockets carry IPv6 only: an IPv4 client always shows as an IPv4 address.
+    pub fn bind(address: SocketAddr, sharing: Sharing, buffers: Buffers) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if sharing == Sharing::PerWorker {
+            socket.set_reuse_port(true)?;
+        }
+        // Best effort: a smaller buffer than asked for still works.
+        let _ = socket.set_recv_buffer_size(buffers.receive);
+        let _ = socket.set_send_buffer_size(buffers.send);
+        socket.bind(&address.into())?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        allow_fragments(&socket, address)?;
+        // The batching library turns receive timestamps on; nothing here reads them, and they make
+        // the kernel stamp every packet of the machine.
+        setsockopt(&socket, ReceiveTimestampns, &false)?;
+        let socket = UdpSocket::from_std(socket.into());
+        let local = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            state,
+            local,
+        })
+    }
+
+    /// The bound address. Its IP is unspecified when bound to a wildcard.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The real local address a datagram with destination `ip` arrived on.
+    pub fn local_for(&self, ip: Option<IpAddr>) -> SocketAddr {
+        match ip {
+            Some(ip) if self.local.ip().is_unspecified() => SocketAddr::new(ip, self.local.port()),
+            _ => self.local,
+        }
+    }
+
+    /// The source address to name when answering from `server`; `None` when the socket has only one.
+    pub fn source(&self, server: SocketAddr) -> Option<IpAddr> {
+        self.local.ip().is_unspecified().then(|| server.ip())
+    }
+
+    /// How many datagrams one segmented send may carry; 1 where the kernel has no segmentation.
+    pub fn segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Sends `bytes`, as datagrams of `segment` bytes when given. Never blocks.
+    pub fn send(&self, envelope: &Envelope, bytes: &[u8], segment: Option<usize>) -> Sent {
+        let transmit = Transmit {
+            destination: envelope.to,
+            ecn: envelope.ecn,
+            contents: bytes,
+            segment_size: segment,
+            src_ip: envelope.from,
+        };
+        match self
+            .state
+            .try_send(UdpSockRef::from(&self.socket), &transmit)
+        {
+            Ok(()) => Sent::Taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Sent::Full,
+            Err(error) => {
+                tracing::trace!(%error, to = %envelope.to, "datagram refused");
+                Sent::Refused
+            }
+        }
+    }
+}
+
+/// Undoes the batching library's ban on fragments: it serves QUIC, which probes for the path MTU
+/// itself. A relayed datagram may grow by a header, and must then be fragmented rather than lost
+/// (RFC 8656, section 15: the DF bit is clear unless the client asked for it).
+fn allow_fragments(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv4() {
+        // OMIT: DF clear, and a forged ICMP message cannot shrink the path MTU.
+        set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?;
+    } else {
+        // Routers never fragment IPv6: the sender has to honour what the path reports.
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?;
+        setsockopt(socket, Ipv6DontFrag, &false)?;
+    }
+    Ok(())
+}

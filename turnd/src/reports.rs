@@ -1,0 +1,199 @@
+//! Sends liveness reports to every nameserver and takes their acknowledgements.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use liveness::{ACK_LEN, Ack, KeyRing, Neighbour, NodeId, Order, Refused, RelayId, Report};
+use tokio::net::UdpSocket;
+
+use crate::config::Liveness;
+
+/// Acknowledgements older than this many reports are not believed: a recorded one cannot be played
+/// back later.
+const SEQUENCES_BACK: u64 = 20;
+
+/// What came of sending one report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Nameservers it went to.
+    pub sent: u64,
+    /// Nameservers the kernel would not send to.
+    pub failed: u64,
+}
+
+/// Why an acknowledgement is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Disbelief {
+    /// Its bytes or its MAC.
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    /// It answers another relay, or an earlier run.
+    #[error("it answers another relay or an earlier run")]
+    NotOurs,
+    /// It answers a report that is long past, one that was never sent, or one already answered.
+    #[error("it answers a report that is long past or not sent yet")]
+    Stale,
+    /// More nodes than nameservers are configured.
+    #[error("more nodes answer than nameservers are configured")]
+    TooMany,
+}
+
+/// What a nameserver last said.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    boot: u64,
+    sequence: u64,
+    order: Order,
+    neighbours: [Neighbour; liveness::NEIGHBOURS_MAX],
+}
+
+/// What an acknowledgement changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// An order that this node did not give before.
+    pub order: Option<Order>,
+    /// The boot id has to be above this.
+    pub boot_floor: u64,
+    /// Whether the neighbours are others than before.
+    pub neighbours: bool,
+}
+
+/// The sockets and the memory of what was acknowledged.
+#[derive(Debug)]
+pub struct Reports {
+    relay: RelayId,
+    liveness: Liveness,
+    keys: KeyRing,
+    ipv4: UdpSocket,
+    /// Absent where the system has no IPv6.
+    ipv6: Option<UdpSocket>,
+    said: BTreeMap<NodeId, Said>,
+    /// Boot id and sequence of the last report.
+    last: (u64, u64),
+}
+
+impl Reports {
+    /// Opens the sockets; must be called inside the control thread's runtime.
+    ///
+    /// # Errors
+    /// When the system gives no socket.
+    pub async fn open(relay: RelayId, liveness: Liveness) -> io::Result<Self> {
+        let ipv4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        let ipv6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.ok();
+        let keys = keys(&liveness);
+        Ok(Self {
+            relay,
+            liveness,
+            keys,
+            ipv4,
+            ipv6,
+            said: BTreeMap::new(),
+            last: (0, 0),
+        })
+    }
+
+    /// Reports to other nameservers, or with another key, from now on.
+    pub fn reconfigure(&mut self, liveness: Liveness) {
+        self.keys = keys(&liveness);
+        self.liveness = liveness;
+        self.said.clear();
+    }
+
+    /// Sends a report to every nameserver, never waiting for one of them.
+    pub fn send(&mut self, report: &Report) -> Sent {
+        self.last = (report.boot, report.sequence);
+        let bytes = report.encode(self.liveness.key_id, &self.liveness.key);
+        let mut outcome = Sent::default();
+        for to in &self.liveness.dnsd {
+            let socket = if to.is_ipv4() {
+                Some(&self.ipv4)
+            } else {
+                self.ipv6.as_ref()
+            };
+            match socket.map(|socket| socket.try_send_to(&bytes, *to)) {
+                Some(Ok(_)) => outcome.sent += 1,
+                Some(Err(error)) => {
+                    outcome.failed += 1;
+                    tracing::debug!(%error, %to, "a report was not sent");
+                }
+                None => outcome.failed += 1,
+            }
+        }
+        outcome
+    }
+
+    /// Waits for a datagram from a nameserver; errors on a socket are not an end.
+    pub async fn receive(&self) -> Option<Vec<u8>> {
+        // One byte more than an acknowledgement, so that a longer datagram shows as such.
+        let (mut four, mut six) = ([0; ACK_LEN + 1], [0; ACK_LEN + 1]);
+        let six_arrives = async {
+            match &self.ipv6 {
+                Some(socket) => socket.recv_from(&mut six).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            got = self.ipv4.recv_from(&mut four) => Some(four[..got.ok()?.0].to_vec()),
+            got = six_arrives => { let len = got.ok()?.0; Some(six[..len].to_vec()) }
+        }
+    }
+
+    /// Judges an acknowledgement.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn judge(&mut self, bytes: &[u8]) -> Result<News, Disbelief> {
+        let (ack, _) = Ack::decode(bytes, &self.keys)?;
+        let (boot, sequence) = self.last;
+        if ack.relay != self.relay || ack.boot != boot {
+            return Err(Disbelief::NotOurs);
+        }
+        let before = self
+            .said
+            .get(&ack.node)
+            .filter(|said| said.boot == ack.boot);
+        let past = before.is_some_and(|said| ack.sequence <= said.sequence);
+        if past || ack.sequence > sequence || sequence - ack.sequence > SEQUENCES_BACK {
+            return Err(Disbelief::Stale);
+        }
+        if !self.said.contains_key(&ack.node) && self.said.len() >= self.liveness.dnsd.len() {
+            return Err(Disbelief::TooMany);
+        }
+        let said = Said {
+            boot: ack.boot,
+            sequence: ack.sequence,
+            order: ack.order,
+            neighbours: ack.neighbours,
+        };
+        let before = self.said.insert(ack.node, said);
+        let order_before = before.map_or(Order::None, |said| said.order);
+        Ok(News {
+            order: (ack.order != order_before).then_some(ack.order),
+            boot_floor: ack.boot_floor,
+            neighbours: before.is_none_or(|said| said.neighbours != ack.neighbours),
+        })
+    }
+
+    /// Healthy relays that the nameservers named, each once.
+    pub fn neighbours(&self) -> Vec<SocketAddr> {
+        let mut found = Vec::new();
+        for neighbour in self.said.values().flat_map(|said| said.neighbours) {
+            let four = neighbour.ipv4.map(SocketAddr::V4);
+            let six = neighbour.ipv6.map(SocketAddr::V6);
+            for address in four.into_iter().chain(six) {
+                if !found.contains(&address) {
+                    found.push(address);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn keys(liveness: &Liveness) -> KeyRing {
+    let mut keys = KeyRing::new();
+    // An empty ring takes its first key.
+    let _ = keys.insert(liveness.key_id, liveness.key.clone());
+    keys
+}

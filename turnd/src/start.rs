@@ -1,0 +1,224 @@
+//! Opens everything a relay listens on, and says clearly what cannot be opened.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use turnd_core::{Admission, Relay};
+
+use crate::admission::Gate;
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+use crate::net::udp::{Sharing, Udp};
+use crate::rest::Credentials;
+use crate::status::Status;
+use crate::worker::{Handle, Worker};
+use crate::{admin, core_config, http, rest};
+
+/// Descriptors besides the relayed sockets: listeners, event queues, HTTP connections.
+const OTHER_DESCRIPTORS: u64 = 2048;
+
+/// Why the relay does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be used.
+    #[error("`{key}`: {address}: {}", why(.source))]
+    Address {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The state file cannot be used.
+    #[error("`liveness.state_file`: {path}: {source}")]
+    StateFile {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// For `map_err`: `what` was tried.
+    pub fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process has this port already".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (a port below 1024 needs CAP_NET_BIND_SERVICE)".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// All sockets that are open before the relay serves.
+#[derive(Debug)]
+pub struct Opened {
+    /// One per worker thread.
+    pub workers: Vec<Worker>,
+    /// The REST listener.
+    pub rest: Option<TcpListener>,
+    /// The admin listener.
+    pub admin: Option<TcpListener>,
+}
+
+/// Opens the sockets of `config`.
+///
+/// # Errors
+/// The first that cannot be opened, with its configuration key.
+pub fn open(config: &Config) -> Result<Opened, StartError> {
+    let relay = &config.relay;
+    let cannot = |key| {
+        move |address, source| StartError::Address {
+            key,
+            address,
+            source,
+        }
+    };
+    let listen = cannot("relay.listen");
+    // The workers' own listeners share their port, also with a second relay of the same user: only
+    // an exclusive socket finds out that somebody has it.
+    for address in &relay.listen {
+        let alone = Udp::bind(*address, Sharing::Exclusive, relay.buffers);
+        alone.map_err(|error| listen(*address, error))?;
+    }
+    for ip in relay.relay_ips() {
+        let address = SocketAddr::new(ip, 0);
+        let any_port = Udp::bind(address, Sharing::Exclusive, relay.buffers);
+        any_port.map_err(|error| cannot("relay.relay_addresses")(address, error))?;
+    }
+    let workers: Result<Vec<_>, _> = (0..relay.worker_count())
+        .map(|_| Worker::open(&relay.listen, relay.buffers))
+        .collect();
+    let workers = workers.map_err(|(address, error)| listen(address, error))?;
+    let tcp = |key, address: Option<SocketAddr>| {
+        let bind =
+            |address| TcpListener::bind(address).map_err(|error| cannot(key)(address, error));
+        address.map(bind).transpose()
+    };
+    Ok(Opened {
+        workers,
+        rest: tcp("rest.listen", config.rest.as_ref().map(|rest| rest.listen))?,
+        admin: tcp("admin.listen", config.admin)?,
+    })
+}
+
+/// Raises the soft limit on descriptors to the hard one, and says when that is too low for the
+/// sessions that are configured.
+pub fn raise_descriptors(limits: &config::Limits) {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        // Not called in vain: a hardened service may be forbidden to.
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        }
+        Ok(hard)
+    });
+    let wanted = u64::from(limits.sessions) + OTHER_DESCRIPTORS;
+    match raised {
+        Ok(have) if have < wanted => tracing::warn!(
+            have,
+            wanted,
+            "too few file descriptors for `limits.sessions`: raise LimitNOFILE"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit on file descriptors was not raised"),
+    }
+}
+
+/// Starts the worker threads on their open sockets.
+///
+/// # Errors
+/// When the system has no randomness or no thread for them.
+pub fn workers(
+    opened: Vec<Worker>,
+    config: &Config,
+    gate: &Arc<Gate>,
+) -> Result<Vec<Handle>, StartError> {
+    let cores = core_config::per_worker(config).unwrap_or_default();
+    let start = |(index, (worker, core)): (usize, (Worker, _))| {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|error| StartError::system("no randomness")(io::Error::other(error)))?;
+        let relay = Relay::new(core, Arc::clone(gate) as Arc<dyn Admission>, seed);
+        worker
+            .start(index, relay)
+            .map_err(StartError::system("a worker was not started"))
+    };
+    opened
+        .into_iter()
+        .zip(cores)
+        .enumerate()
+        .map(start)
+        .collect()
+}
+
+/// Starts the thread that answers HTTP, apart from the control thread so that a flood of requests
+/// delays no report. Returns what the REST answers are made of.
+///
+/// # Errors
+/// When the system has no thread for it.
+pub fn http(
+    rest: Option<TcpListener>,
+    admin: Option<TcpListener>,
+    config: &Config,
+    workers: &[Handle],
+    status: &Arc<Status>,
+) -> Result<Option<Arc<Credentials>>, StartError> {
+    let credentials = match &config.rest {
+        Some(section) => {
+            let issuer = rest::issuer(config, section).map_err(io::Error::other);
+            let issuer = issuer.map_err(StartError::system("the REST endpoint"))?;
+            Some(Arc::new(Credentials::new(issuer, Arc::clone(status))))
+        }
+        None => None,
+    };
+    let shared = workers
+        .iter()
+        .map(|worker| Arc::clone(&worker.shared))
+        .collect();
+    let admin_routes = admin::router(Arc::clone(status), Metrics::new(shared, Arc::clone(status)));
+    let provider = credentials.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("the HTTP runtime was not started"))?;
+    let serve = move || {
+        runtime.block_on(async {
+            let rest = rest.zip(provider).map(|(listener, provider)| {
+                http::serve(listener, credentials::http::router(provider))
+            });
+            let admin = admin.map(|listener| http::serve(listener, admin_routes));
+            tokio::join!(ended("rest", rest), ended("admin", admin));
+        });
+    };
+    std::thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(serve)
+        .map_err(StartError::system("the HTTP thread was not started"))?;
+    Ok(credentials)
+}
+
+/// A listener's server, which ends only when it cannot begin.
+async fn ended(name: &str, server: Option<impl Future<Output = io::Result<()>>>) {
+    let Some(server) = server else { return };
+    if let Err(error) = server.await {
+        tracing::error!(%error, listener = name, "no longer served");
+    }
+}

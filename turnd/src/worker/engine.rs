@@ -1,0 +1,225 @@
+//! One worker's packets: from its sockets through the relay core and out again.
+
+use std::net::SocketAddr;
+
+use mio::{Poll, Token};
+use quinn_udp::RecvMeta;
+use turnd_core::{
+    Action, AllocationId, FiveTuple, Headroom, Now, OpenError, Relay, TAILROOM, Transport, Verdict,
+};
+
+use super::shared::Stats;
+use super::{LISTENERS, Worker};
+use crate::net::batch::datagrams;
+use crate::net::outbox::{Exit, Outbox};
+use crate::net::relayed::RelayedSockets;
+use crate::net::udp::{Envelope, Udp};
+
+/// Where a datagram came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Entry {
+    /// On the listener with this index: from a client.
+    Client(usize),
+    /// On the relayed socket of this allocation: from a peer.
+    Peer(AllocationId),
+}
+
+/// The relay core of a worker and the sockets it acts on.
+pub(super) struct Engine {
+    pub(super) poll: Poll,
+    pub(super) relay: Relay,
+    sockets: Sockets,
+    outbox: Outbox,
+    stats: Stats,
+}
+
+/// The sockets of a worker.
+struct Sockets {
+    listeners: Vec<Udp>,
+    relayed: RelayedSockets,
+}
+
+impl Sockets {
+    fn exit(&self, exit: Exit) -> Option<&Udp> {
+        match exit {
+            Exit::Listener(index) => self.listeners.get(index),
+            Exit::Relayed(slot) => self.relayed.get(slot).map(|relayed| &relayed.udp),
+        }
+    }
+
+    /// The listener that `server`, a local address, belongs to.
+    fn listener(&self, server: SocketAddr) -> Option<(usize, &Udp)> {
+        let fits = |udp: &Udp| {
+            let local = udp.local();
+            local.port() == server.port()
+                && local.is_ipv4() == server.is_ipv4()
+                && (local.ip() == server.ip() || local.ip().is_unspecified())
+        };
+        self.listeners.iter().enumerate().find(|(_, udp)| fits(udp))
+    }
+}
+
+impl Engine {
+    pub(super) fn new(worker: Worker, relay: Relay) -> Self {
+        Self {
+            poll: worker.poll,
+            relay,
+            sockets: Sockets {
+                listeners: worker.listeners,
+                relayed: worker.relayed,
+            },
+            outbox: Outbox::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The socket that an event token belongs to.
+    pub(super) fn entry(&self, token: Token) -> Option<(Entry, &Udp)> {
+        if let Some(slot) = self.sockets.relayed.slot_of(token) {
+            let relayed = self.sockets.relayed.get(slot)?;
+            return Some((Entry::Peer(relayed.id), &relayed.udp));
+        }
+        let index = token.0.checked_sub(LISTENERS)?;
+        Some((Entry::Client(index), self.sockets.listeners.get(index)?))
+    }
+
+    /// All counters as they are now.
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            relay: self.relay.counters().clone(),
+            sessions: self.relay.sessions(),
+            sends: self.outbox.counters(),
+            ..self.stats.clone()
+        }
+    }
+
+    pub(super) fn receive_failed(&mut self) {
+        self.stats.receive_errors += 1;
+    }
+
+    /// What one slot of a listener's receive holds.
+    pub(super) fn take_from_client(
+        &mut self,
+        now: Now,
+        listener: usize,
+        meta: &RecvMeta,
+        buffer: &[u8],
+    ) {
+        let Some(udp) = self.sockets.listeners.get(listener) else {
+            return;
+        };
+        let server = udp.local_for(meta.dst_ip);
+        let tuple = FiveTuple {
+            client: meta.addr,
+            server,
+            transport: Transport::Udp,
+        };
+        for range in datagrams(meta) {
+            self.stats.received += 1;
+            let packet = &buffer[range];
+            match self.relay.handle_client(now, tuple, packet) {
+                Verdict::ToPeer {
+                    relay,
+                    peer,
+                    payload,
+                } => {
+                    let envelope = Envelope {
+                        to: peer,
+                        from: None,
+                        ecn: meta.ecn,
+                    };
+                    let sockets = |exit| self.sockets.exit(exit);
+                    let exit = Exit::Relayed(relay.slot());
+                    self.outbox.push(sockets, exit, envelope, &packet[payload]);
+                }
+                Verdict::Handled => self.act(now),
+            }
+        }
+    }
+
+    /// What one slot of a relayed socket's receive holds.
+    pub(super) fn take_from_peer(
+        &mut self,
+        now: Now,
+        id: AllocationId,
+        meta: &RecvMeta,
+        buffer: &mut [u8],
+    ) {
+        for range in datagrams(meta) {
+            self.stats.received += 1;
+            // The core pads behind the datagram, where the next of a merged receive may begin.
+            let behind = range.end..range.end + TAILROOM;
+            let mut saved = [0; TAILROOM];
+            saved.copy_from_slice(&buffer[behind.clone()]);
+            if let Some(mut packet) = Headroom::new(buffer, range)
+                && let Some(framed) = self.relay.handle_peer(now, id, meta.addr, &mut packet)
+            {
+                let bytes = &packet.buffer()[framed.bytes];
+                self.send_to_client(&framed.tuple, bytes, meta.ecn);
+            }
+            buffer[behind].copy_from_slice(&saved);
+        }
+    }
+
+    /// Lets the core do what is due.
+    pub(super) fn pass_time(&mut self, now: Now) {
+        if self
+            .relay
+            .poll_timeout()
+            .is_some_and(|due| due <= now.instant)
+        {
+            self.relay.handle_timeout(now);
+            self.act(now);
+        }
+    }
+
+    /// Hands everything gathered to the kernel.
+    pub(super) fn flush(&mut self) {
+        let sockets = |exit| self.sockets.exit(exit);
+        self.outbox.flush(sockets);
+    }
+
+    /// Carries out what the core asks for.
+    pub(super) fn act(&mut self, now: Now) {
+        while let Some(action) = self.relay.poll_action() {
+            match action {
+                Action::Send { tuple, bytes } => self.send_to_client(&tuple, &bytes, None),
+                Action::OpenRelay { id, address } => {
+                    let opened = self.sockets.relayed.open(self.poll.registry(), id, address);
+                    if opened == Err(OpenError::Exhausted) {
+                        self.stats.exhausted += 1;
+                    }
+                    self.relay.socket_opened(now, id, opened);
+                }
+                Action::CloseRelay { id } => {
+                    // What was gathered for it leaves first.
+                    self.flush();
+                    self.sockets.relayed.close(id);
+                }
+                // For a fast path outside of this process; there is none.
+                Action::ChannelBound { .. }
+                | Action::ChannelUnbound { .. }
+                | Action::PermissionChanged { .. } => {}
+            }
+        }
+    }
+
+    fn send_to_client(
+        &mut self,
+        tuple: &FiveTuple,
+        bytes: &[u8],
+        ecn: Option<quinn_udp::EcnCodepoint>,
+    ) {
+        let Some((listener, udp)) = self.sockets.listener(tuple.server) else {
+            return;
+        };
+        let envelope = Envelope {
+            to: tuple.client,
+            from: udp.source(tuple.server),
+            ecn,
+        };
+        let sockets = |exit| self.sockets.exit(exit);
+        self.outbox
+            .push(sockets, Exit::Listener(listener), envelope, bytes);
+    }
+}

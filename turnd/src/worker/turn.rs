@@ -1,0 +1,192 @@
+//! The loop of a worker.
+//!
+//! One turn, in this order: wait for events (not when sockets are still ready), read orders, serve
+//! each ready socket up to its budget, let the core act on the time, send what was gathered, show
+//! progress.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Token};
+use turnd_core::{Drain, Relay};
+
+use super::engine::{Engine, Entry};
+use super::ready::Ready;
+use super::shared::{Order, Shared, Stats};
+use super::{WAKER, Worker};
+use crate::clock;
+use crate::net::batch::Batch;
+
+/// The longest wait: the progress counter moves at least this often.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// How often the counters are published.
+const PUBLISH: Duration = Duration::from_secs(1);
+
+/// Full receives a socket gets in a turn before the next one is served.
+const RECEIVES_PER_TURN: usize = 4;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// Why the loop goes on or ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Turn,
+    End,
+}
+
+/// A worker's loop and all it owns.
+pub(super) struct Loop {
+    engine: Engine,
+    inbox: Receiver<Order>,
+    shared: Arc<Shared>,
+    ready: Ready,
+    batch: Batch,
+    published: Instant,
+    stats: Stats,
+    draining: bool,
+}
+
+impl Loop {
+    pub(super) fn new(
+        worker: Worker,
+        relay: Relay,
+        inbox: Receiver<Order>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            engine: Engine::new(worker, relay),
+            inbox,
+            shared,
+            ready: Ready::default(),
+            batch: Batch::default(),
+            published: clock::instant(),
+            stats: Stats::default(),
+            draining: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while self.turn(&mut events) == Next::Turn {}
+    }
+
+    fn turn(&mut self, events: &mut Events) -> Next {
+        if let Err(error) = self.engine.poll.poll(events, Some(self.patience()))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            // Never seen with a valid descriptor; the progress counter stops and says so outside.
+            tracing::error!(%error, "waiting for events failed");
+            return Next::End;
+        }
+        for event in events.iter() {
+            if event.token() != WAKER {
+                self.ready.push(event.token());
+            }
+        }
+        if self.read_orders() == Next::End {
+            return Next::End;
+        }
+        // Those ready now; a socket that becomes ready again waits for the next turn.
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop() else { break };
+            self.serve(token);
+        }
+        let now = clock::now();
+        self.engine.pass_time(now);
+        self.engine.flush();
+        self.shared.turned();
+        if now.instant.duration_since(self.published) >= PUBLISH {
+            self.publish(now.instant);
+        }
+        Next::Turn
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let wall = now.duration_since(self.published).as_micros().max(1);
+        let before = self.stats.cpu;
+        let cpu = clock::thread_cpu();
+        let busy = cpu.saturating_sub(before).as_micros() * 1000 / wall;
+        self.published = now;
+        self.stats = Stats {
+            cpu,
+            cpu_permille: u16::try_from(busy.min(1000)).unwrap_or(1000),
+            draining: self.draining,
+            ..self.engine.stats()
+        };
+        self.shared.publish(self.stats.clone());
+    }
+
+    /// How long the loop may wait for events.
+    fn patience(&self) -> Duration {
+        if !self.ready.is_empty() {
+            return Duration::ZERO;
+        }
+        let due = self.engine.relay.poll_timeout();
+        let until = due.map_or(IDLE, |due| due.saturating_duration_since(clock::instant()));
+        until.min(IDLE)
+    }
+
+    fn read_orders(&mut self) -> Next {
+        let mut told = false;
+        while let Ok(order) = self.inbox.try_recv() {
+            told = true;
+            match order {
+                Order::Configure(config) => self.engine.relay.reconfigure(config),
+                Order::Drain(drain) => {
+                    self.draining = drain != Drain::Serving;
+                    self.engine.relay.drain_mode(drain);
+                }
+                Order::Stop => return Next::End,
+            }
+            self.engine.act(clock::now());
+        }
+        if told {
+            // Whoever waits for a drain to be empty must not see sessions of before it.
+            self.publish(clock::instant());
+        }
+        Next::Turn
+    }
+
+    /// Serves one socket: receives up to its budget, and asks for another turn when that was not
+    /// enough.
+    fn serve(&mut self, token: Token) {
+        for _ in 0..RECEIVES_PER_TURN {
+            match self.receive(token) {
+                Some(filled) if filled == Batch::SLOTS => {}
+                _ => return,
+            }
+        }
+        self.ready.push(token);
+    }
+
+    /// One receive from one socket. `None` when there is nothing, or no such socket.
+    fn receive(&mut self, token: Token) -> Option<usize> {
+        let (entry, udp) = self.engine.entry(token)?;
+        let filled = match self.batch.receive(udp) {
+            Ok(filled) => filled,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) => {
+                // Left alone until its next event, so that a socket that keeps failing cannot
+                // keep the loop busy.
+                tracing::debug!(%error, local = %udp.local(), "receive failed");
+                self.engine.receive_failed();
+                return None;
+            }
+        };
+        let now = clock::now();
+        for slot in 0..filled {
+            let (meta, buffer) = self.batch.slot(slot);
+            match entry {
+                Entry::Peer(id) => self.engine.take_from_peer(now, id, &meta, buffer),
+                Entry::Client(listener) => {
+                    self.engine.take_from_client(now, listener, &meta, buffer);
+                }
+            }
+        }
+        Some(filled)
+    }
+}
