@@ -1,0 +1,168 @@
+//! What is answered, field by field, and what the labels in it carry.
+
+use std::net::IpAddr;
+
+use axum::http::{Method, Request, StatusCode};
+use credentials::http::RateLimit;
+use credentials::label::{Label, Tag};
+use credentials::{UnixTime, password};
+use serde_json::json;
+
+use crate::{KEY, NOW, ZONE, call, get, post, request, ring, world};
+
+#[tokio::test]
+async fn ice_servers_for_a_browser() {
+    let reply = get("/v1/credentials?user=alice:1@example.org&ttl=7200").await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let hosts = ["a", "b"].map(|lane| reply.body["lanes"][lane].as_str().expect("a host"));
+    let username = format!("{}:alice:1@example.org", NOW + 7200);
+    assert_eq!(
+        reply.body,
+        json!({
+            "iceServers": [
+                {
+                    "urls": hosts.map(|host| format!("turn:{host}:3478?transport=udp")),
+                    "username": username,
+                    "credential": *password(ring().current(), &username),
+                },
+                { "urls": hosts.map(|host| format!("stun:{host}:3478")) },
+            ],
+            "ttl": 7200,
+            "expires": NOW + 7200,
+            "lanes": { "a": hosts[0], "b": hosts[1] },
+        })
+    );
+    let [a, b] = reply.labels();
+    assert_eq!(a, b);
+    let expires = UnixTime(NOW + 600);
+    assert_eq!(
+        a,
+        Label {
+            draw: 0x0101_0101_0101,
+            region: None,
+            avoid: [None; 2],
+            expires
+        }
+    );
+}
+
+#[tokio::test]
+async fn every_answer_has_fresh_labels() {
+    let world = world(RateLimit::default());
+    let first = call(&world, request(Method::GET, "/v1/credentials", "")).await;
+    let second = call(&world, request(Method::GET, "/v1/credentials", "")).await;
+    assert_ne!(first.body["lanes"], second.body["lanes"]);
+    assert_ne!(first.labels()[0].draw, second.labels()[0].draw);
+    assert_eq!(
+        first.body["iceServers"][0]["username"],
+        format!("{}", NOW + 3600)
+    );
+}
+
+#[tokio::test]
+async fn the_draft_as_its_clients_speak_it() {
+    let query = format!("service=turn&username=bob&key={KEY}");
+    // Janus sends the query in the URL and again as the body, and both `api` and `key`.
+    let janus = format!("service=turn&api={KEY}&key={KEY}&username=bob");
+    for (method, uri, body) in [
+        (Method::GET, format!("/?{query}"), String::new()),
+        (Method::POST, "/".to_owned(), query.clone()),
+        (Method::POST, format!("/?{janus}"), janus),
+    ] {
+        let builder = Request::builder().method(method.clone()).uri(&uri);
+        let form = "application/x-www-form-urlencoded";
+        let asked = builder
+            .header("content-type", form)
+            .body(body.into())
+            .expect("a request");
+        let reply = call(&world(RateLimit::default()), asked).await;
+        assert_eq!(reply.status, StatusCode::OK, "{method} {uri}");
+        let username = format!("{}:bob", NOW + 3600);
+        assert_eq!(reply.body["username"], username);
+        assert_eq!(
+            reply.body["password"],
+            *password(ring().current(), &username)
+        );
+        assert_eq!(reply.body["ttl"], 3600);
+        let uris = reply.body["uris"].as_array().expect("a list");
+        assert_eq!(uris.len(), 2);
+        for (uri, lane) in uris.iter().zip(["a", "b"]) {
+            let uri = uri.as_str().expect("text");
+            assert!(uri.starts_with("turn:"), "{uri}");
+            assert!(
+                uri.ends_with(&format!(".{lane}.{ZONE}:3478?transport=udp")),
+                "{uri}"
+            );
+        }
+    }
+    let bearer = get("/?service=turn").await;
+    assert_eq!(bearer.body["username"], format!("{}", NOW + 3600));
+}
+
+#[tokio::test]
+async fn where_the_client_is_and_what_failed_it() {
+    let eu = Some(Tag::of_name("eu"));
+    let (v4, v6) = (
+        IpAddr::from([192, 0, 2, 1]),
+        "2001:db8::1".parse().expect("an address"),
+    );
+    let (v4, v6): (_, IpAddr) = (Some(Tag::of_addr(v4)), v6);
+    let v6 = Some(Tag::of_addr(v6));
+    for (query, region, avoid) in [
+        ("client=198.51.100.7", eu, [None; 2]),
+        ("client=::ffff:198.51.100.7", eu, [None; 2]),
+        ("client=203.0.113.1", None, [None; 2]),
+        ("region=EU&client=203.0.113.1", eu, [None; 2]),
+        ("region=&failed=", None, [None; 2]),
+        ("failed=192.0.2.1:3478", None, [v4, None]),
+        ("failed=[2001:db8::1]:3478", None, [v6, None]),
+        (
+            "failed=%5B2001%3Adb8%3A%3A1%5D%3A3478&failed=::ffff:192.0.2.1",
+            None,
+            [v6, v4],
+        ),
+        (
+            "failed=192.0.2.1&failed=192.0.2.1:1&failed=2001:db8::1&failed=::1",
+            None,
+            [v4, v6],
+        ),
+    ] {
+        let reply = get(&format!("/v1/credentials?{query}")).await;
+        assert_eq!(reply.status, StatusCode::OK, "{query}: {}", reply.body);
+        for label in reply.labels() {
+            assert_eq!((label.region, label.avoid), (region, avoid), "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn parameters_in_a_json_body() {
+    let body = r#"{"user":"alice","ttl":60,"client":null,"region":"eu","failed":["192.0.2.1"]}"#;
+    for content_type in ["application/json", "application/x-www-form-urlencoded"] {
+        let reply = post("/v1/credentials", content_type, body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        assert_eq!(
+            reply.body["iceServers"][0]["username"],
+            format!("{}:alice", NOW + 60)
+        );
+        assert_eq!(reply.labels()[0].region, Some(Tag::of_name("eu")));
+        assert!(reply.labels()[1].avoid[0].is_some());
+    }
+    assert_eq!(
+        post("/v1/credentials", "application/json", "").await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_life_within_the_policy() {
+    for (asked, given) in [
+        ("1", 60),
+        ("60", 60),
+        ("86400", 86400),
+        ("4294967295", 86400),
+    ] {
+        let reply = get(&format!("/v1/credentials?ttl={asked}")).await;
+        assert_eq!(reply.body["ttl"], given);
+    }
+}
