@@ -119,14 +119,13 @@ pub struct Lifetimes {
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        const HOUR: u64 = 3600;
         Self {
-            default: Duration::from_secs(600),
-            max: Duration::from_secs(HOUR),
-            max_session: Duration::from_secs(48 * HOUR),
-            permission: Duration::from_secs(300),
-            channel: Duration::from_secs(600),
-            nonce: Duration::from_secs(HOUR),
+            default: Duration::from_mins(10),
+            max: Duration::from_hours(1),
+            max_session: Duration::from_hours(48),
+            permission: Duration::from_mins(5),
+            channel: Duration::from_mins(10),
+            nonce: Duration::from_hours(1),
         }
     }
 }

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! The law is: mutate, drain, mutate. After each input the shell drains [`Relay::poll_action`]
-//! before the next one (after [`Verdict::ToPeer`] and after `handle_peer` there is nothing to
-//! drain), then asks [`Relay::poll_timeout`].
+//! before the next one, then asks [`Relay::poll_timeout`]. Relaying a packet queues nothing, except
+//! once per allocation after a new configuration.
 //!
 //! Relaying costs one hash look-up or none, no allocation and no copy of the payload. A packet
 //! never touches a timer. Strangers cause no state: nonces are computed, not stored, and the one
@@ -26,16 +26,24 @@
 mod action;
 mod address;
 mod admission;
+mod allocation;
+mod auth;
 mod config;
 mod counters;
+mod deadline;
+mod error;
 mod headroom;
 pub mod limits;
 mod nonce;
 mod peer_filter;
+mod peers;
 mod ports;
 pub mod quota;
 mod relay;
 pub mod reporter;
+mod source_limit;
+mod table;
+mod wire;
 
 pub use action::{Action, OpenError, ToClient, Verdict};
 pub use address::{AllocationId, Family, FiveTuple, Now, Transport};

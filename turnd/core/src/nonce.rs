@@ -138,7 +138,7 @@ fn decode(nonce: &[u8]) -> Option<(u32, [u8; TAG])> {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn keys(current: u8, previous: Option<u8>) -> NonceKeys {
         NonceKeys {

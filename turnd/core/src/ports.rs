@@ -86,6 +86,11 @@ impl PortSlice {
         self.range_has(port) && Self::owner(port, self.workers) == self.worker
     }
 
+    /// How many ports this worker owns.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
     /// The worker's ports in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
         (self.first..=self.last).filter(|port| self.owns(*port))

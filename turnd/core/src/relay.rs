@@ -1,24 +1,55 @@
-//! One worker's TURN server: inputs in, actions out.
+//! One worker's TURN server: inputs in, actions out. This file decides who handles what.
+
+mod allocate;
+mod binding;
+mod channel_bind;
+mod channel_data;
+mod indication;
+mod lifecycle;
+mod permission;
+mod refresh;
+mod reply;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::action::{Action, OpenError, ToClient, Verdict};
-use crate::address::{AllocationId, FiveTuple, Now};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use crate::action::{Action, Verdict};
+use crate::address::{AllocationId, Family, FiveTuple, Now};
 use crate::admission::Admission;
+use crate::auth::{Caller, authenticate};
 use crate::config::{Config, Drain};
 use crate::counters::Counters;
-use crate::headroom::Headroom;
+use crate::error::Reject;
+use crate::limits::{ACTION_QUEUE, ACTIONS_PER_INPUT};
+use crate::ports::Ports;
+use crate::source_limit::SourceLimit;
+use crate::table::Table;
+use crate::wire::message::{Malformed, Message};
+use crate::wire::{Class, data, method};
 
 /// The TURN server of one worker. See the crate's page for how to drive it.
 pub struct Relay {
     config: Arc<Config>,
+    /// Rises with every configuration; allocations note by which they were judged.
+    epoch: u32,
+    /// The slot that the sweep after a new configuration looks at next.
+    sweep: Option<usize>,
     admission: Arc<dyn Admission>,
     drain: Drain,
-    counters: Counters,
+    table: Table,
+    ports_v4: Ports,
+    ports_v6: Ports,
+    sources: SourceLimit,
+    rng: ChaCha12Rng,
     actions: VecDeque<Action>,
+    counters: Counters,
+    /// When the latest input happened.
+    last: Option<Instant>,
 }
 
 /// Sizes of everything that could grow, for tests and metrics.
@@ -26,29 +57,50 @@ pub struct Relay {
 pub struct Footprint {
     /// Slots ever used for allocations.
     pub slots: usize,
-    /// Five-tuples indexed.
-    pub tuples: usize,
-    /// Deadlines armed.
+    /// Allocations indexed by their five-tuple.
+    pub allocations: usize,
+    /// Of those, allocations whose relay socket is being opened.
+    pub opening: usize,
+    /// Deadlines registered.
     pub deadlines: usize,
     /// Relayed ports in use.
     pub ports: usize,
-    /// Entries of the table that limits replies to unverified senders.
+    /// Entries of the tables that limit replies to unverified senders.
     pub sources: usize,
     /// Actions waiting.
     pub actions: usize,
+}
+
+/// An authentic request, and all that answering it needs.
+#[derive(Debug)]
+struct Exchange<'a> {
+    now: Now,
+    tuple: FiveTuple,
+    message: Message<'a>,
+    caller: Caller<'a>,
 }
 
 impl Relay {
     /// A relay without allocations. `seed` must come from the system's random source: ports,
     /// transaction ids and hash seeds follow from it.
     pub fn new(config: Arc<Config>, admission: Arc<dyn Admission>, seed: [u8; 32]) -> Self {
-        let _ = seed;
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        // Every allocation needs a port of one of two families.
+        let capacity = config.limits.allocations.min(2 * config.ports.count());
         Self {
+            table: Table::new(capacity, rng.next_u64()),
+            sources: SourceLimit::new(rng.next_u64()),
             config,
+            epoch: 0,
+            sweep: None,
             admission,
             drain: Drain::default(),
+            ports_v4: Ports::new(),
+            ports_v6: Ports::new(),
+            rng,
+            actions: VecDeque::with_capacity(ACTIONS_PER_INPUT),
             counters: Counters::default(),
-            actions: VecDeque::new(),
+            last: None,
         }
     }
 
@@ -56,6 +108,8 @@ impl Relay {
     /// that are denied now are dropped before anything more is relayed to them.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         self.config = config;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.sweep = Some(0);
     }
 
     /// Takes or refuses new work from now on.
@@ -64,42 +118,128 @@ impl Relay {
     }
 
     /// Takes one message of a client: a datagram, or one frame of a stream.
-    pub fn handle_client(&mut self, _now: Now, _tuple: FiveTuple, _packet: &[u8]) -> Verdict {
-        let _ = &self.admission;
-        Verdict::Handled
+    ///
+    /// The first two bits tell ChannelData from STUN (RFC 8656 section 12).
+    #[inline]
+    pub fn handle_client(&mut self, now: Now, tuple: FiveTuple, packet: &[u8]) -> Verdict {
+        self.last = Some(now.instant);
+        let verdict = match packet.first() {
+            Some(0x40..=0x4f) => self.channel_data(now.instant, &tuple, packet),
+            Some(0x00..=0x3f) if data::is_send(packet) => {
+                self.send_indication(now.instant, &tuple, packet)
+            }
+            Some(0x00..=0x3f) => {
+                self.stun(now, tuple, packet);
+                None
+            }
+            _ => {
+                self.counters.dropped_not_turn += 1;
+                None
+            }
+        };
+        verdict.unwrap_or(Verdict::Handled)
     }
 
-    /// Takes a datagram that arrived from `peer` on the socket of `relay`, and frames it in place.
-    pub fn handle_peer(
-        &mut self,
-        _now: Now,
-        _relay: AllocationId,
-        _peer: SocketAddr,
-        _packet: &mut Headroom<'_>,
-    ) -> Option<ToClient> {
-        None
+    fn stun(&mut self, now: Now, tuple: FiveTuple, packet: &[u8]) {
+        let message = match Message::parse(packet) {
+            Ok(message) => message,
+            Err(Malformed::NotStun) => return self.counters.dropped_not_turn += 1,
+            Err(Malformed::Shape) => return self.counters.dropped_malformed += 1,
+            Err(Malformed::Fingerprint) => return self.counters.dropped_fingerprint += 1,
+        };
+        match (message.class(), message.method()) {
+            // A keep-alive (RFC 8489 section 2).
+            (Class::Indication, method::BINDING) => {}
+            (Class::Request, method::BINDING) => self.binding(now, tuple, &message),
+            (
+                Class::Request,
+                method::ALLOCATE
+                | method::REFRESH
+                | method::CREATE_PERMISSION
+                | method::CHANNEL_BIND,
+            ) => {
+                if self.has_room() {
+                    self.request(now, tuple, message);
+                } else {
+                    self.counters.dropped_queue_full += 1;
+                }
+            }
+            // Never answered: an answer could be answered.
+            _ => self.counters.dropped_unexpected += 1,
+        }
     }
 
-    /// Takes the answer to [`Action::OpenRelay`]: the address the socket is bound to.
-    pub fn socket_opened(
-        &mut self,
-        _now: Now,
-        _id: AllocationId,
-        _result: Result<SocketAddr, OpenError>,
-    ) {
+    fn request(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) {
+        let id = self.live(now, &tuple);
+        let owner = id
+            .and_then(|id| self.table.get(id))
+            .map(|allocation| &allocation.owner);
+        let caller = match authenticate(&self.config, now, &tuple, &message, owner) {
+            Ok(caller) => caller,
+            Err(challenge) => return self.challenge(now, tuple, &message, challenge),
+        };
+        let exchange = Exchange {
+            now,
+            tuple,
+            message,
+            caller,
+        };
+        if let Err(reject) = self.serve(&exchange, id) {
+            self.reject(&exchange, reject);
+        }
     }
 
-    /// Ends what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    fn serve(&mut self, exchange: &Exchange<'_>, id: Option<AllocationId>) -> Result<(), Reject> {
+        let unknown = exchange.message.unknown();
+        if !unknown.as_slice().is_empty() {
+            return Err(Reject::UnknownAttributes(unknown));
+        }
+        if exchange.message.method() == method::ALLOCATE {
+            return self.allocate(exchange, id);
+        }
+        let id = self.owned(exchange, id)?;
+        match exchange.message.method() {
+            method::REFRESH => self.refresh(exchange, id),
+            method::CREATE_PERMISSION => self.create_permission(exchange, id),
+            _ => self.channel_bind(exchange, id),
+        }
+    }
 
-    /// When [`Self::handle_timeout`] wants to be called, at the latest.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+    /// The allocation a request is about: 437 if there is none, 441 if it is another user's
+    /// (RFC 8656 section 5).
+    fn owned(
+        &self,
+        exchange: &Exchange<'_>,
+        id: Option<AllocationId>,
+    ) -> Result<AllocationId, Reject> {
+        let open = id.filter(|id| {
+            let allocation = self.table.get(*id);
+            allocation.is_some_and(|a| a.is_open(exchange.now.instant))
+        });
+        let id = open.ok_or(Reject::AllocationMismatch)?;
+        let owner = self.table.get(id).map(|a| &*a.owner.username);
+        if owner == Some(exchange.caller.username) {
+            Ok(id)
+        } else {
+            Err(Reject::WrongCredentials)
+        }
     }
 
     /// The next thing the shell must do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Whether one more input may queue all it can.
+    fn has_room(&self) -> bool {
+        self.actions.len() + ACTIONS_PER_INPUT <= ACTION_QUEUE
+    }
+
+    fn ports(&mut self, family: Family) -> &mut Ports {
+        match family {
+            Family::V4 => &mut self.ports_v4,
+            Family::V6 => &mut self.ports_v6,
+        }
     }
 
     /// What happened so far.
@@ -109,14 +249,44 @@ impl Relay {
 
     /// Live allocations, with those whose socket is being opened.
     pub fn sessions(&self) -> usize {
-        0
+        self.table.len()
+    }
+
+    /// How large everything is that could grow.
+    pub fn footprint(&self) -> Footprint {
+        Footprint {
+            slots: self.table.slots(),
+            allocations: self.table.len(),
+            opening: self.table.opening(),
+            deadlines: self.table.deadlines(),
+            ports: self.ports_v4.in_use() + self.ports_v6.in_use(),
+            sources: self.sources.len(),
+            actions: self.actions.len(),
+        }
+    }
+
+    /// Panics if the relay's own state contradicts itself. For tests and simulations, after every
+    /// step; input can never make it panic.
+    #[cfg(any(test, debug_assertions))]
+    pub fn check_invariants(&self) {
+        self.table.check_invariants();
+        assert!(self.actions.len() <= ACTION_QUEUE);
+        for (family, ports) in [(Family::V4, &self.ports_v4), (Family::V6, &self.ports_v6)] {
+            let mut count = 0;
+            for allocation in self.table.allocations().filter(|a| a.family() == family) {
+                assert!(ports.is_used(allocation.relayed.port()));
+                count += 1;
+            }
+            assert_eq!(count, ports.in_use(), "a port leaked");
+        }
     }
 }
 
-impl std::fmt::Debug for Relay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay")
             .field("drain", &self.drain)
+            .field("footprint", &self.footprint())
             .finish_non_exhaustive()
     }
 }

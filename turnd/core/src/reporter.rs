@@ -93,7 +93,7 @@ pub struct Reporter {
     ready: bool,
     draining: bool,
     failing: Option<Reason>,
-    stuck: bool,
+    stuck: Option<Reason>,
     full: bool,
 
     workers: Vec<Seen>,
@@ -118,7 +118,7 @@ impl Reporter {
             ready: false,
             draining: false,
             failing: None,
-            stuck: false,
+            stuck: None,
             full: false,
             workers: Vec::new(),
             load: Load {
@@ -167,10 +167,8 @@ impl Reporter {
 
     /// What the relay is now. A draining relay stays draining whatever else it is, except failing.
     pub fn state(&self) -> State {
-        if let Some(reason) = self.failing {
+        if let Some(reason) = self.failing.or(self.stuck) {
             State::Failing(reason)
-        } else if self.stuck {
-            State::Failing(Reason::WorkerStuck)
         } else if self.draining {
             State::Draining
         } else if !self.ready {
@@ -209,7 +207,8 @@ impl Reporter {
 
     fn judge_workers(&mut self, now: Instant) {
         let silent = |seen: &Seen| now.saturating_duration_since(seen.at) >= STUCK_AFTER;
-        self.stuck = self.workers.iter().any(silent);
+        let stuck = self.workers.iter().any(silent);
+        self.stuck = stuck.then_some(Reason::WorkerStuck);
     }
 
     fn measure(&mut self, now: Instant, bytes: u64) {
@@ -228,7 +227,7 @@ impl Reporter {
     }
 
     fn judge_load(&mut self) {
-        let share = |used: u64, max: u64| (used as u128 * 1000).checked_div(max.into());
+        let share = |used: u64, max: u64| (u128::from(used) * 1000).checked_div(max.into());
         // A relay that can carry no session at all is full.
         let sessions =
             share(self.load.sessions.into(), self.capacity.sessions.into()).unwrap_or(1000);

@@ -54,8 +54,12 @@ impl SourceLimit {
         let at = now.saturating_duration_since(epoch).as_millis() as u32;
         let source = source.ip().to_canonical();
         // Both are charged even if one refuses: a flood from one address weighs on its network.
-        let of_address = self.addresses.take(limits.unverified_per_address, source, at);
-        let of_network = self.networks.take(limits.unverified_per_network, source, at);
+        let of_address = self
+            .addresses
+            .take(limits.unverified_per_address, source, at);
+        let of_network = self
+            .networks
+            .take(limits.unverified_per_network, source, at);
         of_address && of_network
     }
 }
@@ -164,7 +168,10 @@ mod tests {
         assert_eq!(granted(&mut table, other, start), 20);
         let later = start + Duration::from_secs(1);
         assert_eq!(granted(&mut table, one, later), 10);
-        assert_eq!(granted(&mut table, one, start + Duration::from_hours(1)), 20);
+        assert_eq!(
+            granted(&mut table, one, start + Duration::from_hours(1)),
+            20
+        );
     }
 
     #[test]
@@ -179,7 +186,9 @@ mod tests {
         }
         assert_eq!(granted, 60);
         let six = |host: u16| SocketAddr::from(([0x2001, 0xdb8, 1, host, 0, 0, 0, 1], 1));
-        let granted = (0..500).filter(|h| table.allow(&limits, six(*h), start)).count();
+        let granted = (0..500)
+            .filter(|h| table.allow(&limits, six(*h), start))
+            .count();
         assert_eq!(granted, 60);
     }
 

@@ -14,8 +14,8 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> IpNet {
 }
 
 const fn v6(segments: [u16; 8], length: u8) -> IpNet {
-    let [a, b, c, d, e, f, g, h] = segments;
-    let address = Ipv6Addr::new(a, b, c, d, e, f, g, h);
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = segments;
+    let address = Ipv6Addr::new(s0, s1, s2, s3, s4, s5, s6, s7);
     IpNet::V6(Ipv6Net::new_assert(address, length))
 }
 

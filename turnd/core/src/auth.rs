@@ -1,0 +1,105 @@
+//! The long-term credential mechanism with time-limited credentials (RFC 8489 section 9.2).
+//!
+//! The nonce is judged before anything is computed from a secret: who has not shown that replies
+//! reach the address it sends from costs one MAC. This swaps two checks of section 9.2.4 and
+//! changes no answer to an honest client.
+
+use credentials::{candidate_passwords, check_expiry, parse_username};
+
+use crate::address::{FiveTuple, Now};
+use crate::allocation::Owner;
+use crate::config::Config;
+use crate::nonce::Freshness;
+use crate::wire::attribute::{LIFETIME, NONCE, REALM, USERNAME};
+use crate::wire::integrity::Key;
+use crate::wire::message::Message;
+use crate::wire::method;
+
+/// Who sent an authentic request.
+#[derive(Debug)]
+pub(crate) struct Caller<'a> {
+    pub(crate) username: &'a str,
+    /// Signs the reply.
+    pub(crate) key: Key,
+}
+
+impl Caller<'_> {
+    /// Whom quotas are charged to: the user id, so that fresh credentials give no fresh quota.
+    pub(crate) fn quota_name(&self) -> &str {
+        match self.username.split_once(':') {
+            Some((_, id)) if !id.is_empty() => id,
+            _ => self.username,
+        }
+    }
+}
+
+/// Why a request is not authentic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// 400: signed, but without USERNAME, REALM or NONCE.
+    Incomplete,
+    /// 401: not signed, not by anyone known, or with a credential whose time is over.
+    Unauthorized,
+    /// 438: the nonce is too old, or not ours, or another address's.
+    StaleNonce,
+}
+
+/// Finds out who sent `message`. `owner` is whoever made the allocation on this five-tuple.
+pub(crate) fn authenticate<'a>(
+    config: &Config,
+    now: Now,
+    tuple: &FiveTuple,
+    message: &Message<'a>,
+    owner: Option<&Owner>,
+) -> Result<Caller<'a>, Challenge> {
+    if message.integrity().is_none() {
+        return Err(Challenge::Unauthorized);
+    }
+    let username = message.attribute(USERNAME).ok_or(Challenge::Incomplete)?;
+    let nonce = message.attribute(NONCE).ok_or(Challenge::Incomplete)?;
+    message.attribute(REALM).ok_or(Challenge::Incomplete)?;
+
+    let lifetime = config.lifetimes.nonce;
+    let freshness = config
+        .nonce_keys
+        .judge(nonce, tuple.client, now.unix, lifetime);
+    match freshness {
+        Freshness::Fresh => {}
+        // Firefox deletes its allocation once, and does not try again with a fresh nonce.
+        Freshness::Stale if is_deletion(message) => {}
+        Freshness::Stale | Freshness::Foreign => return Err(Challenge::StaleNonce),
+    }
+
+    let username = std::str::from_utf8(username).map_err(|_| Challenge::Unauthorized)?;
+    let is_owner = owner.is_some_and(|owner| *owner.username == *username);
+    let judges_expiry = match message.method() {
+        // Whoever already has an allocation gets a replay or 437, and needs no valid credential.
+        method::ALLOCATE => !is_owner,
+        _ => config.strict_expiry,
+    };
+    if !is_owner || judges_expiry {
+        let parsed = parse_username(username).map_err(|_| Challenge::Unauthorized)?;
+        if judges_expiry {
+            check_expiry(&parsed, now.unix).map_err(|_| Challenge::Unauthorized)?;
+        }
+    }
+    let key = owner
+        .filter(|_| is_owner)
+        .map(|owner| owner.key.clone())
+        .filter(|key| key.verifies(message))
+        .or_else(|| key_of(config, username, message))
+        .ok_or(Challenge::Unauthorized)?;
+    Ok(Caller { username, key })
+}
+
+/// The key of whichever accepted secret the message was signed under. All are computed with this
+/// server's realm: a client that used another has another key.
+fn key_of(config: &Config, username: &str, message: &Message<'_>) -> Option<Key> {
+    candidate_passwords(&config.secrets, username)
+        .map(|password| Key::long_term(username, config.realm.as_str(), &password))
+        .find(|key| key.verifies(message))
+}
+
+fn is_deletion(message: &Message<'_>) -> bool {
+    message.method() == method::REFRESH && message.fixed(LIFETIME) == Ok(Some([0; 4]))
+}

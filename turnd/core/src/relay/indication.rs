@@ -1,0 +1,49 @@
+//! Send indications (RFC 8656 section 11.2). Hot: some browsers send all their media so.
+
+use std::time::Instant;
+
+use crate::action::Verdict;
+use crate::address::FiveTuple;
+use crate::wire::data::{self, BadSend};
+
+use super::Relay;
+
+impl Relay {
+    #[inline]
+    pub(super) fn send_indication(
+        &mut self,
+        now: Instant,
+        tuple: &FiveTuple,
+        packet: &[u8],
+    ) -> Option<Verdict> {
+        let (peer, payload) = match data::read_send(packet) {
+            Ok(sent) => sent,
+            Err(BadSend::Malformed) => {
+                self.counters.dropped_malformed += 1;
+                return None;
+            }
+            Err(BadSend::Fingerprint) => {
+                self.counters.dropped_fingerprint += 1;
+                return None;
+            }
+        };
+        let id = self.relaying(now, tuple)?;
+        // A permission implies the right family and an allowed address; some ports may not be.
+        let scope = self.table.get(id)?.peers.permission(peer.ip(), now);
+        if !self.covers(scope, peer) {
+            let counter = match scope {
+                None => &mut self.counters.dropped_no_permission,
+                Some(_) => &mut self.counters.dropped_peer_denied,
+            };
+            *counter += 1;
+            return None;
+        }
+        self.counters.to_peer_packets += 1;
+        self.counters.to_peer_bytes += payload.len() as u64;
+        Some(Verdict::ToPeer {
+            relay: id,
+            peer,
+            payload,
+        })
+    }
+}

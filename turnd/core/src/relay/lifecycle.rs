@@ -1,0 +1,174 @@
+//! How allocations end, by themselves or otherwise, and how their peers are judged again.
+
+use std::time::Instant;
+
+use crate::action::Action;
+use crate::address::{AllocationId, FiveTuple, Now};
+use crate::allocation::Phase;
+use crate::limits::TIMEOUTS_PER_CALL;
+use crate::peers::Change;
+
+use super::Relay;
+
+impl Relay {
+    /// Ends what is due at `now`, as much as the queue takes.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.last = Some(now.instant);
+        for _ in 0..TIMEOUTS_PER_CALL {
+            let Some((at, id)) = self.table.first_due() else {
+                break;
+            };
+            if at > now.instant || !self.has_room() {
+                break;
+            }
+            self.due(now.instant, id);
+        }
+        self.sweep();
+    }
+
+    fn due(&mut self, now: Instant, id: AllocationId) {
+        let Some(allocation) = self.table.get(id) else {
+            return;
+        };
+        if now < allocation.expires {
+            self.purge_peers(now, id);
+            self.table.arm(id);
+        } else if allocation.phase == Phase::Open {
+            self.counters.allocations_expired += 1;
+            self.end(id);
+        } else {
+            self.actions.push_back(Action::CloseRelay { id });
+            self.fail_open(id);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called, at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // A sweep goes on at once: the latest input's time is in the past.
+        let sweep = self.sweep.and(self.last);
+        let due = self.table.first_due().map(|(at, _)| at);
+        sweep.into_iter().chain(due).min()
+    }
+
+    /// The allocation of `tuple`, ended first if its time is over but no timeout has said so yet.
+    pub(super) fn live(&mut self, now: Now, tuple: &FiveTuple) -> Option<AllocationId> {
+        let id = self.table.find(tuple)?;
+        if self.table.get(id)?.expires <= now.instant {
+            self.due(now.instant, id);
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Ends an open allocation.
+    pub(super) fn end(&mut self, id: AllocationId) {
+        self.actions.push_back(Action::CloseRelay { id });
+        self.forget(id);
+    }
+
+    /// Takes an allocation out of every table and gives back what it held.
+    pub(super) fn forget(&mut self, id: AllocationId) {
+        if let Some(allocation) = self.table.remove(id) {
+            self.ports(allocation.family())
+                .free(allocation.relayed.port());
+            self.admission.release(allocation.charge);
+        }
+    }
+
+    /// Drops expired permissions and channels, and those denied by now, before new ones come.
+    pub(super) fn refresh_peers(&mut self, now: Instant, id: AllocationId) {
+        if self.table.get(id).is_some_and(|a| a.epoch != self.epoch) {
+            self.judge_peers(id);
+        }
+        self.purge_peers(now, id);
+    }
+
+    fn purge_peers(&mut self, now: Instant, id: AllocationId) {
+        let Some(allocation) = self.table.get_mut(id) else {
+            return;
+        };
+        let tuple = allocation.tuple;
+        let actions = &mut self.actions;
+        allocation.peers.purge(now, |change| {
+            actions.push_back(change.into_action(id, tuple));
+        });
+    }
+
+    /// Judges an allocation's peers by the current configuration. False if the queue has no room
+    /// for what could come of it: then nothing may be relayed yet.
+    pub(super) fn judge_peers(&mut self, id: AllocationId) -> bool {
+        if !self.has_room() {
+            self.counters.dropped_queue_full += 1;
+            return false;
+        }
+        let Some(allocation) = self.table.get_mut(id) else {
+            return false;
+        };
+        let (tuple, filter) = (allocation.tuple, &self.config.peers);
+        let (actions, counters) = (&mut self.actions, &mut self.counters);
+        allocation.epoch = self.epoch;
+        allocation.peers.judge_again(
+            |address| filter.check_address(address).ok(),
+            |peer| filter.check(peer).is_ok(),
+            |change| {
+                counters.permissions_revoked += u64::from(matches!(change, Change::Forbidden(_)));
+                actions.push_back(change.into_action(id, tuple));
+            },
+        );
+        self.table.arm(id);
+        true
+    }
+
+    /// After a new configuration: goes through all allocations, a few at a time. Those that relay
+    /// something before their turn are judged then.
+    fn sweep(&mut self) {
+        let Some(start) = self.sweep else {
+            return;
+        };
+        let end = start + TIMEOUTS_PER_CALL;
+        for slot in start..end {
+            if let Some(id) = self.table.at_slot(slot)
+                && self.table.get(id).is_some_and(|a| a.epoch != self.epoch)
+                && !self.judge_peers(id)
+            {
+                self.sweep = Some(slot);
+                return;
+            }
+        }
+        self.sweep = (end < self.table.slots()).then_some(end);
+    }
+
+    /// Announces a change.
+    pub(super) fn tell(&mut self, id: AllocationId, tuple: FiveTuple, change: Change) {
+        self.actions.push_back(change.into_action(id, tuple));
+    }
+}
+
+impl Change {
+    fn into_action(self, id: AllocationId, tuple: FiveTuple) -> Action {
+        match self {
+            Self::Permitted(peer) => Action::PermissionChanged {
+                id,
+                peer,
+                permitted: true,
+            },
+            Self::Forbidden(peer) => Action::PermissionChanged {
+                id,
+                peer,
+                permitted: false,
+            },
+            Self::Bound(channel, peer) => Action::ChannelBound {
+                id,
+                tuple,
+                channel,
+                peer,
+            },
+            Self::Unbound(channel, peer) => Action::ChannelUnbound {
+                id,
+                tuple,
+                channel,
+                peer,
+            },
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Replies: signed ones to whoever proved a credential, small and rationed ones to everybody else.
+
+use crate::action::Action;
+use crate::address::{FiveTuple, Now};
+use crate::auth::Challenge;
+use crate::error::Reject;
+use crate::limits::AMPLIFICATION;
+use crate::wire::Class;
+use crate::wire::attribute::{ALTERNATE_SERVER, NONCE, REALM, SOFTWARE};
+use crate::wire::message::Message;
+use crate::wire::writer::Writer;
+
+use super::{Exchange, Relay};
+
+/// Headers of IPv4 and UDP, which count when amplification is measured.
+const PACKET_OVERHEAD: usize = 28;
+
+impl Relay {
+    pub(super) fn send(&mut self, tuple: FiveTuple, bytes: Vec<u8>) {
+        self.actions.push_back(Action::Send { tuple, bytes });
+    }
+
+    /// Answers an authentic request with success; `fill` adds the method's own attributes.
+    pub(super) fn succeed(&mut self, exchange: &Exchange<'_>, fill: impl FnOnce(&mut Writer)) {
+        let message = &exchange.message;
+        let mut reply = Writer::new(message.method(), Class::Success, &message.transaction());
+        fill(&mut reply);
+        self.sign_and_send(exchange, reply);
+    }
+
+    /// Answers an authentic request with an error.
+    pub(super) fn reject(&mut self, exchange: &Exchange<'_>, reject: Reject) {
+        reject.count(&mut self.counters);
+        let message = &exchange.message;
+        let mut reply = Writer::new(message.method(), Class::Error, &message.transaction());
+        let (code, reason) = reject.code();
+        reply.error_code(code, reason);
+        match reject {
+            Reject::UnknownAttributes(unknown) => reply.unknown_attributes(unknown.as_slice()),
+            Reject::TryAlternate(server) => {
+                reply.address(ALTERNATE_SERVER, server);
+                // The fleet shares realm and nonce keys: the client goes on there without a
+                // challenge.
+                let nonce = self
+                    .config
+                    .nonce_keys
+                    .issue(exchange.tuple.client, exchange.now.unix);
+                reply.attribute(REALM, self.config.realm.as_str().as_bytes());
+                reply.attribute(NONCE, &nonce);
+            }
+            _ => {}
+        }
+        self.sign_and_send(exchange, reply);
+    }
+
+    fn sign_and_send(&mut self, exchange: &Exchange<'_>, mut reply: Writer) {
+        self.add_software(&mut reply);
+        let fingerprint = exchange.message.has_fingerprint();
+        let bytes = reply.finish(Some(&exchange.caller.key), fingerprint);
+        self.send(exchange.tuple, bytes);
+    }
+
+    pub(super) fn add_software(&self, reply: &mut Writer) {
+        if let Some(software) = &self.config.software {
+            reply.attribute(SOFTWARE, software.as_bytes());
+        }
+    }
+
+    /// Answers a request that is not authentic. 401 and 438 carry realm and nonce, nothing is
+    /// signed (RFC 8489 section 9.2.4).
+    pub(super) fn challenge(
+        &mut self,
+        now: Now,
+        tuple: FiveTuple,
+        message: &Message<'_>,
+        challenge: Challenge,
+    ) {
+        let code = match challenge {
+            Challenge::Incomplete => 400,
+            Challenge::Unauthorized => 401,
+            Challenge::StaleNonce => 438,
+        };
+        let mut reply = Writer::new(message.method(), Class::Error, &message.transaction());
+        reply.error_code(code, "");
+        if challenge != Challenge::Incomplete {
+            let nonce = self.config.nonce_keys.issue(tuple.client, now.unix);
+            reply.attribute(REALM, self.config.realm.as_str().as_bytes());
+            reply.attribute(NONCE, &nonce);
+        }
+        if self.send_unverified(now, tuple, message, reply) {
+            let counter = match challenge {
+                Challenge::Incomplete => &mut self.counters.errors_bad_request,
+                Challenge::Unauthorized => &mut self.counters.errors_unauthorized,
+                Challenge::StaleNonce => &mut self.counters.errors_stale_nonce,
+            };
+            *counter += 1;
+        }
+    }
+
+    /// Sends a reply to whoever may have lied about its address: only if it is small, and only so
+    /// many. Says whether it did.
+    pub(super) fn send_unverified(
+        &mut self,
+        now: Now,
+        tuple: FiveTuple,
+        message: &Message<'_>,
+        reply: Writer,
+    ) -> bool {
+        if !self.has_room() {
+            self.counters.dropped_queue_full += 1;
+            return false;
+        }
+        let bytes = reply.finish(None, message.has_fingerprint());
+        let received = message.bytes().len() + PACKET_OVERHEAD;
+        if bytes.len() + PACKET_OVERHEAD > AMPLIFICATION * received {
+            self.counters.dropped_amplification += 1;
+            return false;
+        }
+        let limits = &self.config.limits;
+        if !self.sources.allow(limits, tuple.client, now.instant) {
+            self.counters.dropped_unverified_limit += 1;
+            return false;
+        }
+        self.send(tuple, bytes);
+        true
+    }
+}
