@@ -40,7 +40,8 @@ fn a_relay_that_relays_nothing_leaves_every_answer() {
                 type filter hook output priority 0;
                 ip saddr {ip} udp sport 49152-65535 udp dport != {reports} drop
                 ip daddr {ip} udp dport 49152-65535 udp sport != {reports} drop
-            }} }}\n"
+            }}
+            }}\n"
         );
         let mut nft = Command::new("nft")
             .args(["-f", "-"])

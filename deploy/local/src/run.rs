@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::children::{Children, Recipe};
 use crate::configs;
 use crate::daemons::{Daemons, default_run_directory};
-use crate::event::{DnsdFacts, Event, Ready, RelayFacts};
+use crate::event::Event;
 use crate::facts;
 use crate::failure::Failure;
 use crate::keys::Keys;
@@ -79,7 +79,15 @@ fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
     };
     let reason = match cluster.come_up(started, output) {
         Ok(true) => {
-            let ready = cluster.ready(&dir, &recipes, &keys, started)?;
+            let pid = |name: &str| cluster.children.pid(name).unwrap_or_default();
+            let ready = facts::ready(
+                &cluster.layout,
+                &keys,
+                &dir,
+                &recipes,
+                pid,
+                started.elapsed(),
+            )?;
             let first = facts::first_relay(&cluster.layout, &ready).cloned();
             output.tell(Event::Ready(Box::new(ready)), first.as_ref())?;
             cluster.keep(options.run_for, output)?
@@ -207,62 +215,6 @@ impl Cluster {
             }
         });
         format!("starting: {}", each.collect::<Vec<_>>().join(", "))
-    }
-
-    fn ready(
-        &self,
-        dir: &RunDir,
-        recipes: &BTreeMap<String, Recipe>,
-        keys: &Keys,
-        started: Instant,
-    ) -> Result<Ready, Failure> {
-        let of = |name: &str| {
-            let pid = self.children.pid(name).unwrap_or_default();
-            let (log, command) = recipes
-                .get(name)
-                .map(|r| (r.log.clone(), r.command()))
-                .unwrap_or_default();
-            (pid, log, command)
-        };
-        let relays = self.layout.relays.iter().map(|relay| {
-            let (pid, log, command) = of(&relay.id);
-            RelayFacts {
-                id: relay.id.clone(),
-                pid,
-                address: relay.turn,
-                region: relay.region.to_owned(),
-                zone: relay.zone.clone(),
-                vendor: relay.vendor.to_owned(),
-                rest: relay.rest,
-                admin: relay.admin,
-                config: dir.file(&relay.id, configs::TURND_FILE),
-                log,
-                command,
-            }
-        });
-        let servers = self.layout.dnsds.iter().map(|dnsd| {
-            let (pid, log, command) = of(&dnsd.id);
-            DnsdFacts {
-                id: dnsd.id.clone(),
-                pid,
-                address: dnsd.dns,
-                admin: dnsd.admin,
-                control: dir.file(&dnsd.id, configs::CONTROL_FILE),
-                config: dir.file(&dnsd.id, configs::DNSD_FILE),
-                log,
-                command,
-            }
-        });
-        Ok(Ready {
-            zone: ZONE.to_owned(),
-            dir: dir.path().to_owned(),
-            took_ms: started.elapsed().as_millis() as u64,
-            api_key: keys.api.clone(),
-            peer: self.layout.peer,
-            dns_servers: servers.collect(),
-            credential: facts::credential(&self.layout, keys)?,
-            relays: relays.collect(),
-        })
     }
 
     /// Tells what happens until a signal or the end of `run_for`; the reason is returned.
