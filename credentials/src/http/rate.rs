@@ -14,7 +14,7 @@ struct Bucket {
 }
 
 /// The buckets of all keys that asked. Only known keys get one, so configuration bounds them;
-/// keys that reloads took away are swept at [`limits::API_KEYS`].
+/// all are forgotten when reloads have brought more than [`limits::API_KEYS`].
 #[derive(Debug, Default)]
 pub(super) struct Buckets(Mutex<BTreeMap<String, Bucket>>);
 
@@ -27,8 +27,8 @@ impl Buckets {
             at: now,
         };
         if !buckets.contains_key(&key.id) && buckets.len() >= limits::API_KEYS {
-            // A bucket that refilled since it was last used is the same as none.
-            buckets.retain(|_, bucket| bucket.at == now);
+            // Reloads exchanged that many keys; beginning anew is cheaper than knowing which.
+            buckets.clear();
         }
         let bucket = buckets.entry(key.id.clone()).or_insert(full);
         let seconds = now.seconds_since(bucket.at);

@@ -113,6 +113,12 @@ async fn where_the_client_is_and_what_failed_it() {
         ("client=::ffff:198.51.100.7", eu, [None; 2]),
         ("client=203.0.113.1", None, [None; 2]),
         ("region=EU&client=203.0.113.1", eu, [None; 2]),
+        // The caller may know better than our table.
+        (
+            "region=us&client=198.51.100.7",
+            Some(Tag::of_name("us")),
+            [None; 2],
+        ),
         ("region=&failed=", None, [None; 2]),
         ("failed=192.0.2.1:3478", None, [v4, None]),
         ("failed=[2001:db8::1]:3478", None, [v6, None]),

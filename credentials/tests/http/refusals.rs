@@ -173,6 +173,15 @@ async fn not_ready_means_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_unknown_makes_us_wait_for_a_body() {
+    let (_sender, never) = Channel::<Bytes>::new(1);
+    let request = Request::post("/v1/credentials").header("authorization", "Bearer wrong");
+    let request = request.body(Body::new(never)).expect("a request");
+    let reply = call(&world(RateLimit::default()), request).await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_bodies_end_and_take_only_so_many_places() {
     let world = world(RateLimit::default());
     let provider: Arc<dyn Provider> = Arc::<World>::clone(&world);
