@@ -1,12 +1,125 @@
 //! What `dnsd explain` and `dnsd answer` print: plain data, ready for serde.
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde::Serialize;
+
+use crate::health::{Override, Reason, State};
 
 /// Everything known about one relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// Its id.
     pub relay: String,
+    /// Its region, as configured.
+    pub region: String,
+    /// Its availability zone, as configured.
+    pub zone: String,
+    /// Its vendor, as configured.
+    pub vendor: String,
+    /// Its addresses, as configured.
+    pub addresses: Vec<SocketAddr>,
+    /// Its weight, as configured.
+    pub weight: u32,
+    /// How it stands.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// For how long, milliseconds.
+    pub for_ms: u64,
+    /// A person's decision, if there is one.
+    pub decision: Option<Override>,
+    /// How often it has been condemned lately.
+    pub flaps: u32,
+    /// How long it must do well before it is up again after a condemnation, milliseconds.
+    pub hold_ms: u64,
+    /// What it last said of itself.
+    pub report: Option<ReportFacts>,
+    /// What STUN probes found.
+    pub stun: ProbeFacts,
+    /// What echo probes found.
+    pub echo: ProbeFacts,
+    /// Earlier verdicts, oldest first.
+    pub history: Vec<PastVerdict>,
+}
+
+/// A relay's last report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReportFacts {
+    /// How long ago it came, milliseconds.
+    pub ago_ms: u64,
+    /// What the relay says of itself.
+    pub state: String,
+    /// Its boot id.
+    pub boot: u64,
+    /// Its place within the boot.
+    pub sequence: u64,
+    /// Live allocations.
+    pub sessions: u32,
+    /// Most allocations it takes.
+    pub sessions_max: u32,
+    /// Relayed bits per second.
+    pub bits_per_second: u64,
+    /// Busiest worker's processor time, 0 to 1000.
+    pub cpu_permille: u16,
+    /// Worker threads that turn their loop.
+    pub workers: u16,
+    /// The configuration it runs.
+    pub configuration: u64,
+    /// Whether it claims addresses other than the configured ones.
+    pub claims_other_addresses: bool,
+}
+
+/// What one kind of probe found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbeFacts {
+    /// How long ago one succeeded, milliseconds.
+    pub last_ok_ms: Option<u64>,
+    /// Failures in a row, weighed: a timeout 1, a refusal or wrong answer 3.
+    pub points: u32,
+    /// Smoothed round-trip time, microseconds.
+    pub rtt_us: Option<u64>,
+    /// How the last failure looked.
+    pub last_failure: Option<String>,
+}
+
+/// A verdict that has been replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PastVerdict {
+    /// How the relay stood.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// When that began: so long ago, milliseconds.
+    pub began_ms_ago: u64,
+}
+
+/// Why a client counts to its region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionBy {
+    /// The name asked for is that region's.
+    Name,
+    /// The label names it.
+    Label,
+    /// The client's network, given by the resolver (RFC 7871), is configured.
+    Subnet,
+    /// The address that asks is configured.
+    Resolver,
+    /// Nothing else matched.
+    Default,
+}
+
+/// What became of the label in the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelUse {
+    /// The name has none.
+    None,
+    /// Sealed by this fleet and not expired.
+    Opened,
+    /// Forged, foreign or expired: answered like its lane's plain name.
+    Ignored,
 }
 
 /// How an answer came about.
@@ -14,4 +127,43 @@ pub struct Explanation {
 pub struct AnswerTrace {
     /// The name asked for.
     pub name: String,
+    /// The type asked for.
+    pub record_type: String,
+    /// The response code.
+    pub rcode: String,
+    /// What the name is: `lane a`, `apex`, `relay`, … .
+    pub owner: String,
+    /// What became of the label in the name.
+    pub label: LabelUse,
+    /// How the answer was steered, for names that are.
+    pub steering: Option<SteeringTrace>,
+    /// The answer section, one record a line.
+    pub answers: Vec<String>,
+    /// The zone's serial.
+    pub serial: u32,
+}
+
+/// How a steered answer was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SteeringTrace {
+    /// The client's region.
+    pub region: String,
+    /// Why that one.
+    pub region_by: RegionBy,
+    /// The region whose relays serve.
+    pub served_by: String,
+    /// What kind of relays had to do.
+    pub tier: crate::steer::Tier,
+    /// Seconds the answer may be cached.
+    pub ttl: u32,
+    /// The answer variant.
+    pub variant: usize,
+    /// The relays to avoid, as the label says.
+    pub avoid: Vec<String>,
+    /// The relays of both lanes under this variant, and of the apex, best first.
+    pub lanes: [Vec<String>; 2],
+    /// As `lanes`, for the apex.
+    pub apex: Vec<String>,
+    /// The addresses answered.
+    pub addresses: Vec<IpAddr>,
 }

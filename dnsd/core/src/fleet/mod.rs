@@ -1,115 +1,74 @@
 //! All relays together: judges them one by one, asks for probes, says when to publish.
 
+mod interface;
+mod replies;
+mod rounds;
+mod saved;
+
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use credentials::UnixTime;
-use liveness::{
-    Ack, KeyId, NEIGHBOURS_MAX, Neighbour, NodeId, Order, RelayId, Replayed, Report, Seen,
-};
-use serde::{Deserialize, Serialize};
+use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, State as Claim};
+
+pub use interface::{Action, Counters, Reply, ReportOutcome, UnknownRelay};
+pub use saved::Saved;
+use saved::SavedRelay;
 
 use crate::explain::Explanation;
-use crate::health::{Outcome, Override, Probe, Verdict};
-use crate::inventory::Inventory;
-use crate::snapshot::Snapshot;
-
-/// What the fleet wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Probe a relay now and hand the outcome to [`Fleet::handle_probe`].
-    ProbeNow {
-        /// Whom.
-        relay: RelayId,
-        /// How; handed back unchanged.
-        probe: Probe,
-    },
-    /// Something that answers depend on has changed: call [`Fleet::publish`] and serve the result.
-    Publish,
-}
-
-/// What became of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReportOutcome {
-    /// Believed; answer it.
-    Accepted(Reply),
-    /// Not new. Answer it: the relay may have to choose a higher boot id.
-    StaleBoot(Reply),
-    /// A copy, or overtaken on the way; no answer.
-    StaleSequence(Replayed),
-    /// No relay of this name is configured; no answer.
-    UnknownRelay,
-    /// Signed with a key that this relay may not use; no answer.
-    WrongKey(KeyId),
-}
-
-/// What to tell a relay in answer to its report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// 0, or the boot id that the relay's next one must exceed.
-    pub boot_floor: u64,
-    /// What an operator wants of it.
-    pub order: Order,
-    /// How it is seen.
-    pub seen: Seen,
-    /// Other relays to send clients to, best first.
-    pub neighbours: [Neighbour; NEIGHBOURS_MAX],
-}
-
-impl Reply {
-    /// The acknowledgement of `report` by `node`. `revocations` is the newest generation the node
-    /// knows.
-    pub fn ack(&self, report: &Report, node: NodeId, sent_at_ms: u64, revocations: u64) -> Ack {
-        Ack {
-            relay: report.relay,
-            boot: report.boot,
-            sequence: report.sequence,
-            node,
-            sent_at_ms,
-            boot_floor: self.boot_floor,
-            order: self.order,
-            seen: self.seen,
-            revocations,
-            neighbours: self.neighbours,
-        }
-    }
-}
-
-/// What is counted; never falls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    /// Reports believed.
-    pub reports: u64,
-    /// Reports of relays that are not configured.
-    pub unknown_relay: u64,
-    /// Reports signed with another relay's key.
-    pub wrong_key: u64,
-    /// Reports older than one already seen.
-    pub replayed: u64,
-    /// Reports that claim addresses other than the configured ones.
-    pub address_mismatch: u64,
-    /// Probes asked for.
-    pub probes: u64,
-    /// Outcomes of probes that were not under way.
-    pub stray_outcomes: u64,
-    /// Verdicts that went to down.
-    pub condemned: u64,
-    /// Snapshots published.
-    pub published: u64,
-}
-
-/// What survives a restart. The shell stores it; every field is checked again when it comes back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {}
-
-/// The relay is not configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no relay {0} is configured")]
-pub struct UnknownRelay(pub RelayId);
+use crate::health::{Health, Outcome, Override, Probe, Reason, State, Verdict};
+use crate::inventory::{Inventory, RelayEntry};
+use crate::snapshot::{self, Snapshot};
+use crate::steer::{Seat, Standing, View};
 
 /// All relays and what is known of them.
 #[derive(Debug)]
 pub struct Fleet {
     inventory: Inventory,
+    started: Instant,
+    members: Vec<Member>,
+    /// Per region: whether some clients that its relays may serve have no relay that is up.
+    dark: Vec<bool>,
+    actions: VecDeque<Action>,
+    publish_wanted: bool,
+    serial: u32,
+    /// Whether the published answers are those of a node that has just started.
+    cautious: bool,
+    /// When published answers change by the mere passing of time.
+    recheck: Option<Instant>,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Member {
+    health: Health,
+    guard: ReplayGuard,
+    deadline: Instant,
+    /// An order to drain has been lifted; the relay has yet to hear it.
+    undrain: bool,
+}
+
+impl Member {
+    fn new(health: Health, guard: ReplayGuard, now: Instant) -> Self {
+        Self {
+            health,
+            guard,
+            deadline: now,
+            undrain: false,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let verdict = self.health.verdict();
+        match verdict.state {
+            State::Unknown => Standing::Unknown,
+            State::Up | State::ForcedUp => Standing::Up,
+            State::Suspect => Standing::Suspect,
+            State::Draining if verdict.reason == Reason::Full => Standing::Full,
+            State::Draining => Standing::Leaving,
+            State::Down | State::ForcedDown => Standing::Down,
+        }
+    }
 }
 
 impl Fleet {
@@ -121,14 +80,51 @@ impl Fleet {
         now: Instant,
         unix: UnixTime,
     ) -> Self {
-        let _ = (restored, now, unix);
-        Self { inventory }
+        let saved = restored.map_or(&[][..], |saved| &saved.relays);
+        let members = inventory
+            .relays()
+            .iter()
+            .map(
+                |entry| match saved.iter().find(|relay| relay.is(&entry.id)) {
+                    Some(relay) => Member::new(relay.health(entry, now, unix), relay.guard(), now),
+                    None => Member::new(Health::new(entry.id, now), ReplayGuard::new(), now),
+                },
+            )
+            .collect();
+        let mut fleet = Self {
+            dark: Vec::new(),
+            members,
+            inventory,
+            started: now,
+            actions: VecDeque::new(),
+            publish_wanted: true,
+            serial: restored.map_or(0, |saved| saved.serial),
+            cautious: true,
+            recheck: None,
+            counters: Counters::default(),
+        };
+        fleet.find_dark();
+        fleet
     }
 
     /// Takes a new inventory over; what is known of relays that stay as they were is kept.
     pub fn reconfigure(&mut self, now: Instant, inventory: Inventory) {
-        let _ = now;
-        self.inventory = inventory;
+        let old = std::mem::replace(&mut self.inventory, inventory);
+        let mut known: Vec<Option<Member>> = self.members.drain(..).map(Some).collect();
+        for entry in self.inventory.relays() {
+            let before = old.relay_index(&entry.id);
+            let same = before.is_some_and(|i| is_same_place(&old.relays()[i], entry));
+            let member = before.and_then(|index| known[index].take());
+            self.members.push(match member {
+                Some(member) if same => member,
+                // The relay has moved: what it may replay has not.
+                Some(member) => Member::new(Health::new(entry.id, now), member.guard, now),
+                None => Member::new(Health::new(entry.id, now), ReplayGuard::new(), now),
+            });
+        }
+        self.actions.clear();
+        self.publish_wanted = true;
+        self.find_dark();
     }
 
     /// The inventory in force.
@@ -138,30 +134,86 @@ impl Fleet {
 
     /// Takes a report whose MAC has been verified with the key `key`.
     pub fn handle_report(&mut self, now: Instant, key: KeyId, report: &Report) -> ReportOutcome {
-        let _ = (now, key, report);
-        todo!()
+        let Some(index) = self.inventory.relay_index(&report.relay) else {
+            self.counters.unknown_relay += 1;
+            return ReportOutcome::UnknownRelay;
+        };
+        let entry = &self.inventory.relays()[index];
+        if !entry.keys.contains(&key) {
+            self.counters.wrong_key += 1;
+            return ReportOutcome::WrongKey(key);
+        }
+        let agrees = entry.agrees_with(report);
+        let member = &mut self.members[index];
+        match member.guard.accept(report.boot, report.sequence) {
+            Ok(()) => {}
+            Err(Replayed::StaleBoot { floor }) => {
+                self.counters.replayed += 1;
+                return ReportOutcome::StaleBoot(self.reply(index, floor));
+            }
+            Err(replayed @ Replayed::StaleSequence { .. }) => {
+                self.counters.replayed += 1;
+                return ReportOutcome::StaleSequence(replayed);
+            }
+        }
+        self.counters.reports += 1;
+        // The claim is ignored, the rest believed: addresses come from the configuration alone.
+        self.counters.address_mismatch += u64::from(!agrees);
+        if report.state == Claim::Serving {
+            member.undrain = false;
+        }
+        member
+            .health
+            .handle_report(now, report, self.inventory.thresholds());
+        self.step(now, index);
+        ReportOutcome::Accepted(self.reply(index, 0))
     }
 
     /// Takes the outcome of a probe.
     pub fn handle_probe(&mut self, now: Instant, relay: RelayId, probe: Probe, outcome: &Outcome) {
-        let _ = (now, relay, probe, outcome);
-        todo!()
+        let Some(index) = self.inventory.relay_index(&relay) else {
+            self.counters.stray_outcomes += 1;
+            return;
+        };
+        let t = self.inventory.thresholds();
+        if self.members[index]
+            .health
+            .handle_probe(now, probe, outcome, t)
+        {
+            self.step(now, index);
+        } else {
+            self.counters.stray_outcomes += 1;
+        }
     }
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        for index in 0..self.members.len() {
+            if self.members[index].deadline <= now {
+                self.step(now, index);
+            }
+        }
+        if self.recheck.is_some_and(|at| at <= now) {
+            self.recheck = None;
+            self.publish_wanted = true;
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.members
+            .iter()
+            .map(|member| member.deadline)
+            .chain(self.recheck)
+            .min()
     }
 
     /// What to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        // Publishing comes last, so that it covers all that one input changed.
+        self.actions
+            .pop_front()
+            .or_else(|| std::mem::take(&mut self.publish_wanted).then_some(Action::Publish))
     }
 
     /// Sets or lifts a person's decision about a relay.
@@ -171,36 +223,91 @@ impl Fleet {
         relay: RelayId,
         decision: Option<Override>,
     ) -> Result<(), UnknownRelay> {
-        let _ = (now, relay, decision);
-        todo!()
+        let index = self
+            .inventory
+            .relay_index(&relay)
+            .ok_or(UnknownRelay(relay))?;
+        let member = &mut self.members[index];
+        let drained = member.health.decision() == Some(Override::Drain);
+        member.undrain = drained && decision != Some(Override::Drain);
+        member.health.force(decision);
+        self.step(now, index);
+        Ok(())
     }
 
     /// Compiles the answers that follow from what is known now, under a serial above the last.
     pub fn publish(&mut self, now: Instant, unix: UnixTime) -> Snapshot {
-        let _ = (now, unix);
-        todo!()
+        let view = self.view(now);
+        self.serial = snapshot::next_serial(self.serial, unix);
+        self.cautious = view.cautious;
+        self.publish_wanted = false;
+        self.counters.published += 1;
+        let recent = self.inventory.thresholds().recent;
+        self.recheck = self
+            .members
+            .iter()
+            .filter_map(|member| member.health.worsened())
+            .map(|at| at + recent)
+            .chain(
+                view.cautious
+                    .then(|| self.started + self.inventory.thresholds().settle),
+            )
+            .filter(|at| *at > now)
+            .min();
+        Snapshot::compile(&self.inventory, &view, self.serial)
     }
 
     /// The verdict on a relay.
     pub fn verdict(&self, relay: RelayId) -> Option<Verdict> {
-        let _ = relay;
-        todo!()
+        let index = self.inventory.relay_index(&relay)?;
+        Some(self.members[index].health.verdict())
     }
 
     /// Everything known about a relay, in words.
     pub fn explain(&self, now: Instant, relay: RelayId) -> Option<Explanation> {
-        let _ = (now, relay);
-        todo!()
+        let index = self.inventory.relay_index(&relay)?;
+        let (entry, t) = (&self.inventory.relays()[index], self.inventory.thresholds());
+        Some(self.members[index].health.explain(now, entry, t))
     }
 
     /// What to store so that a restart forgets nothing.
     pub fn saved(&self, now: Instant, unix: UnixTime) -> Saved {
-        let _ = (now, unix);
-        todo!()
+        let relays = self.inventory.relays().iter().zip(&self.members);
+        Saved {
+            serial: self.serial,
+            relays: relays
+                .map(|(entry, m)| SavedRelay::new(entry, &m.health, m.guard, now, unix))
+                .collect(),
+        }
     }
 
     /// The counts so far.
     pub fn counters(&self) -> Counters {
-        todo!()
+        self.counters
     }
+
+    /// All relays as the choice of answers sees them.
+    pub fn view(&self, now: Instant) -> View {
+        let t = self.inventory.thresholds();
+        let seats = self.members.iter().map(|member| {
+            let standing = member.standing();
+            let lately = |at: Instant| now.saturating_duration_since(at) < t.recent;
+            let worse = standing != Standing::Up && member.health.worsened().is_some_and(lately);
+            let forced = member.health.verdict().state == State::ForcedDown;
+            Seat {
+                standing,
+                last_good: member.health.last_good(now).filter(|_| !forced),
+                doubt: standing == Standing::Suspect || worse,
+            }
+        });
+        View {
+            seats: seats.collect(),
+            cautious: !self.is_settled(now),
+        }
+    }
+}
+
+/// Whether evidence about one entry speaks about the other.
+fn is_same_place(a: &RelayEntry, b: &RelayEntry) -> bool {
+    (a.ipv4, a.ipv6) == (b.ipv4, b.ipv6)
 }

@@ -1,8 +1,16 @@
 //! One relay's health: what is known of it, and the verdict that follows.
 
+mod facts;
+mod judge;
+mod machine;
+mod track;
+mod words;
+
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+pub use machine::{Health, Remembered};
 
 /// How a relay stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -124,4 +132,6 @@ pub enum Override {
     Up,
     /// It counts as down, whatever the evidence.
     Down,
+    /// It counts as down, and is told to drain.
+    Drain,
 }

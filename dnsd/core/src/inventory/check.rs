@@ -112,7 +112,7 @@ fn check_zone(zone: &Zone, problems: &mut Problems) {
             continue;
         }
         problems.require(
-            name.num_labels() == zone.name.num_labels() + 1,
+            label_below(&zone.name, name).is_some(),
             subject,
             format!("nameserver {name} must be one label below the zone, or outside it"),
         );
@@ -188,6 +188,17 @@ fn check_relays(regions: &[Region], relays: &[RelayEntry], problems: &mut Proble
         format!("1 to {} relays are needed, not {count}", limits::RELAYS_MAX),
     );
     let ids: BTreeSet<_> = regions.iter().map(|region| &region.id).collect();
+    let homes: BTreeSet<_> = relays.iter().map(|relay| &relay.region).collect();
+    for (index, region) in regions.iter().enumerate() {
+        problems.require(
+            homes.contains(&region.id) || region.fallback.iter().any(|id| homes.contains(id)),
+            Subject::Region(index),
+            format!(
+                "region {} has no relay, nor has any of its fallbacks",
+                region.id
+            ),
+        );
+    }
     let mut addresses: BTreeMap<IpAddr, _> = BTreeMap::new();
     for (index, relay) in relays.iter().enumerate() {
         let subject = Subject::Relay(index);
@@ -296,7 +307,7 @@ fn check_names(zone: &Zone, regions: &[Region], relays: &[RelayEntry], problems:
 
 /// The one label of `name` below `zone`, lower case.
 fn label_below(zone: &Name, name: &Name) -> Option<String> {
-    let below = zone.zone_of(name) && name.num_labels() == zone.num_labels() + 1;
+    let below = zone.zone_of(name) && name.iter().count() == zone.iter().count() + 1;
     let label = name.iter().next().filter(|_| below)?;
     Some(String::from_utf8_lossy(label).to_ascii_lowercase())
 }

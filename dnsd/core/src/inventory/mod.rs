@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
-use liveness::{KeyId, RelayId};
+use liveness::{KeyId, RelayId, Report};
 
 pub use check::{Problem, Subject};
 pub use policy::{Policy, Thresholds};
@@ -111,6 +111,18 @@ impl RelayEntry {
         let v6 = self.ipv6.map(|a| IpAddr::V6(*a.ip()));
         v4.into_iter().chain(v6)
     }
+
+    /// Whether a report claims no address but the configured ones. An unspecified address is no
+    /// claim: the relay listens on all it has.
+    pub fn agrees_with(&self, report: &Report) -> bool {
+        let v4 = report.ipv4.filter(|claim| !claim.ip().is_unspecified());
+        let v6 = report.ipv6.filter(|claim| !claim.ip().is_unspecified());
+        v4.is_none_or(|claim| self.ipv4 == Some(claim))
+            && v6.is_none_or(|claim| {
+                self.ipv6
+                    .is_some_and(|a| (a.ip(), a.port()) == (claim.ip(), claim.port()))
+            })
+    }
 }
 
 /// Everything configured, consistent: every name in it resolves, nothing in it is empty.
@@ -132,12 +144,16 @@ pub struct Inventory {
 impl Inventory {
     /// Checks everything and reports every problem found, in the order of the arguments.
     pub fn new(
-        zone: Zone,
+        mut zone: Zone,
         regions: Vec<Region>,
         relays: Vec<RelayEntry>,
         policy: Policy,
         thresholds: Thresholds,
     ) -> Result<Self, Vec<Problem>> {
+        let servers = zone.nameservers.iter_mut().map(|server| &mut server.name);
+        for name in servers.chain([&mut zone.name, &mut zone.contact]) {
+            name.set_fqdn(true);
+        }
         check::check(&zone, &regions, &relays, &policy, &thresholds)?;
         let region_index: BTreeMap<&RegionId, usize> = regions
             .iter()

@@ -1,1 +1,76 @@
-//! The choice: from inventory and verdicts to pools and answer variants.
+//! The choice: from inventory and verdicts to pools and answer variants, by pure functions.
+//!
+//! ```text
+//!  inventory + view ─► pool (who may serve a region's clients)
+//!                   ─► deal (which vendors go to which lane, per variant)
+//!                   ─► pick (which addresses, in which order)
+//! ```
+
+mod deal;
+mod pick;
+mod plan;
+mod pool;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+pub use plan::{Choice, RegionPlan, Variant, plan};
+
+/// How a relay counts in the choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Healthy.
+    Up,
+    /// Healthy as far as anybody knows, but in doubt.
+    Suspect,
+    /// Alive, and takes no new clients for now.
+    Full,
+    /// Nothing is known of it.
+    Unknown,
+    /// Leaving, or failing by its own word.
+    Leaving,
+    /// Taken for dead, or put aside by a person.
+    Down,
+}
+
+impl Standing {
+    /// Whether clients are sent there while all is well.
+    pub fn is_healthy(self) -> bool {
+        matches!(self, Self::Up | Self::Suspect)
+    }
+}
+
+/// One relay as the choice sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// How it counts.
+    pub standing: Standing,
+    /// When it was last healthy.
+    pub last_good: Option<Instant>,
+    /// Whether it is suspect or has got worse lately, so that answers around it may soon change.
+    pub doubt: bool,
+}
+
+/// All relays as the choice sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// One seat per relay, in the inventory's order.
+    pub seats: Vec<Seat>,
+    /// Whether everything is in doubt: this node has just started.
+    pub cautious: bool,
+}
+
+/// What kind of relays serve a pool, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Up, or suspect.
+    Healthy,
+    /// Alive but full.
+    Full,
+    /// Those that were healthy most recently.
+    LastKnownGood,
+    /// All that are configured.
+    Configured,
+}

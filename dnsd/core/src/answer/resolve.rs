@@ -1,0 +1,225 @@
+//! From a question to its place in the snapshot: whose name it is, which region, which variant.
+
+use std::net::IpAddr;
+
+use credentials::UnixTime;
+use credentials::label::{Label, LabelKeys, Lane};
+use hickory_proto::rr::Name;
+use ipnet::IpNet;
+
+use super::Query;
+use crate::explain::{LabelUse, RegionBy};
+use crate::snapshot::{Owner, Snapshot};
+use crate::spread::{hash, mix};
+use crate::steer::{Choice, RegionPlan, Variant};
+
+/// Bits of a client's network that decide about its variant.
+const SPREAD_V4: u8 = 24;
+const SPREAD_V6: u8 = 56;
+
+/// Where a name lies.
+pub(super) enum Found<'a> {
+    /// Not in this zone.
+    Outside,
+    /// In the zone, and nothing is there.
+    Missing,
+    /// There; `label` is what stands below a lane.
+    Owner {
+        owner: Owner,
+        label: Option<&'a [u8]>,
+    },
+}
+
+/// Finds the owner of a name, whatever its case.
+pub(super) fn find<'a>(snapshot: &Snapshot, name: &'a Name) -> Found<'a> {
+    if !snapshot.zone.zone_of(name) {
+        return Found::Outside;
+    }
+    let depth = name.iter().count() - snapshot.zone.iter().count();
+    let mut labels = name.iter();
+    let (label, last) = match depth {
+        0 => {
+            return Found::Owner {
+                owner: Owner::Apex,
+                label: None,
+            };
+        }
+        1 => (None, labels.next()),
+        2 => (labels.next(), labels.next()),
+        _ => return Found::Missing,
+    };
+    match (last.and_then(|last| snapshot.owner(last)), label) {
+        (Some(owner), None) => Found::Owner { owner, label: None },
+        (Some(owner @ Owner::Lane(_)), label) => Found::Owner { owner, label },
+        _ => Found::Missing,
+    }
+}
+
+/// How a steered name is answered to one client.
+pub(super) struct Steering<'a> {
+    pub(super) region: usize,
+    pub(super) region_by: RegionBy,
+    pub(super) label: LabelUse,
+    pub(super) avoid: Vec<u16>,
+    pub(super) plan: &'a RegionPlan,
+    pub(super) index: usize,
+    pub(super) variant: &'a Variant,
+    pub(super) scope: u8,
+    lane: Option<Lane>,
+}
+
+impl Steering<'_> {
+    /// The relays to answer with.
+    pub(super) fn choice(&self) -> &Choice {
+        match self.lane {
+            Some(Lane::A) => &self.variant.lanes[0],
+            Some(Lane::B) => &self.variant.lanes[1],
+            None => &self.variant.apex,
+        }
+    }
+}
+
+/// Steers a name; `None` for names that answer everybody alike.
+pub(super) fn steer<'a>(
+    snapshot: &'a Snapshot,
+    keys: &LabelKeys,
+    now: UnixTime,
+    query: &Query<'_>,
+    owner: Owner,
+    label: Option<&[u8]>,
+) -> Option<Steering<'a>> {
+    let lane = match owner {
+        Owner::Apex | Owner::Api | Owner::Region(_) => None,
+        Owner::Lane(lane) => Some(lane),
+        Owner::Relay(_) | Owner::Nameserver(_) => return None,
+    };
+    let opened = lane
+        .zip(label)
+        .and_then(|(lane, label)| keys.open(label, lane, now));
+    let (network, subnet) = client_network(query);
+    let (region, region_by) = match owner {
+        Owner::Region(region) => (region, RegionBy::Name),
+        _ => region(snapshot, opened.as_ref(), subnet, query.client),
+    };
+    let plan = &snapshot.regions.get(region)?.plan;
+    let spread = spread_network(network);
+    let draw = opened
+        .as_ref()
+        .map_or_else(|| hash_network(spread), |label| mix(label.draw));
+    let avoid: Vec<u16> = opened
+        .iter()
+        .flat_map(|label| label.avoid)
+        .filter_map(|tag| snapshot.relay_by_tag(tag?))
+        .collect();
+    let (index, variant) = variant(&plan.variants, draw, &avoid)?;
+    let by_network = !matches!(region_by, RegionBy::Label | RegionBy::Name);
+    let longest = if by_network {
+        snapshot.networks.longest(network.addr())
+    } else {
+        0
+    };
+    let scope = if opened.is_some() {
+        longest
+    } else {
+        longest.max(spread.prefix_len())
+    };
+    let label = match (label, &opened) {
+        (None, _) => LabelUse::None,
+        (Some(_), Some(_)) => LabelUse::Opened,
+        (Some(_), None) => LabelUse::Ignored,
+    };
+    Some(Steering {
+        region,
+        region_by,
+        label,
+        avoid,
+        plan,
+        index,
+        variant,
+        scope,
+        lane,
+    })
+}
+
+/// The network the answer is for, and the same if the resolver gave it.
+fn client_network(query: &Query<'_>) -> (IpNet, Option<IpNet>) {
+    let subnet = query.subnet.filter(|subnet| {
+        subnet.prefix_len() > 0 && !subnet.addr().is_unspecified() && !subnet.addr().is_multicast()
+    });
+    (
+        subnet.unwrap_or_else(|| IpNet::from(query.client.to_canonical())),
+        subnet,
+    )
+}
+
+fn region(
+    snapshot: &Snapshot,
+    label: Option<&Label>,
+    subnet: Option<IpNet>,
+    resolver: IpAddr,
+) -> (usize, RegionBy) {
+    let by_label = label.and_then(|label| snapshot.region_by_tag(label.region?));
+    let by_subnet = || subnet.and_then(|subnet| snapshot.networks.find(subnet));
+    let by_resolver = || snapshot.networks.find(IpNet::from(resolver.to_canonical()));
+    by_label
+        .map(|region| (region, RegionBy::Label))
+        .or_else(|| by_subnet().map(|region| (region, RegionBy::Subnet)))
+        .or_else(|| by_resolver().map(|region| (region, RegionBy::Resolver)))
+        .unwrap_or((snapshot.default_region, RegionBy::Default))
+}
+
+/// The network whose clients share a variant.
+fn spread_network(network: IpNet) -> IpNet {
+    let most = if network.addr().is_ipv4() {
+        SPREAD_V4
+    } else {
+        SPREAD_V6
+    };
+    let length = network.prefix_len().min(most);
+    IpNet::new(network.addr(), length).map_or(network, |wider| wider.trunc())
+}
+
+fn hash_network(network: IpNet) -> u64 {
+    let bits = match network {
+        IpNet::V4(v4) => hash(&v4.network().octets()),
+        IpNet::V6(v6) => hash(&v6.network().octets()),
+    };
+    mix(bits ^ u64::from(network.prefix_len()))
+}
+
+/// The variant for a draw: the first from its place on that names no relay to avoid in either
+/// lane; where all do, the one that names them least, and least of all first.
+fn variant<'a>(variants: &'a [Variant], draw: u64, avoid: &[u16]) -> Option<(usize, &'a Variant)> {
+    let count = variants.len();
+    let start = usize::try_from(draw % u64::try_from(count).ok()?.max(1)).ok()?;
+    let from_there = || {
+        (start..count)
+            .chain(0..start)
+            .map(|index| (index, &variants[index]))
+    };
+    if avoid.is_empty() {
+        return from_there().next();
+    }
+    // `min_by_key` takes the first of equals.
+    from_there().min_by_key(|(_, variant)| harm(variant, avoid))
+}
+
+/// How much a variant would hurt a client that wants to avoid some relays: how many lists begin
+/// with one of them, then how often they are named.
+fn harm(variant: &Variant, avoid: &[u16]) -> (usize, usize) {
+    let lists = || {
+        variant
+            .lanes
+            .iter()
+            .flat_map(|lane| [&lane.ipv4, &lane.ipv6])
+    };
+    let firsts = lists()
+        .filter_map(|list| list.first())
+        .filter(|r| avoid.contains(r))
+        .count();
+    let all = lists()
+        .flat_map(|list| list.iter())
+        .filter(|r| avoid.contains(r))
+        .count();
+    (firsts, all)
+}

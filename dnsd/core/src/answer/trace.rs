@@ -1,0 +1,114 @@
+//! How an answer came about, in words.
+
+use credentials::UnixTime;
+use credentials::label::LabelKeys;
+use hickory_proto::rr::RData;
+
+use super::resolve::{Found, Steering, find, steer};
+use super::{Answer, Query, answer};
+use crate::explain::{AnswerTrace, LabelUse, SteeringTrace};
+use crate::snapshot::{Owner, Snapshot};
+use crate::steer::Choice;
+
+/// Says how [`answer`](super::answer()) comes to its answer. Takes the same path and adds words.
+pub fn trace(
+    snapshot: &Snapshot,
+    keys: &LabelKeys,
+    now: UnixTime,
+    query: &Query<'_>,
+) -> AnswerTrace {
+    let answer = answer(snapshot, keys, now, query);
+    let found = find(snapshot, query.name);
+    let steering = match found {
+        Found::Owner { owner, label } => steer(snapshot, keys, now, query, owner, label),
+        Found::Outside | Found::Missing => None,
+    };
+    AnswerTrace {
+        name: query.name.to_string(),
+        record_type: query.record_type.to_string(),
+        rcode: answer.rcode.to_string(),
+        owner: describe(snapshot, &found),
+        label: steering
+            .as_ref()
+            .map_or(LabelUse::None, |steering| steering.label),
+        steering: steering.map(|steering| describe_steering(snapshot, &steering, &answer)),
+        answers: answer.answers.iter().map(ToString::to_string).collect(),
+        serial: snapshot.serial(),
+    }
+}
+
+fn describe(snapshot: &Snapshot, found: &Found<'_>) -> String {
+    match found {
+        Found::Outside => "another zone".to_owned(),
+        Found::Missing => "no such name".to_owned(),
+        Found::Owner { owner, label } => match owner {
+            Owner::Apex => "apex".to_owned(),
+            Owner::Lane(lane) if label.is_some() => format!("label in lane {}", lane.as_str()),
+            Owner::Lane(lane) => format!("lane {}", lane.as_str()),
+            Owner::Api => "api".to_owned(),
+            Owner::Region(index) => format!("region {}", region_name(snapshot, *index)),
+            Owner::Relay(index) => format!("relay {}", relay_name(snapshot, *index)),
+            Owner::Nameserver(index) => snapshot
+                .nameservers
+                .get(*index)
+                .map(|s| s.name.to_string())
+                .unwrap_or_default(),
+        },
+    }
+}
+
+fn describe_steering(
+    snapshot: &Snapshot,
+    steering: &Steering<'_>,
+    answer: &Answer,
+) -> SteeringTrace {
+    let relays = |choice: &Choice| {
+        let mut names: Vec<String> = Vec::new();
+        for relay in choice.relays() {
+            let name = relay_name(snapshot, usize::from(relay));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    };
+    let addresses = answer
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::A(a) => Some(a.0.into()),
+            RData::AAAA(aaaa) => Some(aaaa.0.into()),
+            _ => None,
+        });
+    SteeringTrace {
+        region: region_name(snapshot, steering.region),
+        region_by: steering.region_by,
+        served_by: region_name(snapshot, steering.plan.served_by),
+        tier: steering.plan.tier,
+        ttl: steering.plan.ttl,
+        variant: steering.index,
+        avoid: steering
+            .avoid
+            .iter()
+            .map(|relay| relay_name(snapshot, usize::from(*relay)))
+            .collect(),
+        lanes: [
+            relays(&steering.variant.lanes[0]),
+            relays(&steering.variant.lanes[1]),
+        ],
+        apex: relays(&steering.variant.apex),
+        addresses: addresses.collect(),
+    }
+}
+
+fn relay_name(snapshot: &Snapshot, index: usize) -> String {
+    snapshot.relay_ids.get(index).cloned().unwrap_or_default()
+}
+
+fn region_name(snapshot: &Snapshot, index: usize) -> String {
+    snapshot
+        .regions
+        .get(index)
+        .map(|region| region.id.clone())
+        .unwrap_or_default()
+}

@@ -1,0 +1,97 @@
+//! What the shell sees of the fleet: actions, outcomes, counters.
+
+use liveness::{
+    Ack, KeyId, NEIGHBOURS_MAX, Neighbour, NodeId, Order, RelayId, Replayed, Report, Seen,
+};
+use serde::Serialize;
+
+use crate::health::Probe;
+
+/// What the fleet wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Probe a relay now and hand the outcome to [`Fleet::handle_probe`].
+    ProbeNow {
+        /// Whom.
+        relay: RelayId,
+        /// How; handed back unchanged.
+        probe: Probe,
+    },
+    /// Something that answers depend on has changed: call [`Fleet::publish`] and serve the result.
+    Publish,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// Believed; answer it.
+    Accepted(Reply),
+    /// Not new. Answer it: the relay may have to choose a higher boot id.
+    StaleBoot(Reply),
+    /// A copy, or overtaken on the way; no answer.
+    StaleSequence(Replayed),
+    /// No relay of this name is configured; no answer.
+    UnknownRelay,
+    /// Signed with a key that this relay may not use; no answer.
+    WrongKey(KeyId),
+}
+
+/// What to tell a relay in answer to its report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 0, or the boot id that the relay's next one must exceed.
+    pub boot_floor: u64,
+    /// What an operator wants of it.
+    pub order: Order,
+    /// How it is seen.
+    pub seen: Seen,
+    /// Other relays to send clients to, best first.
+    pub neighbours: [Neighbour; NEIGHBOURS_MAX],
+}
+
+impl Reply {
+    /// The acknowledgement of `report` by `node`. `revocations` is the newest generation the node
+    /// knows.
+    pub fn ack(&self, report: &Report, node: NodeId, sent_at_ms: u64, revocations: u64) -> Ack {
+        Ack {
+            relay: report.relay,
+            boot: report.boot,
+            sequence: report.sequence,
+            node,
+            sent_at_ms,
+            boot_floor: self.boot_floor,
+            order: self.order,
+            seen: self.seen,
+            revocations,
+            neighbours: self.neighbours,
+        }
+    }
+}
+
+/// What is counted; never falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Reports believed.
+    pub reports: u64,
+    /// Reports of relays that are not configured.
+    pub unknown_relay: u64,
+    /// Reports signed with another relay's key.
+    pub wrong_key: u64,
+    /// Reports older than one already seen.
+    pub replayed: u64,
+    /// Reports that claim addresses other than the configured ones.
+    pub address_mismatch: u64,
+    /// Probes asked for.
+    pub probes: u64,
+    /// Outcomes of probes that were not under way.
+    pub stray_outcomes: u64,
+    /// Verdicts that went to down.
+    pub condemned: u64,
+    /// Snapshots published.
+    pub published: u64,
+}
+
+/// The relay is not configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no relay {0} is configured")]
+pub struct UnknownRelay(pub RelayId);

@@ -1,0 +1,92 @@
+//! What survives a restart, and its way back.
+
+use std::net::{SocketAddrV4, SocketAddrV6};
+use std::time::{Duration, Instant};
+
+use credentials::UnixTime;
+use liveness::{RelayId, ReplayGuard};
+use serde::{Deserialize, Serialize};
+
+use crate::health::{Health, Override, Reason, Remembered, State};
+use crate::inventory::RelayEntry;
+
+/// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
+/// taken with care: unknown relays are skipped, times in the future count as now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The serial last published.
+    pub(super) serial: u32,
+    pub(super) relays: Vec<SavedRelay>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedRelay {
+    pub(super) id: String,
+    ipv4: Option<SocketAddrV4>,
+    ipv6: Option<SocketAddrV6>,
+    state: State,
+    reason: Reason,
+    since: u64,
+    last_good: Option<u64>,
+    flaps: u32,
+    decision: Option<Override>,
+    boot: u64,
+    sequence: u64,
+}
+
+impl SavedRelay {
+    pub(super) fn new(
+        entry: &RelayEntry,
+        health: &Health,
+        guard: ReplayGuard,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Self {
+        let was = health.remembered(now);
+        let unix_of = |at: Instant| {
+            unix.0
+                .saturating_sub((now.saturating_duration_since(at)).as_secs())
+        };
+        Self {
+            id: entry.id.to_string(),
+            ipv4: entry.ipv4,
+            ipv6: entry.ipv6,
+            state: was.state,
+            reason: was.reason,
+            since: unix_of(was.since),
+            last_good: was.last_good.map(unix_of),
+            flaps: was.flaps,
+            decision: was.decision,
+            boot: guard.boot(),
+            sequence: guard.sequence(),
+        }
+    }
+
+    pub(super) fn guard(&self) -> ReplayGuard {
+        ReplayGuard::restored(self.boot, self.sequence)
+    }
+
+    /// The relay's health as it was; as unknown if the relay has moved to other addresses.
+    pub(super) fn health(&self, entry: &RelayEntry, now: Instant, unix: UnixTime) -> Health {
+        let instant_of = |seconds: u64| {
+            let age = Duration::from_secs(unix.0.saturating_sub(seconds));
+            now.checked_sub(age).unwrap_or(now)
+        };
+        if (self.ipv4, self.ipv6) != (entry.ipv4, entry.ipv6) {
+            return Health::new(entry.id, now);
+        }
+        let was = Remembered {
+            state: self.state,
+            reason: self.reason,
+            since: instant_of(self.since),
+            last_good: self.last_good.map(instant_of),
+            flaps: self.flaps,
+            decision: self.decision,
+        };
+        Health::restored(entry.id, now, was)
+    }
+
+    pub(super) fn is(&self, id: &RelayId) -> bool {
+        self.id == id.as_str()
+    }
+}

@@ -1,0 +1,134 @@
+//! Who may serve a region's clients: the healthy nearby, else ever more desperate choices.
+
+use std::time::Instant;
+
+use super::{Standing, Tier, View};
+use crate::inventory::{Inventory, RelayEntry};
+
+/// The relays that serve one region's clients; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pool {
+    pub(crate) tier: Tier,
+    /// The region whose relays serve.
+    pub(crate) served_by: usize,
+    /// The relays that answer with IPv4 addresses, in the inventory's order.
+    pub(crate) ipv4: Vec<usize>,
+    /// The relays that answer with IPv6 addresses, in the inventory's order.
+    pub(crate) ipv6: Vec<usize>,
+    /// Whether the choice may soon be another.
+    pub(crate) doubt: bool,
+}
+
+/// The tiers in the order they are tried. Relays that said themselves that they are leaving are
+/// last-known-good only when there are no others.
+const STEPS: [(Tier, bool); 5] = [
+    (Tier::Healthy, false),
+    (Tier::Full, false),
+    (Tier::LastKnownGood, false),
+    (Tier::LastKnownGood, true),
+    (Tier::Configured, true),
+];
+
+struct Choice {
+    tier: Tier,
+    region: usize,
+    relays: Vec<usize>,
+}
+
+/// The pool of one region. Never empty, because an inventory has relays and relays have addresses.
+pub(crate) fn pool(inventory: &Inventory, view: &View, region: usize) -> Pool {
+    let (has_v4, has_v6) = (
+        |r: &RelayEntry| r.ipv4.is_some(),
+        |r: &RelayEntry| r.ipv6.is_some(),
+    );
+    let base = choose(inventory, view, region, &|_| true).unwrap_or_else(|| Choice {
+        // The inventory's checks rule this out; serve what there is.
+        tier: Tier::Configured,
+        region,
+        relays: (0..inventory.relays().len()).collect(),
+    });
+    let family = |has: &dyn Fn(&RelayEntry) -> bool| {
+        let mut relays = base.relays.clone();
+        relays.retain(|relay| has(&inventory.relays()[*relay]));
+        if relays.is_empty() && offers(inventory, region, has) {
+            // The relays that have this family here are gone; others in reach may have it. Worse
+            // ones than serve already are no help: their addresses would be tried in vain.
+            let further = choose(inventory, view, region, has);
+            relays = further
+                .filter(|f| f.tier <= base.tier)
+                .map_or(relays, |f| f.relays);
+        }
+        relays
+    };
+    let (ipv4, ipv6) = (family(&has_v4), family(&has_v6));
+    let near = |home: usize| home == region || home == base.region;
+    let seats = view.seats.iter().enumerate();
+    let doubt = view.cautious
+        || base.tier != Tier::Healthy
+        || seats
+            .into_iter()
+            .any(|(relay, seat)| seat.doubt && near(inventory.home(relay)));
+    Pool {
+        tier: base.tier,
+        served_by: base.region,
+        ipv4,
+        ipv6,
+        doubt,
+    }
+}
+
+/// Whether the region's own relays, or those of the first region in its order that has any, are
+/// configured with this family: then its answers must never lack it.
+fn offers(inventory: &Inventory, region: usize, has: &dyn Fn(&RelayEntry) -> bool) -> bool {
+    let relays = || inventory.relays().iter().enumerate();
+    let mut order = inventory.reach(region).iter();
+    let first = order.find(|near| relays().any(|(relay, _)| inventory.home(relay) == **near));
+    first.is_none_or(|first| {
+        relays().any(|(relay, entry)| inventory.home(relay) == *first && has(entry))
+    })
+}
+
+fn choose(
+    inventory: &Inventory,
+    view: &View,
+    region: usize,
+    wanted: &dyn Fn(&RelayEntry) -> bool,
+) -> Option<Choice> {
+    let reach = inventory.reach(region);
+    let in_reach: Vec<usize> = (0..inventory.relays().len())
+        .filter(|relay| reach.contains(&inventory.home(*relay)))
+        .filter(|relay| wanted(&inventory.relays()[*relay]))
+        .collect();
+    let newest = in_reach
+        .iter()
+        .filter_map(|relay| view.seats[*relay].last_good)
+        .max();
+    let span = inventory.thresholds().last_known_good;
+    let recent = |at: Instant| newest.is_some_and(|newest| newest.duration_since(at) <= span);
+    for (tier, leaving) in STEPS {
+        for near in reach {
+            let fits = |relay: &usize| {
+                let seat = view.seats[*relay];
+                inventory.home(*relay) == *near
+                    && match tier {
+                        Tier::Healthy => seat.standing.is_healthy(),
+                        Tier::Full => seat.standing == Standing::Full,
+                        Tier::LastKnownGood => {
+                            seat.last_good.is_some_and(recent)
+                                && (leaving || seat.standing != Standing::Leaving)
+                        }
+                        Tier::Configured => true,
+                    }
+            };
+            let relays: Vec<usize> = in_reach.iter().copied().filter(fits).collect();
+            if !relays.is_empty() {
+                return Some(Choice {
+                    tier,
+                    region: *near,
+                    relays,
+                });
+            }
+        }
+    }
+    None
+}
