@@ -85,7 +85,7 @@ impl Outbox {
             lane.flow = Some((exit, envelope));
             lane.segment = bytes.len();
         }
-        lane.closed = bytes.len() < lane.segment || bytes.is_empty();
+        lane.closed = bytes.len() < lane.segment;
         lane.bytes.extend_from_slice(bytes);
         lane.count += 1;
         if bytes.len() > LONGEST_SEGMENT {
@@ -105,7 +105,8 @@ impl Lane {
     fn takes(&self, exit: Exit, envelope: &Envelope, len: usize) -> bool {
         self.flow == Some((exit, *envelope))
             && !self.closed
-            && len <= self.segment
+            // An empty datagram is none to the kernel once there are others before it.
+            && (1..=self.segment).contains(&len)
             && self.bytes.len() + len <= LONGEST_SEND
             && self.count < 64
     }
