@@ -35,7 +35,7 @@ pub enum Action {
         id: AllocationId,
         /// Its client.
         tuple: FiveTuple,
-        /// 0x4000 to 0x4FFF.
+        /// 0x4000 to 0x7FFF.
         channel: u16,
         /// The peer's transport address.
         peer: SocketAddr,
@@ -47,7 +47,7 @@ pub enum Action {
         id: AllocationId,
         /// Its client.
         tuple: FiveTuple,
-        /// 0x4000 to 0x4FFF.
+        /// 0x4000 to 0x7FFF.
         channel: u16,
         /// The peer's transport address.
         peer: SocketAddr,

@@ -124,7 +124,7 @@ impl Relay {
     pub fn handle_client(&mut self, now: Now, tuple: FiveTuple, packet: &[u8]) -> Verdict {
         self.last = Some(now.instant);
         let verdict = match packet.first() {
-            Some(0x40..=0x4f) => self.channel_data(now.instant, &tuple, packet),
+            Some(0x40..=0x7f) => self.channel_data(now.instant, &tuple, packet),
             Some(0x00..=0x3f) if data::is_send(packet) => {
                 self.send_indication(now.instant, &tuple, packet)
             }

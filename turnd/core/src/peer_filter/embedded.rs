@@ -10,7 +10,9 @@ pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let bits = address.to_bits();
     let v4 = |shift: u32| Some(Ipv4Addr::from_bits((bits >> shift) as u32));
     match bits >> 96 {
-        // IPv4-compatible ::/96 (RFC 4291 section 2.5.5.1), which also holds :: and ::1.
+        // The unspecified and the loopback address hide nothing (RFC 4291 sections 2.5.2, 2.5.3).
+        0 if bits <= 1 => return [None; 4],
+        // IPv4-compatible ::/96 (RFC 4291 section 2.5.5.1).
         0 => return [v4(0), None, None, None],
         // Well-known NAT64 prefix 64:ff9b::/96 (RFC 6052 section 2.1).
         0x0064_ff9b_0000_0000_0000_0000 => return [v4(0), None, None, None],
@@ -47,4 +49,17 @@ pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
 fn isatap(bits: u128) -> Option<Ipv4Addr> {
     let interface = (bits >> 32) as u32 & !0x0200_0000;
     (interface == 0x0000_5efe).then(|| Ipv4Addr::from_bits(bits as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_address_hides_nothing_and_its_neighbour_does() {
+        assert_eq!(embedded(Ipv6Addr::LOCALHOST), [None; 4]);
+        assert_eq!(embedded(Ipv6Addr::UNSPECIFIED), [None; 4]);
+        let neighbour = Ipv6Addr::from_bits(0x7f00_0001);
+        assert_eq!(embedded(neighbour)[0], Some(Ipv4Addr::LOCALHOST));
+    }
 }
