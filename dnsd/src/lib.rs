@@ -1,1 +1,31 @@
-//! The health-steered authoritative DNS daemon around dnsd-core.
+//! The health-steered authoritative DNS daemon: sockets, threads, probes and files around
+//! [`dnsd_core`].
+//!
+//! ```text
+//!  reports ──► intake ─┐                          ┌─► serve::udp (threads)
+//!  probe ──────────────┼─► control ──► snapshot ──┤
+//!  api ────────────────┘     │                    └─► serve::tcp
+//!                            └─► persist
+//! ```
+//!
+//! One task owns the fleet's health ([`control`]); everything else sends it inputs or reads the
+//! answers it has compiled. A query is answered from the compiled answers and nothing else.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod intake;
+pub mod limits;
+pub mod listen;
+pub mod logging;
+pub mod metrics;
+pub mod persist;
+pub mod probe;
+pub mod reload;
+pub mod report;
+pub mod serve;

@@ -1,3 +1,6 @@
-//! Entry point.
+//! `dnsd`: see `dnsd --help`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dnsd::cli::main()
+}

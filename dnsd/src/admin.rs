@@ -1,0 +1,53 @@
+//! The admin listener: whether the daemon lives, whether it can serve, and its metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::limits::HTTP_TIMEOUT;
+use crate::metrics::Metrics;
+
+/// What the admin listener shows.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Everything that is counted.
+    pub metrics: Arc<Metrics>,
+    /// Answers are compiled and listeners run.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, admin: Admin) {
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            HTTP_TIMEOUT,
+        ))
+        .with_state(admin);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
+    if admin.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no answers yet\n")
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], admin.metrics.text())
+}

@@ -1,0 +1,95 @@
+//! The client side of the control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::limits::{HTTP_BODY, HTTP_TIMEOUT};
+
+/// Why the daemon could not be asked, or did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing listens on the socket.
+    #[error("no dnsd is running behind {}: {source}", path.display())]
+    Absent {
+        /// The control socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket is there, but not for this user.
+    #[error("{} may not be used by this user: {source}", path.display())]
+    Forbidden {
+        /// The control socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The daemon did not answer in time.
+    #[error("the daemon behind {} does not answer", path.display())]
+    Silent {
+        /// The control socket.
+        path: PathBuf,
+    },
+    /// The daemon broke the exchange off.
+    #[error("the daemon's answer could not be read: {0}")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The daemon refused, and this is what it said.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks for `path` (with its query) and returns the body of a successful answer.
+pub async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
+    match timeout(HTTP_TIMEOUT, exchange(socket, path)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Silent {
+            path: socket.to_owned(),
+        }),
+    }
+}
+
+async fn exchange(socket: &Path, path: &str) -> Result<Bytes, Error> {
+    let stream = UnixStream::connect(socket).await.map_err(|source| {
+        let path = socket.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::Forbidden { path, source },
+            _ => Error::Absent { path, source },
+        }
+    })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(path)
+        .header(header::HOST, "dnsd")
+        .body(Empty::<Bytes>::new())
+        .map_err(broken)?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), HTTP_BODY)
+        .collect()
+        .await;
+    connection.abort();
+    let body = body.map_err(Error::Broken)?.to_bytes();
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
+    let said = said.as_ref().and_then(|said| said["error"].as_str());
+    Err(Error::Refused(said.map_or_else(
+        || format!("the daemon answered {status}"),
+        str::to_owned,
+    )))
+}
+
+fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Broken(error.into())
+}

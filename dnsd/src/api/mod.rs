@@ -1,0 +1,4 @@
+//! The control socket: what the running daemon tells its operator, and the client that asks.
+
+pub mod client;
+pub mod server;

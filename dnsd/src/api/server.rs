@@ -1,0 +1,166 @@
+//! The daemon's side of the control socket.
+
+use std::net::IpAddr;
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use dnsd_core::answer;
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use ipnet::IpNet;
+use liveness::{NodeId, RelayId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tower::limit::ConcurrencyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::clock;
+use crate::control::Input;
+use crate::limits::{HTTP_CONCURRENCY, HTTP_TIMEOUT};
+use crate::serve::Served;
+
+/// What the control socket answers from.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// This daemon's name.
+    pub node: NodeId,
+    /// The answers in force.
+    pub served: Arc<Served>,
+    /// The control loop.
+    pub inputs: mpsc::Sender<Input>,
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: UnixListener, api: Api) {
+    let router = Router::new()
+        .route("/v1/relays", get(relays))
+        .route("/v1/relays/{relay}", get(relay))
+        .route("/v1/answer", get(answered))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            HTTP_TIMEOUT,
+        ))
+        .layer(ConcurrencyLimitLayer::new(HTTP_CONCURRENCY))
+        .with_state(api);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the control socket ended");
+    }
+}
+
+/// A request that is refused, and why.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+fn bad(what: String) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, what)
+}
+
+async fn relays(State(api): State<Api>) -> Result<Json<Value>, Refused> {
+    let relays = explain(&api, None).await?;
+    let serial = api.served.published.load().snapshot.serial();
+    Ok(Json(
+        json!({ "node": api.node.as_str(), "serial": serial, "relays": relays }),
+    ))
+}
+
+async fn relay(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Refused> {
+    let relay = RelayId::from_str(&text).map_err(|error| bad(format!("{text:?}: {error}")))?;
+    let known = explain(&api, Some(relay)).await?;
+    let none = || {
+        Refused(
+            StatusCode::NOT_FOUND,
+            format!("no relay {relay} is configured"),
+        )
+    };
+    known.into_iter().next().map(Json).ok_or_else(none)
+}
+
+async fn explain(api: &Api, relay: Option<RelayId>) -> Result<Vec<Value>, Refused> {
+    let ending = || {
+        Refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the daemon is ending".to_owned(),
+        )
+    };
+    let (reply, answer) = oneshot::channel();
+    api.inputs
+        .send(Input::Explain { relay, reply })
+        .await
+        .map_err(|_| ending())?;
+    let known = answer.await.map_err(|_| ending())?;
+    let values: Result<_, _> = known.iter().map(serde_json::to_value).collect();
+    values.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+/// What would be asked, and by whom.
+#[derive(Debug, Deserialize)]
+struct Question {
+    name: String,
+    r#type: Option<String>,
+    from: Option<String>,
+}
+
+async fn answered(
+    State(api): State<Api>,
+    Query(question): Query<Question>,
+) -> Result<Json<Value>, Refused> {
+    let mut name = Name::from_ascii(&question.name)
+        .map_err(|error| bad(format!("{:?} is no domain name: {error}", question.name)))?;
+    name.set_fqdn(true);
+    let kind = question
+        .r#type
+        .as_deref()
+        .unwrap_or("A")
+        .to_ascii_uppercase();
+    let kind =
+        RecordType::from_str(&kind).map_err(|_| bad(format!("{kind:?} is no record type")))?;
+    let (client, subnet) = whence(question.from.as_deref())?;
+    let query = answer::Query {
+        name: &name,
+        record_type: kind,
+        class: DNSClass::IN,
+        client,
+        subnet,
+    };
+    let published = api.served.published.load();
+    let (snapshot, labels, now) = (&published.snapshot, &published.labels, clock::unix());
+    let given = answer::answer(snapshot, labels, now, &query);
+    let trace = answer::trace(snapshot, labels, now, &query);
+    let texts = |records: &[Record]| records.iter().map(ToString::to_string).collect::<Vec<_>>();
+    Ok(Json(json!({
+        "name": name.to_string(),
+        "type": kind.to_string(),
+        "serial": snapshot.serial(),
+        "rcode": given.rcode.to_string(),
+        "authoritative": given.authoritative,
+        "answers": texts(&given.answers),
+        "authorities": texts(&given.authorities),
+        "additionals": texts(&given.additionals),
+        "scope": given.scope,
+        "trace": trace,
+    })))
+}
+
+/// An address is a resolver's; a network is what a resolver says of its client.
+fn whence(from: Option<&str>) -> Result<(IpAddr, Option<IpNet>), Refused> {
+    let nobody = IpAddr::from([0; 4]);
+    match from {
+        None => Ok((nobody, None)),
+        Some(text) => match (text.parse::<IpAddr>(), text.parse::<IpNet>()) {
+            (Ok(address), _) => Ok((address, None)),
+            (_, Ok(network)) => Ok((nobody, Some(network.trunc()))),
+            _ => Err(bad(format!("{text:?} is no IP address and no network"))),
+        },
+    }
+}

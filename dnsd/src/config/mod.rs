@@ -1,0 +1,170 @@
+//! The configuration file: what it holds, read and judged as a whole.
+//!
+//! Every section has its reader; what depends on several sections is judged in [`names`]. All
+//! problems of a file are told at once, with line and column.
+
+mod keys;
+mod names;
+mod node;
+mod relays;
+mod zone;
+
+use std::path::Path;
+
+use credentials::SecretRing;
+use credentials::label::LabelKeys;
+use dnsd_core::inventory::{Inventory, Policy, Problem, Subject, Thresholds};
+use liveness::KeyRing;
+use settings::{Errors, File, Table};
+
+use names::Whole;
+use node::Probes;
+use relays::{Region, Relay};
+use zone::Zone;
+
+pub use node::{Format, Level, Log, Node};
+
+/// Where the configuration is read from when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/turnfleet/dnsd.toml";
+
+/// A whole configuration that makes sense.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What stays as it is until a restart.
+    pub node: Node,
+    /// How the daemon logs.
+    pub log: Log,
+    /// The fleet's shared secrets: they make probe credentials.
+    pub secrets: SecretRing,
+    /// Opens labels.
+    pub labels: LabelKeys,
+    /// The keys that reports are signed with.
+    pub keys: KeyRing,
+    /// Zone, regions, relays and the policy of answering.
+    pub inventory: Inventory,
+}
+
+impl Config {
+    /// Reads and judges a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, Errors> {
+        Self::parse(&File::read(path)?)
+    }
+
+    /// Judges a file's text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(file: &File) -> Result<Self, Errors> {
+        settings::load(file, read)
+    }
+
+    /// What differs from `running` and takes effect only after a restart, by key.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let (new, old) = (&self.node, &running.node);
+        [
+            ("node.id", new.id != old.id),
+            ("node.listen", new.listen != old.listen),
+            ("node.reports", new.reports != old.reports),
+            ("node.control", new.control != old.control),
+            ("node.admin", new.admin != old.admin),
+            ("node.state", new.state != old.state),
+            ("node.workers", new.workers != old.workers),
+            ("log", self.log != running.log),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}
+
+fn read(root: &mut Table<'_>) -> Option<Config> {
+    let node = node::node(root);
+    let probes = node::probes(root);
+    let log = node::log(root);
+    let zone = zone::zone(root);
+    let policy = zone::policy(root);
+    let secrets = keys::secrets(root);
+    let keys = keys::keys(root);
+    let regions = relays::regions(root);
+    let relays = relays::relays(root);
+    let whole = Whole {
+        node: node.as_ref(),
+        zone: zone.as_ref(),
+        keys: &keys,
+        regions: &regions,
+        relays: &relays,
+    };
+    if !names::agree(root, &whole) {
+        return None;
+    }
+    let parts = Parts {
+        zone: zone?,
+        policy: policy?,
+        regions,
+        relays,
+    };
+    let (secrets, labels) = secrets?;
+    Some(Config {
+        node: node?,
+        log,
+        secrets,
+        labels,
+        keys: keys.ring,
+        inventory: parts.inventory(root, probes)?,
+    })
+}
+
+/// What an inventory is made of.
+struct Parts {
+    zone: Zone,
+    policy: Policy,
+    regions: Vec<Region>,
+    relays: Vec<Relay>,
+}
+
+impl Parts {
+    /// The inventory, unless the core still finds something wrong with it.
+    fn inventory(self, root: &Table<'_>, probes: Probes) -> Option<Inventory> {
+        let Self {
+            zone,
+            policy,
+            regions,
+            relays,
+        } = self;
+        let spans = |subject: Subject| match subject {
+            Subject::Zone => Some(zone.name.span),
+            Subject::Nameserver(index) => zone.nameservers.get(index).map(|server| server.span),
+            Subject::Region(index) => regions.get(index).map(|region| region.id.span),
+            Subject::Relay(index) => relays.get(index).map(|relay| relay.id.span),
+            Subject::Regions => Some(root.key_span("regions")),
+            Subject::Relays => Some(root.key_span("relays")),
+            Subject::Policy => Some(root.key_span("answers")),
+            Subject::Thresholds => Some(root.key_span("probes")),
+        };
+        let thresholds = Thresholds {
+            stun_interval: probes.stun,
+            echo_interval: Some(probes.echo),
+            ..Thresholds::default()
+        };
+        let inventory = Inventory::new(
+            (&zone).into(),
+            regions.iter().map(Into::into).collect(),
+            relays.iter().map(Into::into).collect(),
+            policy,
+            thresholds,
+        );
+        match inventory {
+            Ok(inventory) => Some(inventory),
+            Err(problems) => {
+                for Problem { subject, message } in problems {
+                    let span = spans(subject).unwrap_or_else(|| root.span());
+                    root.error(span, message, "see the example configuration");
+                }
+                None
+            }
+        }
+    }
+}

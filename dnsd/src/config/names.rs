@@ -1,0 +1,239 @@
+//! What depends on several sections: references, clashes of names, and what could not be probed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use credentials::label::Tag;
+use liveness::KeyId;
+use settings::{Span, Table};
+
+use super::keys::Keys;
+use super::node::Node;
+use super::relays::{Region, Relay};
+use super::zone::Zone;
+
+/// Owner names below the zone that the daemon answers itself.
+const RESERVED: [(&str, &str); 3] = [
+    ("a", "the first lane"),
+    ("b", "the second lane"),
+    ("api", "the credentials service"),
+];
+
+/// Everything that the sections must agree about.
+pub(super) struct Whole<'a> {
+    pub(super) node: Option<&'a Node>,
+    pub(super) zone: Option<&'a Zone>,
+    pub(super) keys: &'a Keys,
+    pub(super) regions: &'a [Region],
+    pub(super) relays: &'a [Relay],
+}
+
+/// Records every disagreement. Returns whether there is none.
+pub(super) fn agree(root: &Table<'_>, whole: &Whole<'_>) -> bool {
+    let mut problems = Vec::new();
+    whole.regions(&mut problems);
+    whole.relays(&mut problems);
+    whole.owners(&mut problems);
+    whole.tags(&mut problems);
+    whole.probed(&mut problems);
+    for Problem { span, what, help } in &problems {
+        root.error(*span, what, help);
+    }
+    problems.is_empty()
+}
+
+struct Problem {
+    span: Span,
+    what: String,
+    help: String,
+}
+
+fn problem(span: Span, what: impl Into<String>, help: impl Into<String>) -> Problem {
+    Problem {
+        span,
+        what: what.into(),
+        help: help.into(),
+    }
+}
+
+impl Whole<'_> {
+    /// Regions: fallbacks that exist, client networks each in one, one default.
+    fn regions(&self, problems: &mut Vec<Problem>) {
+        let mut networks = BTreeMap::new();
+        for region in self.regions {
+            let own = region.id.value.as_str();
+            for (index, fallback) in region.fallback.iter().enumerate() {
+                let name = fallback.value.as_str();
+                if name == own {
+                    let what = format!("region {own:?} falls back to itself");
+                    problems.push(problem(
+                        fallback.span,
+                        what,
+                        "name other regions, nearest first",
+                    ));
+                } else if region.fallback[..index]
+                    .iter()
+                    .any(|other| other.value == fallback.value)
+                {
+                    let what = format!("fallback region {name:?} is named twice");
+                    problems.push(problem(fallback.span, what, "keep the first"));
+                } else if !self.is_region(name) {
+                    let what = format!("there is no region {name:?}");
+                    problems.push(problem(fallback.span, what, self.known_regions()));
+                }
+            }
+            for client in &region.clients {
+                if let Some(other) = networks.insert(client.value, own) {
+                    let what = format!("{} already belongs to region {other:?}", client.value);
+                    problems.push(problem(
+                        client.span,
+                        what,
+                        "keep each network in one region",
+                    ));
+                }
+            }
+        }
+        let mut defaults = self.regions.iter().filter_map(|region| {
+            region
+                .default
+                .filter(|default| default.value)
+                .map(|default| (region, default.span))
+        });
+        match (defaults.next(), self.regions.first()) {
+            (Some((first, _)), _) => problems.extend(defaults.map(|(_, span)| {
+                let what = format!(
+                    "region {:?} is the default already",
+                    first.id.value.as_str()
+                );
+                problem(span, what, "keep one `default = true`")
+            })),
+            (None, Some(first)) => {
+                let help = "write `default = true` in the region for clients of unknown place";
+                problems.push(problem(first.id.span, "no region is the default", help));
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn is_region(&self, name: &str) -> bool {
+        self.regions
+            .iter()
+            .any(|region| region.id.value.as_str() == name)
+    }
+
+    fn known_regions(&self) -> String {
+        let names: Vec<_> = self
+            .regions
+            .iter()
+            .map(|region| region.id.value.as_str())
+            .collect();
+        format!("known here: {}", names.join(", "))
+    }
+
+    /// Relays: addresses of their own, regions and keys that exist.
+    fn relays(&self, problems: &mut Vec<Problem>) {
+        let mut addresses = BTreeMap::new();
+        for relay in self.relays {
+            let region = relay.region.value.as_str();
+            if !self.regions.is_empty() && !self.is_region(region) {
+                let what = format!("there is no region {region:?}");
+                problems.push(problem(relay.region.span, what, self.known_regions()));
+            }
+            for address in &relay.addresses {
+                let ip = address.value.ip();
+                // Answers hold addresses without ports: two relays behind one cannot be told apart.
+                if let Some(other) = addresses.insert(ip, relay.id.value) {
+                    let what = format!("{ip} is the address of relay {other} already");
+                    let help = "give every relay addresses of its own";
+                    problems.push(problem(address.span, what, help));
+                }
+            }
+            for key in relay.keys.iter().filter(|_| !self.keys.incomplete) {
+                if self.keys.ring.get(KeyId(key.value)).is_none() {
+                    let what = format!("there is no key {}", key.value);
+                    let help = "add [[keys]] with this id, or name one that exists";
+                    problems.push(problem(key.span, what, help));
+                }
+            }
+        }
+    }
+
+    /// Every owner name below the zone has one meaning.
+    fn owners(&self, problems: &mut Vec<Problem>) {
+        let mut owners: BTreeMap<&str, String> = RESERVED
+            .iter()
+            .map(|(name, meaning)| (*name, (*meaning).to_owned()))
+            .collect();
+        let servers = self
+            .zone
+            .map(|zone| zone.nameservers.as_slice())
+            .unwrap_or_default();
+        let servers = servers.iter().filter_map(|server| {
+            server
+                .label
+                .as_deref()
+                .map(|label| (label, server.span, "nameserver"))
+        });
+        let regions = self
+            .regions
+            .iter()
+            .map(|r| (r.id.value.as_str(), r.id.span, "region"));
+        let relays = self
+            .relays
+            .iter()
+            .map(|r| (r.id.value.as_str(), r.id.span, "relay"));
+        for (name, span, kind) in servers.chain(regions).chain(relays) {
+            if let Some(meaning) = owners.get(name) {
+                let what = format!("{kind} {name:?}: the name already stands for {meaning}");
+                problems.push(problem(span, what, "choose another name"));
+            } else {
+                owners.insert(name, format!("{kind} {name:?}"));
+            }
+        }
+    }
+
+    /// A label carries regions and addresses as tags of four bytes: two with the same tag would be
+    /// taken for one another.
+    fn tags(&self, problems: &mut Vec<Problem>) {
+        let regions = self.regions.iter().map(|region| {
+            let id = region.id.value.as_str();
+            (Tag::of_name(id), format!("region {id:?}"), region.id.span)
+        });
+        let addresses = self
+            .relays
+            .iter()
+            .flat_map(|relay| &relay.addresses)
+            .map(|address| {
+                let ip = address.value.ip();
+                (Tag::of_addr(ip), format!("address {ip}"), address.span)
+            });
+        let mut tags: BTreeMap<u32, String> = BTreeMap::new();
+        for (tag, name, span) in regions.chain(addresses) {
+            // The same name twice is told elsewhere.
+            if let Some(other) = tags.get(&tag.0).filter(|other| **other != name) {
+                let what = format!("{name} and {other} have the same tag in labels");
+                let help = "rename the region or change the address";
+                problems.push(problem(span, what, help));
+            }
+            tags.insert(tag.0, name);
+        }
+    }
+
+    /// Every relay has an address that this daemon can probe.
+    fn probed(&self, problems: &mut Vec<Problem>) {
+        let Some(node) = self.node else { return };
+        let reachable = |ip: IpAddr| ip.is_ipv4() || node.probe_ipv6.is_some();
+        for relay in self.relays {
+            if !relay
+                .addresses
+                .iter()
+                .any(|address| reachable(address.value.ip()))
+            {
+                let id = relay.id.value;
+                let what = format!("relay {id} has only an IPv6 address, and no probe reaches it");
+                let help = "add an IPv6 address to `node.probe_address`";
+                problems.push(problem(relay.id.span, what, help));
+            }
+        }
+    }
+}

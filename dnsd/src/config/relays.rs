@@ -1,0 +1,171 @@
+//! `[[regions]]` and `[[relays]]`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dnsd_core::inventory::{self, RegionId, RelayEntry};
+use dnsd_core::limits::{PLACE_MAX, RELAY_KEYS_MAX, WEIGHT_MAX};
+use ipnet::IpNet;
+use liveness::{KeyId, RelayId};
+use settings::{Spanned, Table};
+
+/// What a region's name is, for messages.
+const REGION: &str = "a region's name: 1 to 32 lower-case letters, digits and hyphens";
+/// Weight of a relay that has none.
+const WEIGHT: u32 = 100;
+
+/// One entry of `[[regions]]`.
+#[derive(Debug)]
+pub(super) struct Region {
+    pub(super) id: Spanned<RegionId>,
+    pub(super) fallback: Vec<Spanned<RegionId>>,
+    pub(super) clients: Vec<Spanned<IpNet>>,
+    pub(super) default: Option<Spanned<bool>>,
+}
+
+/// One entry of `[[relays]]`.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) id: Spanned<RelayId>,
+    pub(super) region: Spanned<RegionId>,
+    pub(super) zone: String,
+    pub(super) vendor: String,
+    pub(super) addresses: Vec<Spanned<SocketAddr>>,
+    pub(super) keys: Vec<Spanned<u32>>,
+    pub(super) weight: u32,
+}
+
+pub(super) fn regions(root: &mut Table<'_>) -> Vec<Region> {
+    let tables = root.tables("regions");
+    if tables.is_empty() {
+        let help = "add [[regions]] with an id and `default = true`";
+        root.error(root.key_span("regions"), "there are no regions", help);
+    }
+    let read = |mut table: Table<'_>| {
+        let id = table.required_parsed("id", REGION, "\"eu\"", str::parse);
+        let fallback = table.list_parsed("fallback", REGION, "\"us\"", str::parse);
+        let clients = table.list::<IpNet>("clients");
+        let default = table.optional::<bool>("default");
+        Some(Region {
+            id: id?,
+            fallback,
+            clients,
+            default,
+        })
+    };
+    tables.into_iter().filter_map(read).collect()
+}
+
+pub(super) fn relays(root: &mut Table<'_>) -> Vec<Relay> {
+    let tables = root.tables("relays");
+    if tables.is_empty() {
+        let help = "add [[relays]] with id, region, zone, vendor, addresses and keys";
+        root.error(root.key_span("relays"), "there are no relays", help);
+    }
+    tables.into_iter().filter_map(relay).collect()
+}
+
+fn relay(mut table: Table<'_>) -> Option<Relay> {
+    let id = table.required_parsed(
+        "id",
+        "a name of 1 to 32 lower-case letters, digits and hyphens",
+        "\"fra-1\"",
+        str::parse::<RelayId>,
+    );
+    let region = table.required_parsed("region", REGION, "\"eu\"", str::parse);
+    let zone = table.required_parsed("zone", "the availability zone", "\"eu-a\"", place);
+    let vendor = table.required_parsed("vendor", "who runs the machine", "\"alpha\"", place);
+    let addresses = table.required_list::<SocketAddr>("addresses");
+    let keys = table.required_list::<u32>("keys");
+    let weight = table.with_default_in("weight", WEIGHT, 1..=WEIGHT_MAX);
+    if let Some(addresses) = &addresses {
+        families(&table, addresses);
+    }
+    if let Some(key) = keys.as_ref().and_then(|keys| keys.get(RELAY_KEYS_MAX)) {
+        table.error(
+            key.span,
+            format!("a relay has at most {RELAY_KEYS_MAX} keys"),
+            "keep fewer",
+        );
+    }
+    Some(Relay {
+        id: id?,
+        region: region?,
+        zone: zone?.value,
+        vendor: vendor?.value,
+        addresses: addresses?,
+        keys: keys?,
+        weight: weight.value,
+    })
+}
+
+/// At most one address of each family, and only such as clients can send to.
+fn families(table: &Table<'_>, addresses: &[Spanned<SocketAddr>]) {
+    for (index, address) in addresses.iter().enumerate() {
+        let (ip, port) = (address.value.ip(), address.value.port());
+        if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
+            let what = format!("{ip} is no address that clients could send to");
+            table.error(address.span, what, "write the relay's public address");
+        }
+        if port == 0 {
+            table.error(
+                address.span,
+                "a relay does not listen on port 0",
+                "write port 3478",
+            );
+        }
+        let same = |other: &&Spanned<SocketAddr>| other.value.is_ipv4() == address.value.is_ipv4();
+        if addresses[..index].iter().any(|other| same(&other)) {
+            let what = "a relay has at most one IPv4 and one IPv6 address";
+            table.error(
+                address.span,
+                what,
+                "list the other address as a relay of its own",
+            );
+        }
+    }
+}
+
+/// A vendor or availability zone: any text, compared as it stands.
+fn place(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=PLACE_MAX => Ok(text.to_owned()),
+        _ => Err(format!("it has 1 to {PLACE_MAX} bytes")),
+    }
+}
+
+impl From<&Region> for inventory::Region {
+    fn from(region: &Region) -> Self {
+        Self {
+            id: region.id.value.clone(),
+            fallback: region
+                .fallback
+                .iter()
+                .map(|fallback| fallback.value.clone())
+                .collect(),
+            clients: region.clients.iter().map(|client| client.value).collect(),
+            default: region.default.is_some_and(|default| default.value),
+        }
+    }
+}
+
+impl From<&Relay> for RelayEntry {
+    fn from(relay: &Relay) -> Self {
+        let addresses = || relay.addresses.iter().map(|address| address.value);
+        Self {
+            id: relay.id.value,
+            region: relay.region.value.clone(),
+            zone: relay.zone.clone(),
+            vendor: relay.vendor.clone(),
+            ipv4: addresses().find_map(|address| match address {
+                SocketAddr::V4(v4) => Some(v4),
+                SocketAddr::V6(_) => None,
+            }),
+            ipv6: addresses().find_map(|address| match address {
+                SocketAddr::V6(v6) => Some(v6),
+                SocketAddr::V4(_) => None,
+            }),
+            weight: relay.weight,
+            keys: relay.keys.iter().map(|key| KeyId(key.value)).collect(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The control loop: the one owner of the fleet's health.
+//!
+//! Every input is handed to the core, then the core's actions are drained, then comes the next
+//! input. Answers are compiled here and swapped under the listeners the moment health changes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use credentials::label::LabelKeys;
+use dnsd_core::explain::Explanation;
+use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
+use dnsd_core::health::{Outcome, Probe, Verdict};
+use liveness::{KeyId, NodeId, RelayId, Report};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock;
+use crate::config::Config;
+use crate::intake::Intake;
+use crate::limits::STATE_REFRESH;
+use crate::metrics::{ReportOutcome, name};
+use crate::probe::Prober;
+use crate::serve::{Published, Served};
+
+/// What the control loop is told or asked.
+#[derive(Debug)]
+pub enum Input {
+    /// An authentic report.
+    Report {
+        /// What it says.
+        report: Box<Report>,
+        /// The key it is signed with.
+        key: KeyId,
+        /// Where the acknowledgement goes.
+        from: SocketAddr,
+    },
+    /// A probe has ended.
+    Probe {
+        /// Whom it probed.
+        relay: RelayId,
+        /// The core's order.
+        probe: Probe,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// Tell all that is known of one relay, or of all.
+    Explain {
+        /// Which.
+        relay: Option<RelayId>,
+        /// Where to; empty for an unknown relay.
+        reply: oneshot::Sender<Vec<Explanation>>,
+    },
+    /// Take another configuration over.
+    Reload {
+        /// It.
+        config: Box<Config>,
+        /// Told when its answers are served.
+        reply: oneshot::Sender<()>,
+    },
+    /// End.
+    Stop,
+}
+
+/// The fleet with everything its actions need.
+#[derive(Debug)]
+pub struct Control {
+    /// What is known of the relays.
+    pub fleet: Fleet,
+    /// Carries out probes.
+    pub prober: Prober,
+    /// Sends acknowledgements.
+    pub intake: Arc<Intake>,
+    /// What the listeners answer from.
+    pub served: Arc<Served>,
+    /// Opens labels.
+    pub labels: LabelKeys,
+    /// What the state file should hold.
+    pub states: watch::Sender<Arc<Saved>>,
+    /// This daemon's name.
+    pub node: NodeId,
+    /// The verdicts last logged.
+    pub verdicts: BTreeMap<RelayId, Verdict>,
+}
+
+impl Control {
+    /// Runs until [`Input::Stop`]; returns the state to save and the prober to stop.
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> (Saved, Prober) {
+        let mut refresh = Instant::now() + STATE_REFRESH;
+        self.drain();
+        loop {
+            let due = self
+                .fleet
+                .poll_timeout()
+                .map_or(refresh, |due| refresh.min(due.into()));
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(Input::Stop) | None => break,
+                    Some(input) => self.take(input),
+                },
+                () = sleep_until(due) => self.fleet.handle_timeout(clock::now()),
+            }
+            self.drain();
+            if Instant::now() >= refresh {
+                // What rises with every report, the replay floors, is kept to within this time.
+                refresh = Instant::now() + STATE_REFRESH;
+                self.keep();
+            }
+        }
+        (self.fleet.saved(clock::now(), clock::unix()), self.prober)
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Report { report, key, from } => self.report(&report, key, from),
+            Input::Probe {
+                relay,
+                probe,
+                outcome,
+            } => {
+                self.served.metrics.probe(probe.kind, &outcome);
+                self.fleet
+                    .handle_probe(clock::now(), relay, probe, &outcome);
+            }
+            Input::Explain { relay, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.explain(relay));
+            }
+            Input::Reload { config, reply } => {
+                self.reload(*config);
+                let _ = reply.send(());
+            }
+            Input::Stop => {}
+        }
+    }
+
+    fn report(&mut self, report: &Report, key: KeyId, from: SocketAddr) {
+        let (counted, reply) = match self.fleet.handle_report(clock::now(), key, report) {
+            Judged::Accepted(reply) => (ReportOutcome::Ok, Some(reply)),
+            Judged::StaleBoot(reply) => (ReportOutcome::Replay, Some(reply)),
+            Judged::StaleSequence(_) => (ReportOutcome::Replay, None),
+            Judged::UnknownRelay | Judged::WrongKey(_) => (ReportOutcome::Relay, None),
+        };
+        self.served.metrics.report(counted);
+        if let Some(reply) = reply {
+            let revocations = 0;
+            let ack = reply.ack(report, self.node, clock::unix_millis(), revocations);
+            self.intake.acknowledge(&ack, key, from);
+        }
+    }
+
+    fn explain(&self, relay: Option<RelayId>) -> Vec<Explanation> {
+        let now = clock::now();
+        let every = self.fleet.inventory().relays().iter().map(|relay| relay.id);
+        every
+            .filter(|id| relay.is_none_or(|relay| relay == *id))
+            .filter_map(|id| self.fleet.explain(now, id))
+            .collect()
+    }
+
+    fn reload(&mut self, config: Config) {
+        self.prober.reload(&config);
+        self.labels = config.labels;
+        self.fleet.reconfigure(clock::now(), config.inventory);
+        let fleet = &self.fleet;
+        self.verdicts.retain(|relay, _| {
+            let stays = fleet.inventory().relay_index(relay).is_some();
+            if !stays {
+                self.served.metrics.forget(*relay);
+            }
+            stays
+        });
+        self.publish();
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.fleet.poll_action() {
+            match action {
+                Action::ProbeNow { relay, probe } => self.prober.start(relay, probe),
+                Action::Publish => self.publish(),
+            }
+        }
+    }
+
+    /// Compiles the answers and puts them in force.
+    fn publish(&mut self) {
+        let snapshot = self.fleet.publish(clock::now(), clock::unix());
+        let serial = snapshot.serial();
+        let labels = self.labels.clone();
+        self.served
+            .published
+            .store(Arc::new(Published { snapshot, labels }));
+        self.served.metrics.published(serial);
+        self.tell(serial);
+        self.keep();
+    }
+
+    /// Logs every verdict that changed, and shows them all.
+    fn tell(&mut self, serial: u32) {
+        for relay in self.fleet.inventory().relays().iter().map(|relay| relay.id) {
+            let Some(verdict) = self.fleet.verdict(relay) else {
+                continue;
+            };
+            self.served.metrics.verdict(relay, verdict.state);
+            let before = self.verdicts.insert(relay, verdict);
+            if before.is_none_or(|before| before.state != verdict.state) {
+                let was = before.map_or("none", |before| name(before.state));
+                let evidence = self.fleet.explain(clock::now(), relay);
+                let evidence = evidence.and_then(|known| serde_json::to_string(&known).ok());
+                tracing::info!(
+                    %relay,
+                    verdict = name(verdict.state),
+                    was,
+                    reason = ?verdict.reason,
+                    serial,
+                    evidence = evidence.unwrap_or_default(),
+                    "verdict changed"
+                );
+            }
+        }
+    }
+
+    fn keep(&self) {
+        self.states
+            .send_replace(Arc::new(self.fleet.saved(clock::now(), clock::unix())));
+    }
+}

@@ -1,0 +1,267 @@
+//! `dnsd run`: everything put together, and taken apart again at a signal.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use dnsd_core::fleet::{Fleet, Saved};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use settings::Errors;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::admin::{self, Admin};
+use crate::api::server::{self, Api};
+use crate::config::{Config, Node};
+use crate::control::{Control, Input};
+use crate::intake::Intake;
+use crate::limits::CONTROL_BACKLOG;
+use crate::metrics::Metrics;
+use crate::probe::Prober;
+use crate::serve::tcp::Connections;
+use crate::serve::udp::Workers;
+use crate::serve::{Published, Served, tcp};
+use crate::{clock, listen, logging, persist, reload};
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(Box<Errors>),
+    /// A listener cannot be had.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    /// The system refused something else.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::System { what, source }
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(path: &Path) -> Result<(), Error> {
+    let config = Config::read(path).map_err(|errors| Error::Config(Box::new(errors)))?;
+    logging::start(config.log);
+    raise_descriptors();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting the runtime"))?;
+    runtime.block_on(serve(path.to_owned(), config))
+}
+
+/// Probes and connections hold descriptors; the usual soft limit of 1024 is for `select`.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}
+
+/// The signals that matter.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn serve(path: PathBuf, mut config: Config) -> Result<(), Error> {
+    let mut signals = Signals::catch().map_err(system("catching signals"))?;
+    let daemon = Daemon::start(&config)?;
+    tracing::info!(node = %config.node.id, zone = %config.inventory.zone().name, "dnsd is serving");
+    loop {
+        tokio::select! {
+            _ = signals.term.recv() => break,
+            _ = signals.int.recv() => break,
+            _ = signals.hup.recv() => {
+                let Daemon { inputs, intake, metrics, .. } = &daemon;
+                reload::reload(&path, &mut config, inputs, intake, metrics).await;
+            }
+        }
+    }
+    tracing::info!("dnsd ends");
+    daemon.stop(&config.node).await
+}
+
+/// Everything that runs.
+struct Daemon {
+    inputs: mpsc::Sender<Input>,
+    intake: Arc<Intake>,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    /// TCP, control socket and admin listener; ended by dropping.
+    tasks: JoinSet<()>,
+    workers: Workers,
+    receiving: std::thread::JoinHandle<()>,
+    controlling: JoinHandle<(Saved, Prober)>,
+    keeping: Option<JoinHandle<()>>,
+}
+
+/// What has an address or a path of its own.
+struct Sockets {
+    dns: listen::Dns,
+    intake: Arc<Intake>,
+    control: UnixListener,
+    admin: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn bind(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Error> {
+        let node = &config.node;
+        let dns = listen::dns(node)?;
+        let intake = Intake::bind(node.reports, config.keys.clone(), Arc::clone(metrics));
+        let intake = Arc::new(intake.map_err(listen::reports(node.reports))?);
+        let control = listen::control(&node.control)?;
+        let admin = node
+            .admin
+            .map(|admin| listen::tcp("node.admin", admin))
+            .transpose()?;
+        Ok(Self {
+            dns,
+            intake,
+            control,
+            admin,
+        })
+    }
+}
+
+impl Daemon {
+    fn start(config: &Config) -> Result<Self, Error> {
+        let node = &config.node;
+        let metrics = Arc::new(Metrics::default());
+        let ready = Arc::new(AtomicBool::new(false));
+        let Sockets {
+            dns,
+            intake,
+            control,
+            admin,
+        } = Sockets::bind(config, &metrics)?;
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = admin {
+            let admin = Admin {
+                metrics: Arc::clone(&metrics),
+                ready: Arc::clone(&ready),
+            };
+            tasks.spawn(admin::serve(listener, admin));
+        }
+        // What was known before the restart is served before anything new is learnt.
+        let (fleet, served) = restore(config, &metrics);
+        let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
+        let connections = Arc::new(Connections::default());
+        for listener in dns.tcp {
+            tasks.spawn(tcp::serve(
+                listener,
+                Arc::clone(&connections),
+                Arc::clone(&served),
+            ));
+        }
+        ready.store(true, Ordering::Release);
+        let (inputs, waiting) = mpsc::channel(CONTROL_BACKLOG);
+        let api = Api {
+            node: node.id,
+            served: Arc::clone(&served),
+            inputs: inputs.clone(),
+        };
+        tasks.spawn(server::serve(control, api));
+        let receiving = intake.start(inputs.clone());
+        let receiving = receiving.map_err(system("starting the report thread"))?;
+        let known = Arc::new(fleet.saved(clock::now(), clock::unix()));
+        let (states, changes) = watch::channel(known);
+        let keeping = node
+            .state
+            .clone()
+            .map(|state| tokio::spawn(persist::keep(state, changes, Arc::clone(&metrics))));
+        let control = Control {
+            fleet,
+            prober: Prober::new(config, inputs.clone()),
+            intake: Arc::clone(&intake),
+            served,
+            labels: config.labels.clone(),
+            states,
+            node: node.id,
+            verdicts: BTreeMap::new(),
+        };
+        let controlling = tokio::spawn(control.run(waiting));
+        Ok(Self {
+            inputs,
+            intake,
+            metrics,
+            ready,
+            tasks,
+            workers,
+            receiving,
+            controlling,
+            keeping,
+        })
+    }
+
+    async fn stop(self, node: &Node) -> Result<(), Error> {
+        self.ready.store(false, Ordering::Release);
+        // Gone only if it has ended, which is what this asks for.
+        let _ = self.inputs.send(Input::Stop).await;
+        let ended = self.controlling.await;
+        if let Some(keeping) = self.keeping {
+            // Ends with the control loop, whose states it keeps.
+            let _ = keeping.await;
+        }
+        let mut saved = Ok(());
+        if let Ok((state, prober)) = ended {
+            if let Some(path) = &node.state {
+                saved = persist::save(path, &state).map_err(system("saving the state"));
+            }
+            prober.stop().await;
+        }
+        drop(self.tasks);
+        self.intake.stop();
+        self.workers.stop();
+        let _ = self.receiving.join();
+        // Left behind, it would only be in the way of the next start.
+        let _ = std::fs::remove_file(&node.control);
+        saved
+    }
+}
+
+/// The fleet as it was saved, and the answers that follow from it.
+fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>) {
+    let saved = config.node.state.as_deref().and_then(persist::load);
+    let inventory = config.inventory.clone();
+    let mut fleet = Fleet::new(inventory, saved.as_ref(), clock::now(), clock::unix());
+    let snapshot = fleet.publish(clock::now(), clock::unix());
+    metrics.published(snapshot.serial());
+    let published = Published {
+        snapshot,
+        labels: config.labels.clone(),
+    };
+    let published = ArcSwap::from_pointee(published);
+    (
+        fleet,
+        Arc::new(Served {
+            published,
+            metrics: Arc::clone(metrics),
+        }),
+    )
+}

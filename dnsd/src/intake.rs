@@ -1,0 +1,122 @@
+//! Liveness reports off the wire: authenticated here, judged by the control loop, acknowledged.
+//!
+//! A thread of its own, so that a flood of forged reports costs one core's share of MACs and
+//! nothing else. What cannot be authenticated is counted and never answered.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use liveness::{Ack, KeyId, KeyRing, REPORT_LEN, Refused, Report};
+use tokio::sync::mpsc;
+
+use crate::control::Input;
+use crate::metrics::{Metrics, ReportOutcome};
+
+/// How often the thread looks whether it should end.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long an acknowledgement may wait for the socket; a later one makes up for it.
+const SEND: Duration = Duration::from_millis(1);
+
+/// The socket that reports come in and acknowledgements go out by.
+#[derive(Debug)]
+pub struct Intake {
+    socket: UdpSocket,
+    keys: ArcSwap<KeyRing>,
+    metrics: Arc<Metrics>,
+    stop: AtomicBool,
+}
+
+impl Intake {
+    /// Binds the socket.
+    pub fn bind(address: SocketAddr, keys: KeyRing, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(LOOK))?;
+        socket.set_write_timeout(Some(SEND))?;
+        Ok(Self {
+            socket,
+            keys: ArcSwap::from_pointee(keys),
+            metrics,
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the thread. Authentic reports go to `inputs`.
+    pub fn start(self: &Arc<Self>, inputs: mpsc::Sender<Input>) -> io::Result<JoinHandle<()>> {
+        let intake = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("reports".to_owned())
+            .spawn(move || intake.receive(&inputs))
+    }
+
+    /// Accepts other keys from now on.
+    pub fn reload(&self, keys: KeyRing) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// Ends the thread within [`LOOK`].
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Signs an acknowledgement with the key the report came under, and sends it.
+    pub fn acknowledge(&self, ack: &Ack, key: KeyId, to: SocketAddr) {
+        let keys = self.keys.load();
+        if let Some(secret) = keys.get(key) {
+            // A lost acknowledgement is followed by the next in half a second.
+            let _ = self.socket.send_to(&ack.encode(key, secret), to);
+        }
+    }
+
+    fn receive(&self, inputs: &mpsc::Sender<Input>) {
+        // One byte more than a report, so that a longer datagram is seen as such.
+        let mut buffer = [0; REPORT_LEN + 1];
+        while !self.stop.load(Ordering::Acquire) {
+            // Errors are the timeout, or ICMP about an acknowledgement: both mean read on.
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else {
+                continue;
+            };
+            let outcome = self.judge(&buffer[..length], from, inputs);
+            if let Some(outcome) = outcome {
+                self.metrics.report(outcome);
+            }
+        }
+    }
+
+    /// Hands an authentic report on; what becomes of it then is counted by the control loop.
+    fn judge(
+        &self,
+        datagram: &[u8],
+        from: SocketAddr,
+        inputs: &mpsc::Sender<Input>,
+    ) -> Option<ReportOutcome> {
+        let keys = self.keys.load();
+        let (report, key) = match Report::decode(datagram, &keys) {
+            Ok(decoded) => decoded,
+            Err(refused) => return Some(reason(&refused)),
+        };
+        match inputs.try_send(Input::Report {
+            report: Box::new(report),
+            key,
+            from,
+        }) {
+            Ok(()) => None,
+            Err(_) => Some(ReportOutcome::Overload),
+        }
+    }
+}
+
+fn reason(refused: &Refused) -> ReportOutcome {
+    match refused {
+        Refused::UnknownKey(_) => ReportOutcome::UnknownKey,
+        Refused::Mac => ReportOutcome::Mac,
+        Refused::Malformed(_) => ReportOutcome::Malformed,
+        Refused::Length { .. } | Refused::Magic | Refused::Version(_) | Refused::Kind(_) => {
+            ReportOutcome::Format
+        }
+    }
+}

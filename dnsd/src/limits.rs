@@ -1,0 +1,56 @@
+//! Every cap and fixed interval of the daemon, named in one place.
+
+use std::time::Duration;
+
+/// Largest datagram read from a DNS listener, in bytes. Longer ones are cut by the kernel and then
+/// refused as malformed; with GRO one buffer may carry many datagrams.
+pub const RECEIVE_BUFFER: usize = 65_535;
+/// Datagrams (or GRO trains) taken from a listener with one system call.
+pub const RECEIVE_BATCH: usize = 32;
+/// System calls' worth of work done for one listener before the next listener has its turn.
+pub const BATCHES_PER_TURN: usize = 8;
+/// Payload size offered in replies and the most that is ever sent over UDP, in bytes (RFC 9715).
+pub const UDP_PAYLOAD: u16 = 1232;
+/// What a requester without EDNS can take over UDP, in bytes (RFC 1035 section 4.2.1).
+pub const PLAIN_PAYLOAD: u16 = 512;
+/// Most UDP listener threads.
+pub const UDP_WORKERS: usize = 16;
+
+/// DNS connections over TCP that may be open at once.
+pub const TCP_CONNECTIONS: usize = 512;
+/// DNS connections over TCP that one client network (/24 or /56) may hold.
+pub const TCP_PER_NETWORK: usize = 32;
+/// How long a TCP connection may stay without a complete query (RFC 7766 section 6.2.3).
+pub const TCP_IDLE: Duration = Duration::from_secs(10);
+/// How long a reply may wait for a client that does not read.
+pub const TCP_WRITE: Duration = Duration::from_secs(5);
+/// Queries answered on one TCP connection before it is closed.
+pub const TCP_QUERIES: u32 = 1000;
+
+/// STUN probes that may be under way at once.
+pub const STUN_CONCURRENCY: usize = 1024;
+/// Echo probes that may be under way at once.
+pub const ECHO_CONCURRENCY: usize = 256;
+/// How long the end of the daemon waits for echo probes to free their allocations.
+pub const PROBE_DRAIN: Duration = Duration::from_secs(1);
+/// How long a datagram of an echo probe may be under way before it counts as lost and is sent again.
+pub const ECHO_RESEND: Duration = Duration::from_millis(250);
+/// How long an echo probe that ended may take to give its allocation back.
+pub const ECHO_CLEANUP: Duration = Duration::from_secs(1);
+/// Lifetime of a probe's credential. Longer than a probe, so that clocks need not agree closely.
+pub const PROBE_CREDENTIAL: u32 = 600;
+
+/// Inputs that may wait for the control loop.
+pub const CONTROL_BACKLOG: usize = 4096;
+/// Least time between two writes of the state file.
+pub const STATE_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest time that goes by without a new state file.
+pub const STATE_REFRESH: Duration = Duration::from_secs(10);
+/// Largest state file that is read back, in bytes.
+pub const STATE_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a request to the control socket or the admin listener may take.
+pub const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests to the control socket or the admin listener that may be under way at once.
+pub const HTTP_CONCURRENCY: usize = 16;
+/// Largest body the client side reads from the control socket, in bytes.
+pub const HTTP_BODY: usize = 8 * 1024 * 1024;

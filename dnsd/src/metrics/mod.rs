@@ -1,0 +1,224 @@
+//! What the daemon counts, under the names a Prometheus server scrapes.
+//!
+//! The UDP workers count into a plain [`Tally`] of their own and fold it in after each turn, so
+//! that the query path takes no lock.
+
+pub mod labels;
+
+use std::fmt::Write as _;
+
+use dnsd_core::health::{Outcome, ProbeKind, State};
+use liveness::RelayId;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+pub use labels::{Code, Drop, Kind, ReportOutcome, Transport, name};
+use labels::{ProbeOutcome, Probed, STATES};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueryLabels {
+    r#type: Kind,
+    rcode: Code,
+    transport: Transport,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    reason: Drop,
+    transport: Transport,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReportLabels {
+    outcome: ReportOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProbeLabels {
+    kind: Probed,
+    outcome: ProbeOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    relay: String,
+    state: &'static str,
+}
+
+/// One thread's counts since it last folded them in.
+#[derive(Debug, Default)]
+pub struct Tally {
+    answers: [[u64; Code::ALL.len()]; Kind::ALL.len()],
+    drops: [u64; Drop::ALL.len()],
+}
+
+impl Tally {
+    /// Counts an answer.
+    pub fn answer(&mut self, kind: Kind, code: Code) {
+        self.answers[kind as usize][code as usize] += 1;
+    }
+
+    /// Counts a query that is not answered.
+    pub fn drop(&mut self, reason: Drop) {
+        self.drops[reason as usize] += 1;
+    }
+}
+
+/// The registry and everything in it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    queries: Family<QueryLabels, Counter>,
+    drops: Family<DropLabels, Counter>,
+    reports: Family<ReportLabels, Counter>,
+    probes: Family<ProbeLabels, Counter>,
+    verdicts: Family<VerdictLabels, Gauge>,
+    serial: Gauge,
+    reload_ok: Gauge,
+    state_saved: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("turnfleet_dnsd");
+        let queries = Family::default();
+        let drops = Family::default();
+        let reports = Family::default();
+        let probes = Family::default();
+        let verdicts = Family::default();
+        let (serial, reload_ok, state_saved) =
+            (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("queries", "Queries answered", queries.clone());
+        registry.register("drops", "Queries not answered", drops.clone());
+        registry.register("reports", "Liveness reports received", reports.clone());
+        registry.register("probes", "Probes ended", probes.clone());
+        registry.register(
+            "relay_verdict",
+            "1 for the verdict each relay has, 0 for the others",
+            verdicts.clone(),
+        );
+        registry.register(
+            "answer_serial",
+            "Serial of the answers in force",
+            serial.clone(),
+        );
+        registry.register(
+            "config_reload_ok",
+            "Whether the last configuration read is in force",
+            reload_ok.clone(),
+        );
+        registry.register(
+            "state_save_ok",
+            "Whether the last write of the state file succeeded",
+            state_saved.clone(),
+        );
+        reload_ok.set(1);
+        state_saved.set(1);
+        Self {
+            registry,
+            queries,
+            drops,
+            reports,
+            probes,
+            verdicts,
+            serial,
+            reload_ok,
+            state_saved,
+        }
+    }
+}
+
+impl Metrics {
+    /// Adds a thread's counts and clears them.
+    pub fn fold(&self, transport: Transport, tally: &mut Tally) {
+        for (kind, codes) in Kind::ALL.iter().zip(&mut tally.answers) {
+            for (code, count) in Code::ALL.iter().zip(codes).filter(|(_, count)| **count > 0) {
+                let labels = QueryLabels {
+                    r#type: *kind,
+                    rcode: *code,
+                    transport,
+                };
+                self.queries
+                    .get_or_create(&labels)
+                    .inc_by(std::mem::take(count));
+            }
+        }
+        for (reason, count) in Drop::ALL
+            .iter()
+            .zip(&mut tally.drops)
+            .filter(|(_, n)| **n > 0)
+        {
+            let labels = DropLabels {
+                reason: *reason,
+                transport,
+            };
+            self.drops
+                .get_or_create(&labels)
+                .inc_by(std::mem::take(count));
+        }
+    }
+
+    /// Counts a liveness report.
+    pub fn report(&self, outcome: ReportOutcome) {
+        self.reports.get_or_create(&ReportLabels { outcome }).inc();
+    }
+
+    /// Counts a probe.
+    pub fn probe(&self, kind: ProbeKind, outcome: &Outcome) {
+        let (kind, outcome) = (kind.into(), outcome.into());
+        self.probes
+            .get_or_create(&ProbeLabels { kind, outcome })
+            .inc();
+    }
+
+    /// Shows a relay's verdict.
+    pub fn verdict(&self, relay: RelayId, state: State) {
+        for each in STATES {
+            let labels = VerdictLabels {
+                relay: relay.to_string(),
+                state: name(each),
+            };
+            self.verdicts
+                .get_or_create(&labels)
+                .set(i64::from(each == state));
+        }
+    }
+
+    /// Forgets a relay that is no longer configured.
+    pub fn forget(&self, relay: RelayId) {
+        for each in STATES {
+            self.verdicts.remove(&VerdictLabels {
+                relay: relay.to_string(),
+                state: name(each),
+            });
+        }
+    }
+
+    /// Shows the serial of the answers in force.
+    pub fn published(&self, serial: u32) {
+        self.serial.set(i64::from(serial));
+    }
+
+    /// Shows whether the last configuration read is in force.
+    pub fn reloaded(&self, ok: bool) {
+        self.reload_ok.set(i64::from(ok));
+    }
+
+    /// Shows whether the state file could be written.
+    pub fn saved(&self, ok: bool) {
+        self.state_saved.set(i64::from(ok));
+    }
+
+    /// Everything in the `OpenMetrics` text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            let _ = writeln!(text, "# {error}");
+        }
+        text
+    }
+}

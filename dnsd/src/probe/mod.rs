@@ -1,0 +1,177 @@
+//! Carries out the probes that the core orders, no more at once than the machine can hold.
+
+pub mod echo;
+pub mod stun;
+mod tap;
+mod trip;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use credentials::SecretRing;
+use dnsd_core::health::{Outcome, Probe, ProbeKind};
+use liveness::RelayId;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::clock;
+use crate::config::Config;
+use crate::control::Input;
+use crate::limits::{ECHO_CONCURRENCY, PROBE_CREDENTIAL, PROBE_DRAIN, STUN_CONCURRENCY};
+
+/// What the relay sees as the user of a probe's credential.
+const USER: &str = "probe";
+
+/// The addresses of one relay that are probed, and from where.
+#[derive(Debug, Clone)]
+struct Target {
+    stun: Vec<(IpAddr, SocketAddr)>,
+    echo: Option<echo::Route>,
+}
+
+/// Probes relays when told to.
+#[derive(Debug)]
+pub struct Prober {
+    targets: BTreeMap<RelayId, Target>,
+    secrets: SecretRing,
+    outcomes: mpsc::Sender<Input>,
+    stun: Arc<Semaphore>,
+    echo: Arc<Semaphore>,
+}
+
+impl Prober {
+    /// A prober of the relays in `config`. Outcomes go to `outcomes`.
+    pub fn new(config: &Config, outcomes: mpsc::Sender<Input>) -> Self {
+        Self {
+            targets: targets(config),
+            secrets: config.secrets.clone(),
+            outcomes,
+            stun: Arc::new(Semaphore::new(STUN_CONCURRENCY)),
+            echo: Arc::new(Semaphore::new(ECHO_CONCURRENCY)),
+        }
+    }
+
+    /// Probes the relays of another configuration from now on.
+    pub fn reload(&mut self, config: &Config) {
+        self.targets = targets(config);
+        self.secrets = config.secrets.clone();
+    }
+
+    /// Starts one probe. Its outcome is handed in later; at once, if there is nothing to probe
+    /// or no room for another probe.
+    pub fn start(&self, relay: RelayId, probe: Probe) {
+        let (target, outcomes) = (self.targets.get(&relay).cloned(), self.outcomes.clone());
+        let run = match probe.kind {
+            ProbeKind::Stun => self.stun(target, probe.timeout),
+            ProbeKind::Echo => self.echo(target, probe.timeout),
+        };
+        tokio::spawn(async move {
+            let outcome = run
+                .await
+                .unwrap_or_else(|_| Outcome::Unsent("the probe was lost".into()));
+            tracing::debug!(%relay, kind = ?probe.kind, ?outcome, "probe ended");
+            // The control loop is gone only when the daemon ends.
+            let _ = outcomes
+                .send(Input::Probe {
+                    relay,
+                    probe,
+                    outcome,
+                })
+                .await;
+        });
+    }
+
+    /// Gives echo probes under way a moment to free their allocations.
+    pub async fn stop(self) {
+        let all = self.echo.acquire_many(ECHO_CONCURRENCY as u32);
+        let _ = timeout(PROBE_DRAIN, all).await;
+    }
+
+    fn stun(&self, target: Option<Target>, patience: Duration) -> oneshot::Receiver<Outcome> {
+        let (told, outcome) = oneshot::channel();
+        let Some((target, permit)) = target.zip(Arc::clone(&self.stun).try_acquire_owned().ok())
+        else {
+            let _ = told.send(Outcome::Unsent("too many STUN probes are under way".into()));
+            return outcome;
+        };
+        tokio::spawn(async move {
+            let outcome = stun_round(&target, patience).await;
+            drop(permit);
+            let _ = told.send(outcome);
+        });
+        outcome
+    }
+
+    fn echo(&self, target: Option<Target>, patience: Duration) -> oneshot::Receiver<Outcome> {
+        let (told, outcome) = oneshot::channel();
+        let credential =
+            credentials::issue(&self.secrets, Some(USER), PROBE_CREDENTIAL, clock::unix());
+        let route = target.and_then(|target| target.echo);
+        let permit = Arc::clone(&self.echo).try_acquire_owned();
+        match (route, credential, permit) {
+            (Some(route), Ok(credential), Ok(permit)) => {
+                tokio::spawn(async move {
+                    echo::run(route, &credential, patience, told).await;
+                    drop(permit);
+                });
+            }
+            (None, _, _) => {
+                let _ = told.send(Outcome::Unsent("no address to probe".into()));
+            }
+            (_, Err(error), _) => {
+                let _ = told.send(Outcome::Unsent(format!("no credential: {error}")));
+            }
+            (_, _, Err(_)) => {
+                let _ = told.send(Outcome::Unsent("too many echo probes are under way".into()));
+            }
+        }
+        outcome
+    }
+}
+
+fn targets(config: &Config) -> BTreeMap<RelayId, Target> {
+    let (ipv4, ipv6) = (config.node.probe_ipv4, config.node.probe_ipv6);
+    let target = |relay: &dnsd_core::inventory::RelayEntry| {
+        let v4 = relay.ipv4.map(|to| (IpAddr::V4(ipv4), SocketAddr::V4(to)));
+        let v6 = ipv6
+            .zip(relay.ipv6)
+            .map(|(from, to)| (IpAddr::V6(from), SocketAddr::V6(to)));
+        let route = |(client, relay)| echo::Route {
+            client,
+            relay,
+            peer: ipv4.into(),
+        };
+        Target {
+            stun: v4.into_iter().chain(v6).collect(),
+            echo: v4.or(v6).map(route),
+        }
+    };
+    config
+        .inventory
+        .relays()
+        .iter()
+        .map(|relay| (relay.id, target(relay)))
+        .collect()
+}
+
+/// One Binding to every address of the relay at once: all must answer, since clients are given all.
+async fn stun_round(target: &Target, patience: Duration) -> Outcome {
+    let mut slowest = Duration::ZERO;
+    let (first, second) = (target.stun.first(), target.stun.get(1));
+    let probe = async |address: Option<&(IpAddr, SocketAddr)>| match address {
+        Some((local, relay)) => stun::binding(*local, *relay, patience).await,
+        None => Outcome::Ok {
+            rtt: Duration::ZERO,
+        },
+    };
+    let (first, second) = tokio::join!(probe(first), probe(second));
+    for outcome in [first, second] {
+        match outcome {
+            Outcome::Ok { rtt } => slowest = slowest.max(rtt),
+            failed => return failed,
+        }
+    }
+    Outcome::Ok { rtt: slowest }
+}

@@ -1,0 +1,74 @@
+//! What the tests share: tools that may be missing, children killed by id, waiting with a deadline.
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) mod coturn;
+
+/// Whether `tool` can be run. If not, the test is skipped, or fails where tools are required.
+pub(crate) fn has(test: &str, tool: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()));
+    if !found {
+        assert!(
+            std::env::var_os("TURNFLEET_REQUIRE_TOOLS").is_none_or(|value| value != "1"),
+            "{test} needs {tool}"
+        );
+        println!("SKIP {test}: {tool} not installed");
+    }
+    found
+}
+
+/// A child process that does not outlive the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::null());
+        Self(command.spawn().expect("child starts"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `condition` gives a value.
+pub(crate) fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(begun.elapsed() < limit, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port of `address` that is free for UDP and TCP just now.
+pub(crate) fn free_port(address: Ipv4Addr) -> u16 {
+    loop {
+        let udp = UdpSocket::bind((address, 0)).expect("a UDP port");
+        let port = udp.local_addr().expect("address").port();
+        if TcpListener::bind((address, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Writes a file of the test.
+pub(crate) fn write(path: &Path, text: &str) {
+    let mut file = std::fs::File::create(path).expect("file is created");
+    file.write_all(text.as_bytes()).expect("file is written");
+}

@@ -1,0 +1,105 @@
+//! A thousand echo probes against coturn leave no socket, task or memory behind. In a process of its own,
+//! since it counts what the process holds.
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use common::coturn::Coturn;
+use credentials::{Credential, Secret, SecretRing};
+use dnsd::probe::echo::{Route, run};
+use dnsd_core::health::Outcome;
+use tokio::sync::oneshot;
+
+const SECRET: &str = "the secret of these tests";
+const PATIENCE: Duration = Duration::from_millis(1500);
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 9, 1));
+
+fn credential(secret: &str) -> Credential {
+    let secret = Secret::new(secret.as_bytes().to_vec()).expect("long enough");
+    let ring = SecretRing::new(secret, Vec::new()).expect("one secret");
+    credentials::issue(&ring, Some("probe"), 600, dnsd::clock::unix()).expect("credential")
+}
+
+async fn probe(relay: SocketAddr, credential: &Credential) -> Outcome {
+    let (told, outcome) = oneshot::channel();
+    let route = Route {
+        client: LOCAL,
+        relay,
+        peer: LOCAL,
+    };
+    run(route, credential, PATIENCE, told).await;
+    outcome.await.expect("an outcome")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("runtime")
+}
+
+/// Open descriptors and resident kilobytes of this process.
+fn usage() -> (usize, u64) {
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("fds").count();
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    let kilobytes = line
+        .trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse()
+        .expect("a number");
+    (descriptors, kilobytes)
+}
+
+#[test]
+fn a_thousand_probes_leave_nothing_behind() {
+    if !common::has("a_thousand_probes_leave_nothing_behind", "turnserver") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("dir");
+    let relay = Coturn::start(dir.path(), Ipv4Addr::new(127, 0, 1, 15), None, SECRET, &[]);
+    let runtime = runtime();
+    let credential = credential(SECRET);
+    let batch = |count: usize| {
+        runtime.block_on(async {
+            let mut failed = 0;
+            for _ in 0..count / 10 {
+                let probes: Vec<_> = (0..10)
+                    .map(|_| {
+                        let credential = credential.clone();
+                        tokio::spawn(async move { probe(relay.address, &credential).await })
+                    })
+                    .collect();
+                for probe in probes {
+                    let outcome = probe.await.expect("probe");
+                    if !matches!(outcome, Outcome::Ok { .. }) {
+                        println!("{outcome:?}");
+                        failed += 1;
+                    }
+                }
+            }
+            failed
+        })
+    };
+    assert_eq!(batch(200), 0, "probes of the warm-up failed");
+    let (descriptors, kilobytes) = usage();
+    let begun = Instant::now();
+    assert_eq!(batch(1000), 0, "probes failed");
+    let took = begun.elapsed();
+    let alive = runtime.metrics().num_alive_tasks();
+    let (descriptors_after, kilobytes_after) = usage();
+    println!(
+        "1000 probes in {took:?}: {descriptors} → {descriptors_after} descriptors, \
+         {kilobytes} → {kilobytes_after} kB, {alive} tasks left"
+    );
+    assert!(descriptors_after <= descriptors + 2);
+    assert!(kilobytes_after <= kilobytes + 4096);
+    assert!(alive <= 4, "{alive} tasks left");
+}
