@@ -1,22 +1,25 @@
-//! The admin listener: whether the daemon lives, whether it can serve, and its metrics.
+//! The admin listener: whether the daemon lives, whether it can serve, its verdicts and metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::api::view::View;
 use crate::limits::HTTP_TIMEOUT;
 use crate::metrics::Metrics;
 
 /// What the admin listener shows.
 #[derive(Debug, Clone)]
 pub struct Admin {
+    /// What is known of the relays.
+    pub view: View,
     /// Everything that is counted.
     pub metrics: Arc<Metrics>,
     /// Answers are compiled and listeners run.
@@ -29,6 +32,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/status", get(status))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             HTTP_TIMEOUT,
@@ -44,6 +48,13 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no answers yet\n")
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    match admin.view.all().await {
+        Ok(view) => Json(view).into_response(),
+        Err(ending) => (StatusCode::SERVICE_UNAVAILABLE, ending.to_string()).into_response(),
     }
 }
 

@@ -12,7 +12,7 @@ use settings::Errors;
 use crate::api::client;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon;
-use crate::report;
+use crate::readable;
 
 /// Something at run time.
 const FAILURE: u8 = 1;
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run(&file.config),
         Command::Check { file, output } => check(&file.config, output.json),
         Command::Status { daemon, output } => {
-            ask(&daemon, "/v1/relays", output.json, report::status)
+            ask(&daemon, "/v1/relays", output.json, readable::status)
         }
         Command::Explain {
             relay,
@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
             output,
         } => {
             let path = format!("/v1/relays/{}", escaped(&relay));
-            ask(&daemon, &path, output.json, report::explanation)
+            ask(&daemon, &path, output.json, readable::explanation)
         }
         Command::Answer {
             name,
@@ -122,7 +122,7 @@ pub fn main() -> ExitCode {
             if let Some(from) = from {
                 let _ = write!(path, "&from={}", escaped(&from));
             }
-            ask(&daemon, &path, output.json, report::answer)
+            ask(&daemon, &path, output.json, readable::answer)
         }
     }
 }
@@ -157,7 +157,9 @@ fn check(path: &Path, json: bool) -> ExitCode {
             })
         }
         Err(errors) if json => {
-            print(&json!({ "ok": false, "problems": report::problems(path, &errors) }).to_string());
+            print(
+                &json!({ "ok": false, "problems": readable::problems(path, &errors) }).to_string(),
+            );
             ExitCode::from(CONFIGURATION)
         }
         Err(errors) => wrong(&errors),

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use credentials::label::LabelKeys;
-use dnsd_core::explain::Explanation;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{Outcome, Probe, Verdict};
 use liveness::{KeyId, NodeId, RelayId, Report};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +21,17 @@ use crate::intake::Intake;
 use crate::limits::STATE_REFRESH;
 use crate::metrics::{ReportOutcome, name};
 use crate::probe::Prober;
+use crate::readable::evidence;
 use crate::serve::{Published, Served};
+
+/// What is known of relays.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The serial of the answers in force.
+    pub serial: u32,
+    /// One JSON object per relay: the core's explanation, with the relay's name as `id`.
+    pub relays: Vec<Value>,
+}
 
 /// What the control loop is told or asked.
 #[derive(Debug)]
@@ -49,7 +59,7 @@ pub enum Input {
         /// Which.
         relay: Option<RelayId>,
         /// Where to; empty for an unknown relay.
-        reply: oneshot::Sender<Vec<Explanation>>,
+        reply: oneshot::Sender<Known>,
     },
     /// Take another configuration over.
     Reload {
@@ -149,13 +159,20 @@ impl Control {
         }
     }
 
-    fn explain(&self, relay: Option<RelayId>) -> Vec<Explanation> {
-        let now = clock::now();
+    fn explain(&self, relay: Option<RelayId>) -> Known {
         let every = self.fleet.inventory().relays().iter().map(|relay| relay.id);
-        every
-            .filter(|id| relay.is_none_or(|relay| relay == *id))
-            .filter_map(|id| self.fleet.explain(now, id))
-            .collect()
+        let relays = every.filter(|id| relay.is_none_or(|relay| relay == *id));
+        Known {
+            serial: self.served.published.load().snapshot.serial(),
+            relays: relays.filter_map(|id| self.known(id)).collect(),
+        }
+    }
+
+    fn known(&self, relay: RelayId) -> Option<Value> {
+        let explanation = self.fleet.explain(clock::now(), relay)?;
+        let mut value = serde_json::to_value(&explanation).ok()?;
+        value["id"] = relay.as_str().into();
+        Some(value)
     }
 
     fn reload(&mut self, config: Config) {
@@ -205,8 +222,7 @@ impl Control {
             let before = self.verdicts.insert(relay, verdict);
             if before.is_none_or(|before| before.state != verdict.state) {
                 let was = before.map_or("none", |before| name(before.state));
-                let evidence = self.fleet.explain(clock::now(), relay);
-                let evidence = evidence.and_then(|known| serde_json::to_string(&known).ok());
+                let evidence = self.known(relay).map(|known| evidence(&known));
                 tracing::info!(
                     %relay,
                     verdict = name(verdict.state),

@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{self, Admin};
 use crate::api::server::{self, Api};
+use crate::api::view::View;
 use crate::config::{Config, Node};
 use crate::control::{Control, Input};
 use crate::intake::Intake;
@@ -161,8 +162,14 @@ impl Daemon {
             admin,
         } = Sockets::bind(config, &metrics)?;
         let mut tasks = JoinSet::new();
+        let (inputs, waiting) = mpsc::channel(CONTROL_BACKLOG);
+        let view = View {
+            node: node.id,
+            inputs: inputs.clone(),
+        };
         if let Some(listener) = admin {
             let admin = Admin {
+                view: view.clone(),
                 metrics: Arc::clone(&metrics),
                 ready: Arc::clone(&ready),
             };
@@ -180,11 +187,9 @@ impl Daemon {
             ));
         }
         ready.store(true, Ordering::Release);
-        let (inputs, waiting) = mpsc::channel(CONTROL_BACKLOG);
         let api = Api {
-            node: node.id,
+            view,
             served: Arc::clone(&served),
-            inputs: inputs.clone(),
         };
         tasks.spawn(server::serve(control, api));
         let receiving = intake.start(inputs.clone());

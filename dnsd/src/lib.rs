@@ -26,6 +26,6 @@ pub mod logging;
 pub mod metrics;
 pub mod persist;
 pub mod probe;
+pub mod readable;
 pub mod reload;
-pub mod report;
 pub mod serve;

@@ -12,28 +12,25 @@ use axum::{Json, Router};
 use dnsd_core::answer;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use ipnet::IpNet;
-use liveness::{NodeId, RelayId};
+use liveness::RelayId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
 use tower::limit::ConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::view::{Ending, View};
 use crate::clock;
-use crate::control::Input;
 use crate::limits::{HTTP_CONCURRENCY, HTTP_TIMEOUT};
 use crate::serve::Served;
 
 /// What the control socket answers from.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// This daemon's name.
-    pub node: NodeId,
+    /// What is known of the relays.
+    pub view: View,
     /// The answers in force.
     pub served: Arc<Served>,
-    /// The control loop.
-    pub inputs: mpsc::Sender<Input>,
 }
 
 /// Serves until the task is dropped.
@@ -62,45 +59,29 @@ impl IntoResponse for Refused {
     }
 }
 
+impl From<Ending> for Refused {
+    fn from(ending: Ending) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, ending.to_string())
+    }
+}
+
 fn bad(what: String) -> Refused {
     Refused(StatusCode::BAD_REQUEST, what)
 }
 
 async fn relays(State(api): State<Api>) -> Result<Json<Value>, Refused> {
-    let relays = explain(&api, None).await?;
-    let serial = api.served.published.load().snapshot.serial();
-    Ok(Json(
-        json!({ "node": api.node.as_str(), "serial": serial, "relays": relays }),
-    ))
+    Ok(Json(api.view.all().await?))
 }
 
 async fn relay(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Refused> {
     let relay = RelayId::from_str(&text).map_err(|error| bad(format!("{text:?}: {error}")))?;
-    let known = explain(&api, Some(relay)).await?;
     let none = || {
         Refused(
             StatusCode::NOT_FOUND,
             format!("no relay {relay} is configured"),
         )
     };
-    known.into_iter().next().map(Json).ok_or_else(none)
-}
-
-async fn explain(api: &Api, relay: Option<RelayId>) -> Result<Vec<Value>, Refused> {
-    let ending = || {
-        Refused(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the daemon is ending".to_owned(),
-        )
-    };
-    let (reply, answer) = oneshot::channel();
-    api.inputs
-        .send(Input::Explain { relay, reply })
-        .await
-        .map_err(|_| ending())?;
-    let known = answer.await.map_err(|_| ending())?;
-    let values: Result<_, _> = known.iter().map(serde_json::to_value).collect();
-    values.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    api.view.one(relay).await?.map(Json).ok_or_else(none)
 }
 
 /// What would be asked, and by whom.

@@ -1,0 +1,183 @@
+//! The daemon's JSON made readable for people.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use settings::Errors;
+
+/// Problems of a configuration file, for programs.
+pub fn problems(path: &Path, errors: &Errors) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let problems = errors.problems().iter().map(|problem| {
+        let (line, column) = position(&text, problem.span.start);
+        json!({
+            "file": path.display().to_string(),
+            "line": line,
+            "column": column,
+            "what": problem.what,
+            "expected": problem.expected,
+            "write": problem.write,
+            "help": problem.help,
+        })
+    });
+    problems.collect()
+}
+
+/// Line and column of a byte, both from 1; columns count characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count())
+        + 1;
+    (line, column)
+}
+
+/// `dnsd status`: a table.
+pub fn status(value: &Value) -> String {
+    let mut out = format!(
+        "{}, answers {}\n\n",
+        text(&value["node"]),
+        text(&value["serial"])
+    );
+    let heads = [
+        "RELAY", "VERDICT", "REASON", "FOR", "REGION", "ZONE", "VENDOR", "SESSIONS",
+    ];
+    let mut rows = vec![heads.map(str::to_owned)];
+    for relay in value["relays"].as_array().into_iter().flatten() {
+        rows.push([
+            text(&relay["id"]),
+            text(&relay["state"]),
+            text(&relay["reason"]),
+            relay["for_ms"].as_u64().map_or_else(String::new, ago),
+            text(&relay["region"]),
+            text(&relay["zone"]),
+            text(&relay["vendor"]),
+            text(&relay["report"]["sessions"]),
+        ]);
+    }
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows
+                .iter()
+                .map(|row| row[column].len())
+                .max()
+                .unwrap_or_default();
+            let _ = write!(out, "{cell:width$}  ");
+        }
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+    }
+    out
+}
+
+/// `dnsd explain`: the verdict, what it rests on, and how it came.
+pub fn explanation(value: &Value) -> String {
+    let mut out = format!(
+        "{} is {}: {}, for {}\n",
+        text(&value["id"]),
+        text(&value["state"]),
+        text(&value["reason"]),
+        value["for_ms"].as_u64().map_or_else(String::new, ago),
+    );
+    let mut rest = value.clone();
+    if let Some(map) = rest.as_object_mut() {
+        map.retain(|key, _| !["id", "relay", "state", "reason", "for_ms"].contains(&key.as_str()));
+    }
+    branch(&rest, 1, &mut out);
+    out
+}
+
+/// What a verdict rests on, in one line for the log.
+pub fn evidence(value: &Value) -> String {
+    let probe = |kind: &str| {
+        let facts = &value[kind];
+        let ok = facts["last_ok_ms"]
+            .as_u64()
+            .map_or_else(|| "never".to_owned(), ago);
+        let mut line = format!("{kind} ok {ok} ago, {} points", text(&facts["points"]));
+        if let Some(failure) = facts["last_failure"].as_str() {
+            let _ = write!(line, ", last failure {failure:?}");
+        }
+        line
+    };
+    let report = match value["report"]["ago_ms"].as_u64() {
+        Some(ms) => format!(
+            "report {} ago says {}",
+            ago(ms),
+            text(&value["report"]["state"])
+        ),
+        None => "no report".to_owned(),
+    };
+    format!("{report}; {}; {}", probe("stun"), probe("echo"))
+}
+
+/// `dnsd answer`: the records, then how they were chosen.
+pub fn answer(value: &Value) -> String {
+    let mut out = String::new();
+    for section in ["answers", "authorities", "additionals"] {
+        for record in value[section].as_array().into_iter().flatten() {
+            let _ = writeln!(out, "{section:12}{}", text(record));
+        }
+    }
+    let _ = writeln!(out, "{:12}{}", "rcode", text(&value["rcode"]));
+    let _ = writeln!(out, "{:12}/{}", "scope", text(&value["scope"]));
+    let mut trace = value["trace"].clone();
+    if let Some(map) = trace.as_object_mut() {
+        map.retain(|key, _| !["answers", "rcode"].contains(&key.as_str()));
+    }
+    branch(&trace, 0, &mut out);
+    out
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Milliseconds as people say them.
+fn ago(ms: u64) -> String {
+    match ms / 1000 {
+        0 => format!("{ms} ms"),
+        s @ 1..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+/// Indented `key: value` lines; a list of plain values stands on one.
+fn branch(value: &Value, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    let plain = |value: &Value| !value.is_object() && !value.is_array();
+    let entries: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (format!("{key}:"), value))
+            .collect(),
+        Value::Array(list) => list.iter().map(|value| ("-".to_owned(), value)).collect(),
+        single => vec![(String::new(), single)],
+    };
+    for (key, value) in entries {
+        match value {
+            Value::Null => {}
+            Value::Array(list) if list.iter().all(plain) => {
+                let cells: Vec<_> = list.iter().map(text).collect();
+                let _ = writeln!(out, "{indent}{key} {}", cells.join(", "));
+            }
+            Value::Array(_) | Value::Object(_) => {
+                let _ = writeln!(out, "{indent}{key}");
+                branch(value, depth + 1, out);
+            }
+            single => {
+                let _ = writeln!(out, "{indent}{key} {}", text(single));
+            }
+        }
+    }
+}
