@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use credentials::label::LabelKeys;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
-use dnsd_core::health::{Outcome, Probe, Verdict};
+use dnsd_core::health::{Outcome, Probe, State, Verdict};
 use liveness::{KeyId, NodeId, RelayId, Report};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -97,6 +97,7 @@ impl Control {
     /// Runs until [`Input::Stop`]; returns the state to save and the prober to stop.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> (Saved, Prober) {
         let mut refresh = Instant::now() + STATE_REFRESH;
+        self.tell();
         self.drain();
         loop {
             let due = self
@@ -208,27 +209,27 @@ impl Control {
             .published
             .store(Arc::new(Published { snapshot, labels }));
         self.served.metrics.published(serial);
-        self.tell(serial);
+        self.tell();
         self.keep();
     }
 
     /// Logs every verdict that changed, and shows them all.
-    fn tell(&mut self, serial: u32) {
+    fn tell(&mut self) {
         for relay in self.fleet.inventory().relays().iter().map(|relay| relay.id) {
             let Some(verdict) = self.fleet.verdict(relay) else {
                 continue;
             };
             self.served.metrics.verdict(relay, verdict.state);
             let before = self.verdicts.insert(relay, verdict);
-            if before.is_none_or(|before| before.state != verdict.state) {
-                let was = before.map_or("none", |before| name(before.state));
+            // A relay is unknown before anything is known of it: that is no news.
+            let was = before.map_or(State::Unknown, |before| before.state);
+            if was != verdict.state {
                 let evidence = self.known(relay).map(|known| evidence(&known));
                 tracing::info!(
                     %relay,
                     verdict = name(verdict.state),
-                    was,
+                    was = name(was),
                     reason = ?verdict.reason,
-                    serial,
                     evidence = evidence.unwrap_or_default(),
                     "verdict changed"
                 );

@@ -171,6 +171,13 @@ fn branch(value: &Value, depth: usize, out: &mut String) {
                 let cells: Vec<_> = list.iter().map(text).collect();
                 let _ = writeln!(out, "{indent}{key} {}", cells.join(", "));
             }
+            Value::Object(map) if key == "-" && map.values().all(plain) => {
+                let cells: Vec<_> = map
+                    .iter()
+                    .map(|(key, value)| format!("{key} {}", text(value)))
+                    .collect();
+                let _ = writeln!(out, "{indent}{key} {}", cells.join(", "));
+            }
             Value::Array(_) | Value::Object(_) => {
                 let _ = writeln!(out, "{indent}{key}");
                 branch(value, depth + 1, out);

@@ -22,6 +22,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::view::{Ending, View};
 use crate::clock;
 use crate::limits::{HTTP_CONCURRENCY, HTTP_TIMEOUT};
+use crate::metrics::Code;
 use crate::serve::Served;
 
 /// What the control socket answers from.
@@ -123,7 +124,7 @@ async fn answered(
         "name": name.to_string(),
         "type": kind.to_string(),
         "serial": snapshot.serial(),
-        "rcode": given.rcode.to_string(),
+        "rcode": Code::from(given.rcode).as_str(),
         "authoritative": given.authoritative,
         "answers": texts(&given.answers),
         "authorities": texts(&given.authorities),

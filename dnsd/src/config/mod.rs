@@ -88,16 +88,18 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let policy = zone::policy(root);
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
-    let regions = relays::regions(root);
-    let relays = relays::relays(root);
+    let (regions, every_region) = relays::regions(root);
+    let (relays, every_relay) = relays::relays(root);
     let whole = Whole {
         node: node.as_ref(),
         zone: zone.as_ref(),
         keys: &keys,
         regions: &regions,
+        every_region,
         relays: &relays,
     };
-    if !names::agree(root, &whole) {
+    let agreed = names::agree(root, &whole);
+    if !(agreed && every_region && every_relay) {
         return None;
     }
     let parts = Parts {

@@ -25,10 +25,12 @@ pub(super) struct Whole<'a> {
     pub(super) zone: Option<&'a Zone>,
     pub(super) keys: &'a Keys,
     pub(super) regions: &'a [Region],
+    /// Whether every region could be read: else a reference to an unknown one is no news.
+    pub(super) every_region: bool,
     pub(super) relays: &'a [Relay],
 }
 
-/// Records every disagreement. Returns whether there is none.
+/// Records every disagreement of what could be read. Returns whether there is none.
 pub(super) fn agree(root: &Table<'_>, whole: &Whole<'_>) -> bool {
     let mut problems = Vec::new();
     whole.regions(&mut problems);
@@ -116,9 +118,11 @@ impl Whole<'_> {
     }
 
     fn is_region(&self, name: &str) -> bool {
-        self.regions
-            .iter()
-            .any(|region| region.id.value.as_str() == name)
+        !self.every_region
+            || self
+                .regions
+                .iter()
+                .any(|region| region.id.value.as_str() == name)
     }
 
     fn known_regions(&self) -> String {
@@ -135,7 +139,7 @@ impl Whole<'_> {
         let mut addresses = BTreeMap::new();
         for relay in self.relays {
             let region = relay.region.value.as_str();
-            if !self.regions.is_empty() && !self.is_region(region) {
+            if !self.is_region(region) {
                 let what = format!("there is no region {region:?}");
                 problems.push(problem(relay.region.span, what, self.known_regions()));
             }
@@ -183,11 +187,18 @@ impl Whole<'_> {
             .iter()
             .map(|r| (r.id.value.as_str(), r.id.span, "relay"));
         for (name, span, kind) in servers.chain(regions).chain(relays) {
-            if let Some(meaning) = owners.get(name) {
-                let what = format!("{kind} {name:?}: the name already stands for {meaning}");
-                problems.push(problem(span, what, "choose another name"));
-            } else {
-                owners.insert(name, format!("{kind} {name:?}"));
+            let own = format!("{kind} {name:?}");
+            match owners.get(name) {
+                Some(meaning) if *meaning == own => {
+                    problems.push(problem(span, format!("{own} is listed twice"), "keep one"));
+                }
+                Some(meaning) => {
+                    let what = format!("{own}: the name already stands for {meaning}");
+                    problems.push(problem(span, what, "choose another name"));
+                }
+                None => {
+                    owners.insert(name, own);
+                }
             }
         }
     }

@@ -34,8 +34,10 @@ pub(super) struct Relay {
     pub(super) weight: u32,
 }
 
-pub(super) fn regions(root: &mut Table<'_>) -> Vec<Region> {
+/// The regions that could be read, and whether those are all.
+pub(super) fn regions(root: &mut Table<'_>) -> (Vec<Region>, bool) {
     let tables = root.tables("regions");
+    let count = tables.len();
     if tables.is_empty() {
         let help = "add [[regions]] with an id and `default = true`";
         root.error(root.key_span("regions"), "there are no regions", help);
@@ -52,16 +54,22 @@ pub(super) fn regions(root: &mut Table<'_>) -> Vec<Region> {
             default,
         })
     };
-    tables.into_iter().filter_map(read).collect()
+    let regions: Vec<_> = tables.into_iter().filter_map(read).collect();
+    let every = count > 0 && regions.len() == count;
+    (regions, every)
 }
 
-pub(super) fn relays(root: &mut Table<'_>) -> Vec<Relay> {
+/// The relays that could be read, and whether those are all.
+pub(super) fn relays(root: &mut Table<'_>) -> (Vec<Relay>, bool) {
     let tables = root.tables("relays");
+    let count = tables.len();
     if tables.is_empty() {
         let help = "add [[relays]] with id, region, zone, vendor, addresses and keys";
         root.error(root.key_span("relays"), "there are no relays", help);
     }
-    tables.into_iter().filter_map(relay).collect()
+    let relays: Vec<_> = tables.into_iter().filter_map(relay).collect();
+    let every = count > 0 && relays.len() == count;
+    (relays, every)
 }
 
 fn relay(mut table: Table<'_>) -> Option<Relay> {

@@ -99,6 +99,7 @@ fn nameserver(mut table: Table<'_>, apex: &Name) -> Option<Nameserver> {
         let what = format!("nameserver {} has no address", name.value);
         let help = "write addresses = [\"192.0.2.53\"]: resolvers need it to find the zone";
         table.error(name.span, what, help);
+        return None;
     }
     if inside && name.value.num_labels() != apex.num_labels() + 1 {
         let what = format!("nameserver {} is not one label below the zone", name.value);
@@ -107,6 +108,7 @@ fn nameserver(mut table: Table<'_>, apex: &Name) -> Option<Nameserver> {
             what,
             "write a single label, or a name outside the zone",
         );
+        return None;
     }
     let label = name.value.iter().next().filter(|_| inside);
     Some(Nameserver {

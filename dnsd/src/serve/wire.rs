@@ -127,12 +127,17 @@ fn respond(
         record_type: question.query_type(),
         class: question.query_class(),
         client,
-        subnet: subnet.map(|(_, network)| network),
+        // A source prefix of 0 says that the client is not to be told of (section 7.1.2).
+        subnet: subnet
+            .map(|(_, network)| network)
+            .filter(|network| network.prefix_len() > 0),
     };
     let answer = answer::answer(&published.snapshot, &published.labels, now, &query);
     if let (Some(edns), Some((asked, network))) = (&mut reply.edns, subnet) {
-        // RFC 7871 section 7.2.1: the option comes back with the scope the answer is good for.
-        let echo = ClientSubnet::new(network.addr(), asked.source_prefix(), answer.scope);
+        // RFC 7871 section 7.2.1: the option comes back with the scope the answer is good for,
+        // which is never more than was told.
+        let scope = answer.scope.min(asked.source_prefix());
+        let echo = ClientSubnet::new(network.addr(), asked.source_prefix(), scope);
         edns.options_mut().insert(EdnsOption::Subnet(echo));
     }
     reply.fill(answer);

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) mod coturn;
+pub(crate) mod dnsd;
+pub(crate) mod relay;
 
 /// Whether `tool` can be run. If not, the test is skipped, or fails where tools are required.
 pub(crate) fn has(test: &str, tool: &str) -> bool {
