@@ -162,4 +162,4 @@ impl PeerFilter {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -244,7 +244,6 @@ impl Peers {
     }
 
     /// Panics if the lists contradict each other.
-    #[cfg(any(test, debug_assertions))]
     pub(crate) fn check_invariants(&self) {
         assert!(self.permissions.is_sorted_by(|a, b| a.address < b.address));
         assert!(self.channels.is_sorted_by(|a, b| a.number < b.number));
@@ -252,7 +251,7 @@ impl Peers {
         let peer = |i: &u16| self.channels[usize::from(*i)].peer;
         assert!(self.by_peer.is_sorted_by(|a, b| peer(a) < peer(b)));
         for channel in &self.channels {
-            assert!((0x4000..=0x4fff).contains(&channel.number));
+            assert!((0x4000..=0x7fff).contains(&channel.number));
             let permission = self
                 .permissions
                 .iter()

@@ -267,7 +267,6 @@ impl Relay {
 
     /// Panics if the relay's own state contradicts itself. For tests and simulations, after every
     /// step; input can never make it panic.
-    #[cfg(any(test, debug_assertions))]
     pub fn check_invariants(&self) {
         self.table.check_invariants();
         assert!(self.actions.len() <= ACTION_QUEUE);

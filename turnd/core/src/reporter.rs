@@ -286,3 +286,6 @@ impl Reporter {
         self.next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,6 @@ impl Table {
     }
 
     /// Panics if the indexes contradict each other.
-    #[cfg(any(test, debug_assertions))]
     pub(crate) fn check_invariants(&self) {
         let mut live = 0;
         let mut opening = 0;
@@ -205,7 +204,6 @@ impl Table {
     }
 
     /// The relayed addresses of all allocations, for invariants across modules.
-    #[cfg(any(test, debug_assertions))]
     pub(crate) fn allocations(&self) -> impl Iterator<Item = &Allocation> {
         self.slots
             .iter()

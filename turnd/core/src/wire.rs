@@ -120,3 +120,6 @@ pub(crate) const CRC: crc::Crc<u32, crc::Table<16>> =
 
 /// "STUN": what the CRC is xored with.
 pub(crate) const FINGERPRINT_XOR: u32 = 0x5354_554e;
+
+#[cfg(test)]
+mod tests;

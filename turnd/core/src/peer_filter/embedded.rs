@@ -9,19 +9,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let bits = address.to_bits();
     let v4 = |shift: u32| Some(Ipv4Addr::from_bits((bits >> shift) as u32));
-    match bits >> 96 {
-        // The unspecified and the loopback address hide nothing (RFC 4291 sections 2.5.2, 2.5.3).
-        0 if bits <= 1 => return [None; 4],
-        // IPv4-compatible ::/96 (RFC 4291 section 2.5.5.1).
-        0 => return [v4(0), None, None, None],
+    match bits >> 32 {
+        // The loopback address hides nothing (RFC 4291 section 2.5.3).
+        0 if bits == 1 => return [None; 4],
+        // IPv4-compatible ::/96 (RFC 4291 section 2.5.5.1); :: reaches what 0.0.0.0 does.
+        0
+        // IPv4-mapped ::ffff:0:0/96 (RFC 4291 section 2.5.5.2).
+        | 0xffff
+        // IPv4-translated ::ffff:0:0:0/96 (RFC 2765 section 2.1).
+        | 0xffff_0000
         // Well-known NAT64 prefix 64:ff9b::/96 (RFC 6052 section 2.1).
-        0x0064_ff9b_0000_0000_0000_0000 => return [v4(0), None, None, None],
+        | 0x0064_ff9b_0000_0000_0000_0000 => return [v4(0), None, None, None],
         _ => {}
-    }
-    // IPv4-mapped ::ffff:0:0/96 (RFC 4291 section 2.5.5.2) and -translated ::ffff:0:0:0/96
-    // (RFC 2765 section 2.1).
-    if bits >> 32 == 0xffff || bits >> 32 == 0xffff_0000 {
-        return [v4(0), None, None, None];
     }
     // Local-use NAT64 64:ff9b:1::/48 (RFC 8215): /48, /56, /64 and /96 of RFC 6052 section 2.2,
     // which leave out bits 64 to 71.
@@ -58,7 +57,10 @@ mod tests {
     #[test]
     fn the_loopback_address_hides_nothing_and_its_neighbour_does() {
         assert_eq!(embedded(Ipv6Addr::LOCALHOST), [None; 4]);
-        assert_eq!(embedded(Ipv6Addr::UNSPECIFIED), [None; 4]);
+        assert_eq!(
+            embedded(Ipv6Addr::UNSPECIFIED)[0],
+            Some(Ipv4Addr::UNSPECIFIED)
+        );
         let neighbour = Ipv6Addr::from_bits(0x7f00_0001);
         assert_eq!(embedded(neighbour)[0], Some(Ipv4Addr::LOCALHOST));
     }

@@ -1,0 +1,19 @@
+//! What RFC 8489 and RFC 8656 demand of a server, scenario by scenario.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod codec;
+mod world;
+
+mod allocate;
+mod authentication;
+mod binding;
+mod capacity;
+mod channels;
+mod data;
+mod drain;
+mod permissions;
+mod reconfigure;
+mod refresh;
+mod robustness;
