@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::drain::{Drainage, Phase};
 use crate::liveliness::Liveliness;
 use crate::logging::{self, Level};
+use crate::net::descriptors;
 use crate::rest::Credentials;
+use crate::selfcheck::SelfCheck;
 use crate::start::{self, StartError};
 use crate::status::{Status, word};
 use crate::worker::{Handle, Order};
@@ -38,15 +40,22 @@ pub fn run(path: &Path) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("turnd: {error}");
+            tracing::error!("{error}");
             ExitCode::from(cli::EXIT_FAILURE)
         }
     }
 }
 
 fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
-    start::raise_descriptors(&config.limits);
-    let opened = start::open(&config)?;
+    let descriptors = descriptors::raise();
+    if descriptors < config.limits.sessions {
+        tracing::warn!(
+            descriptors,
+            sessions = config.limits.sessions,
+            "too few file descriptors for `limits.sessions`: raise LimitNOFILE"
+        );
+    }
+    let opened = start::open(&config, descriptors)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -66,6 +75,8 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
         drainage: Drainage::default(),
         told: Drain::Serving,
         looked: None,
+        descriptors,
+        check: SelfCheck::default(),
     };
     runtime.block_on(control.run())
 }
@@ -84,6 +95,9 @@ struct Control {
     told: Drain,
     /// When the workers were looked at last.
     looked: Option<Instant>,
+    /// Relayed sockets that may be open at a time.
+    descriptors: u32,
+    check: SelfCheck,
 }
 
 /// The signals that are acted on.
@@ -108,7 +122,7 @@ impl Control {
         let mut signals =
             Signals::listen().map_err(StartError::system("signals cannot be listened to"))?;
         let boot = boot::start(self.config.liveness.as_ref())?;
-        let mut liveliness = Liveliness::open(&self.config, boot)
+        let mut liveliness = Liveliness::open(&self.config, self.descriptors, boot)
             .await
             .map_err(StartError::system("the socket for reports was not opened"))?;
         liveliness.ready();
@@ -150,6 +164,7 @@ impl Control {
         let now = clock::instant();
         if self.looked.is_none_or(|looked| now >= looked + LOOK) {
             self.looked = Some(now);
+            liveliness.failing(self.check.look(now, self.config.relay.relay_ips()));
             liveliness.observe(now, self.workers.iter().map(|worker| &*worker.shared));
         }
         let phase = self

@@ -29,6 +29,7 @@ pub mod notify;
 pub mod reload;
 pub mod reports;
 pub mod rest;
+pub mod selfcheck;
 pub mod start;
 pub mod status;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use liveness::{Order, State, Transports};
+use liveness::{Order, Reason, State, Transports};
 use turnd_core::reporter::{Capacity, Identity, Reporter, WorkerSnapshot};
 
 use crate::boot::Boot;
@@ -23,9 +23,12 @@ pub struct Liveliness {
     reporter: Reporter,
     identity: Identity,
     capacity: Capacity,
+    /// Relayed sockets that may be open at a time.
+    descriptors: u32,
     generation: u64,
     ready: bool,
     draining: bool,
+    failing: Option<Reason>,
     boot: Boot,
     /// Absent when no nameserver is configured: the state is worked out all the same.
     reports: Option<Reports>,
@@ -47,7 +50,7 @@ impl Liveliness {
     ///
     /// # Errors
     /// When the system gives none.
-    pub async fn open(config: &Config, boot: Boot) -> io::Result<Self> {
+    pub async fn open(config: &Config, descriptors: u32, boot: Boot) -> io::Result<Self> {
         let identity = Identity {
             relay: config.relay.id,
             boot: boot.id(),
@@ -67,7 +70,7 @@ impl Liveliness {
                 }),
             transports: Transports::UDP,
         };
-        let capacity = capacity(config);
+        let capacity = capacity(config, descriptors);
         let reports = match &config.liveness {
             Some(liveness) => Some(Reports::open(config.relay.id, liveness.clone()).await?),
             None => None,
@@ -76,9 +79,11 @@ impl Liveliness {
             reporter: reporter(&identity, capacity, FIRST_GENERATION),
             identity,
             capacity,
+            descriptors,
             generation: FIRST_GENERATION,
             ready: false,
             draining: false,
+            failing: None,
             boot,
             reports,
             counted: Counted::default(),
@@ -97,6 +102,12 @@ impl Liveliness {
     pub fn draining(&mut self, draining: bool) {
         self.draining = draining;
         self.reporter.set_draining(draining);
+    }
+
+    /// Whether new sessions cannot be served, and why.
+    pub fn failing(&mut self, reason: Option<Reason>) {
+        self.failing = reason;
+        self.reporter.set_failing(reason);
     }
 
     /// The boot id in the reports.
@@ -175,7 +186,7 @@ impl Liveliness {
 
     /// Other capacity, other nameservers, from now on.
     pub fn reconfigure(&mut self, config: &Config) {
-        self.capacity = capacity(config);
+        self.capacity = capacity(config, self.descriptors);
         self.generation += 1;
         self.reporter.set_capacity(self.capacity);
         self.reporter.set_configuration(self.generation);
@@ -227,10 +238,10 @@ impl Liveliness {
             "a nameserver knew a higher boot id"
         );
         self.identity.boot = self.boot.id();
-        let (ready, draining) = (self.ready, self.draining);
         self.reporter = reporter(&self.identity, self.capacity, self.generation);
-        self.reporter.set_ready(ready);
-        self.reporter.set_draining(draining);
+        self.reporter.set_ready(self.ready);
+        self.reporter.set_draining(self.draining);
+        self.reporter.set_failing(self.failing);
     }
 }
 
@@ -245,10 +256,14 @@ fn snapshot(shared: &Shared) -> WorkerSnapshot {
 }
 
 /// The least of what limits the relay.
-fn capacity(config: &Config) -> Capacity {
+fn capacity(config: &Config, descriptors: u32) -> Capacity {
     let ports = u32::try_from(config.relay.ports.ports().len()).unwrap_or(u32::MAX);
     let families = u32::try_from(config.relay.relay_ips().count()).unwrap_or(1);
-    let sessions = config.limits.sessions.min(ports.saturating_mul(families));
+    let sessions = config
+        .limits
+        .sessions
+        .min(ports.saturating_mul(families))
+        .min(descriptors);
     Capacity::new(sessions, config.limits.bandwidth.0)
 }
 

@@ -4,20 +4,17 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use turnd_core::{Admission, Relay};
 
 use crate::admission::Gate;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::net::descriptors::Descriptors;
 use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
 use crate::worker::{Handle, Worker};
 use crate::{admin, core_config, http, rest};
-
-/// Descriptors besides the relayed sockets: listeners, event queues, HTTP connections.
-const OTHER_DESCRIPTORS: u64 = 2048;
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +76,11 @@ pub struct Opened {
     pub admin: Option<TcpListener>,
 }
 
-/// Opens the sockets of `config`.
+/// Opens the sockets of `config`; at most `descriptors` relayed sockets will be opened later.
 ///
 /// # Errors
 /// The first that cannot be opened, with its configuration key.
-pub fn open(config: &Config) -> Result<Opened, StartError> {
+pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
     let relay = &config.relay;
     let cannot = |key| {
         move |address, source| StartError::Address {
@@ -104,8 +101,9 @@ pub fn open(config: &Config) -> Result<Opened, StartError> {
         let any_port = Udp::bind(address, Sharing::Exclusive, relay.buffers);
         any_port.map_err(|error| cannot("relay.relay_addresses")(address, error))?;
     }
+    let descriptors = Descriptors::new(descriptors);
     let workers: Result<Vec<_>, _> = (0..relay.worker_count())
-        .map(|_| Worker::open(&relay.listen, relay.buffers))
+        .map(|_| Worker::open(&relay.listen, relay.buffers, descriptors.clone()))
         .collect();
     let workers = workers.map_err(|(address, error)| listen(address, error))?;
     let tcp = |key, address: Option<SocketAddr>| {
@@ -118,28 +116,6 @@ pub fn open(config: &Config) -> Result<Opened, StartError> {
         rest: tcp("rest.listen", config.rest.as_ref().map(|rest| rest.listen))?,
         admin: tcp("admin.listen", config.admin)?,
     })
-}
-
-/// Raises the soft limit on descriptors to the hard one, and says when that is too low for the
-/// sessions that are configured.
-pub fn raise_descriptors(limits: &config::Limits) {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        // Not called in vain: a hardened service may be forbidden to.
-        if soft < hard {
-            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-        }
-        Ok(hard)
-    });
-    let wanted = u64::from(limits.sessions) + OTHER_DESCRIPTORS;
-    match raised {
-        Ok(have) if have < wanted => tracing::warn!(
-            have,
-            wanted,
-            "too few file descriptors for `limits.sessions`: raise LimitNOFILE"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit on file descriptors was not raised"),
-    }
 }
 
 /// Starts the worker threads on their open sockets.

@@ -214,6 +214,56 @@ fn assert_failed(setup: &Setup, message: &str) {
 }
 
 #[test]
+fn without_descriptors_new_clients_are_refused_and_the_rest_goes_on() {
+    if !relaying_tools("without_descriptors_new_clients_are_refused_and_the_rest_goes_on") {
+        return;
+    }
+    let setup = Setup {
+        descriptors: Some(160),
+        sections: "[limits]\nsessions_per_user = 1000\n".to_owned(),
+        ..Setup::default()
+    };
+    let relay = setup.start();
+    let _peer = echo_peer(SocketAddr::from((relay.ip, PEER)));
+    let (ip, peer, port) = (relay.ip.to_string(), PEER.to_string(), TURN.to_string());
+    let arguments = ["-e", &ip, "-r", &peer, "-n", "5", "-m", "130", "-W", SECRET];
+    let said = Tool::start("turnutils_uclient", &client(&arguments, &port, &ip)).finish();
+    assert!(said.contains("508"), "{said}");
+    wait_for("it is counted", || {
+        (relay.metric("sockets_exhausted_total") >= Some(1)).then_some(())
+    });
+    // Three quarters of 160; the rest is kept for the relay itself.
+    assert_eq!(relay.metric("allocations_created_total"), Some(120));
+    assert_eq!(relay.get("/healthz").0, 200);
+}
+
+#[test]
+fn what_waits_in_the_sockets_leaves_in_batches_and_whole() {
+    if !relaying_tools("what_waits_in_the_sockets_leaves_in_batches_and_whole") {
+        return;
+    }
+    let relay = Setup::default().start();
+    let (ip, port) = (relay.ip.to_string(), TURN.to_string());
+    // From client to client, so that the relay also receives what it sent in one go.
+    let arguments = ["-y", "-n", "400", "-m", "4", "-z", "2", "-W", SECRET];
+    let running = Tool::start("turnutils_uclient", &client(&arguments, &port, &ip));
+    let received = || relay.metric("received_datagrams_total").unwrap_or_default();
+    wait_for("its media flows", || (received() > 200).then_some(()));
+    for _ in 0..5 {
+        relay.signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(100));
+        relay.signal(Signal::SIGCONT);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (sent, missing) = lost(&running.finish());
+    assert!(sent >= 1600 && missing == 0, "{missing} of {sent} lost");
+    wait_for("batches are counted", || {
+        let calls = relay.metric("send_calls_total")?;
+        (relay.metric("sent_datagrams_total")? > calls + 100).then_some(())
+    });
+}
+
+#[test]
 fn doing_nothing_costs_nothing() {
     let relay = Setup::default().start();
     // Ticks of 10 ms over 6 s: 3 of them are 0.5 %.

@@ -20,14 +20,12 @@ fn check(arguments: &[&str]) -> Output {
 fn files() -> Vec<String> {
     let entries = std::fs::read_dir(directory()).expect("the directory is there");
     let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
         })
-        .filter(|name| name.ends_with(".toml"))
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
         .collect();
     names.sort();
     names

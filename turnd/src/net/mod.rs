@@ -1,6 +1,7 @@
 //! Sockets of the data plane: batched UDP in and out, and the relay's own relayed sockets.
 
 pub mod batch;
+pub mod descriptors;
 pub mod outbox;
 pub mod relayed;
 pub mod udp;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use mio::{Interest, Registry, Token};
 use turnd_core::{AllocationId, OpenError};
 
+use super::descriptors::{Descriptor, Descriptors};
 use super::udp::{Buffers, Sharing, Udp};
 
 /// A relayed socket and whose it is.
@@ -15,6 +16,7 @@ pub struct Relayed {
     pub id: AllocationId,
     /// The socket, bound to the relayed transport address.
     pub udp: Udp,
+    _descriptor: Descriptor,
 }
 
 /// All relayed sockets of a worker. Grows to the most allocations there ever were, which the core
@@ -26,16 +28,18 @@ pub struct RelayedSockets {
     /// The event token of slot 0; slot n has the n-th after it.
     first_token: usize,
     buffers: Buffers,
+    descriptors: Descriptors,
 }
 
 impl RelayedSockets {
     /// No sockets yet. Their event tokens start at `first_token`.
-    pub fn new(first_token: usize, buffers: Buffers) -> Self {
+    pub fn new(first_token: usize, buffers: Buffers, descriptors: Descriptors) -> Self {
         Self {
             slots: Vec::new(),
             open: 0,
             first_token,
             buffers,
+            descriptors,
         }
     }
 
@@ -67,6 +71,7 @@ impl RelayedSockets {
         address: SocketAddr,
     ) -> Result<SocketAddr, OpenError> {
         let slot = id.slot();
+        let descriptor = self.descriptors.take().ok_or(OpenError::Exhausted)?;
         let mut udp =
             Udp::bind(address, Sharing::Exclusive, self.buffers).map_err(|error| why(&error))?;
         registry
@@ -84,7 +89,14 @@ impl RelayedSockets {
             self.slots[slot].is_none(),
             "the core closes a slot before it reuses it"
         );
-        if self.slots[slot].replace(Relayed { id, udp }).is_none() {
+        if self.slots[slot]
+            .replace(Relayed {
+                id,
+                udp,
+                _descriptor: descriptor,
+            })
+            .is_none()
+        {
             self.open += 1;
         }
         Ok(local)

@@ -17,6 +17,7 @@ use turnd_core::Relay;
 
 pub use shared::{Handle, Order, Shared, Stats};
 
+use crate::net::descriptors::Descriptors;
 use crate::net::relayed::RelayedSockets;
 use crate::net::udp::{Buffers, Sharing, Udp};
 
@@ -42,7 +43,11 @@ impl Worker {
     ///
     /// # Errors
     /// With the address that could not be listened on.
-    pub fn open(listen: &[SocketAddr], buffers: Buffers) -> Result<Self, (SocketAddr, io::Error)> {
+    pub fn open(
+        listen: &[SocketAddr],
+        buffers: Buffers,
+        descriptors: Descriptors,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let poll = Poll::new().map_err(|error| (nowhere, error))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(|error| (nowhere, error))?;
@@ -63,6 +68,7 @@ impl Worker {
                 receive: buffers.receive / RELAYED_BUFFER_DIVISOR,
                 send: buffers.send / RELAYED_BUFFER_DIVISOR,
             },
+            descriptors,
         );
         Ok(Self {
             poll,

@@ -78,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) ip: Ipv4Addr,
     pub(crate) relay: String,
     pub(crate) sections: String,
+    /// Limit on file descriptors.
+    pub(crate) descriptors: Option<u32>,
 }
 
 impl Default for Setup {
@@ -87,6 +89,7 @@ impl Default for Setup {
             ip,
             relay: format!("listen = [\"{ip}:{TURN}\"]\nrelay_addresses = [\"{ip}\"]"),
             sections: String::new(),
+            descriptors: None,
         }
     }
 }
@@ -97,6 +100,7 @@ impl Setup {
             ip,
             relay,
             sections,
+            ..
         } = self;
         let grace = if relay.contains("drain_grace") {
             ""
@@ -135,7 +139,17 @@ impl Setup {
         let config = directory.path().join("turnd.toml");
         let log = directory.path().join("log");
         std::fs::write(&config, self.text()).expect("the configuration is written");
-        let child = Command::new(env!("CARGO_BIN_EXE_turnd"))
+        let program = env!("CARGO_BIN_EXE_turnd");
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let limited = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &limited, program]);
+                shell
+            }
+        };
+        let child = command
             .args(["run", "--config"])
             .arg(&config)
             .stderr(std::fs::File::create(&log).expect("the log is created"))
