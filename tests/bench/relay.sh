@@ -34,8 +34,11 @@ work=$(mktemp -d)
 pid=
 stop() {
     [[ -n $pid ]] || return 0
-    # Twice: the second signal ends a drain. SIGKILL for one that does not listen.
-    kill "$pid" 2>/dev/null && sleep 0.2 && kill "$pid" 2>/dev/null && sleep 0.5 && kill -9 "$pid" 2>/dev/null
+    # The second SIGTERM ends a drain; SIGKILL is for one that does not listen.
+    for signal in TERM TERM KILL; do
+        kill -$signal "$pid" 2>/dev/null || break
+        sleep 0.3
+    done
     wait "$pid" 2>/dev/null || true
     pid=
 }
@@ -80,11 +83,11 @@ start() {
     pid=$!
     for _ in {1..50}; do
         kill -0 "$pid" 2>/dev/null || break
-        "$bin/load" "$address:$port" --secret "$secret" --allocations 1 --warmup 0 --seconds 0.05 >/dev/null 2>&1 && return
+        "$bin/load" "$address:$port" --secret "$secret" --allocations 1 --warmup 0 --seconds 0.05 >"$work/probe.log" 2>&1 && return
         sleep 0.1
     done
     echo "relay.sh: the server did not start:" >&2
-    cat "$work/server.log" >&2
+    cat "$work/server.log" "$work/probe.log" >&2
     exit 1
 }
 

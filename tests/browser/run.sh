@@ -38,7 +38,11 @@ skip() {
 for tool in "$program" unbound ip node npm; do
     command -v "$tool" >/dev/null || skip "$tool not installed"
 done
-[[ $EUID -eq 0 ]] || skip "network namespaces need root"
+root=()
+if [[ $EUID -ne 0 ]]; then
+    root=(sudo -n)
+    "${root[@]}" true 2>/dev/null || skip "network namespaces need root"
+fi
 
 cd "$here"
 if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
@@ -52,42 +56,36 @@ fi
 
 work=$(mktemp -d)
 ns=turnfleet-browser-$$
-node=
 cleanup() {
     trap '' INT TERM
-    [[ -z $node ]] || kill "$node" 2>/dev/null || true
     # Whatever is still in the namespace was started here: first the chance to end, then the end.
     for signal in TERM KILL; do
         for _ in {1..20}; do
-            pids=$(ip netns pids "$ns" 2>/dev/null) || pids=
+            pids=$("${root[@]}" ip netns pids "$ns" 2>/dev/null) || pids=
             [[ -n $pids ]] || break
             # shellcheck disable=SC2086
-            kill -$signal $pids 2>/dev/null || true
+            "${root[@]}" kill -$signal $pids 2>/dev/null || true
             sleep 0.1
         done
     done
-    ip netns del "$ns" 2>/dev/null || true
-    rm -rf "$work" "/etc/netns/$ns"
-    rmdir --ignore-fail-on-non-empty /etc/netns 2>/dev/null || true
+    "${root[@]}" ip netns del "$ns" 2>/dev/null || true
+    "${root[@]}" rm -rf "$work" "/etc/netns/$ns"
+    "${root[@]}" rmdir --ignore-fail-on-non-empty /etc/netns 2>/dev/null || true
 }
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-mkdir -p "/etc/netns/$ns"
-echo "nameserver 127.0.0.53" >"/etc/netns/$ns/resolv.conf"
-ip netns add "$ns"
-ip -n "$ns" link set lo up
+"${root[@]}" mkdir -p "/etc/netns/$ns"
+echo "nameserver 127.0.0.53" | "${root[@]}" tee "/etc/netns/$ns/resolv.conf" >/dev/null
+"${root[@]}" ip netns add "$ns"
+"${root[@]}" ip -n "$ns" link set lo up
 # Browsers gather candidates only where there is an interface with a route to the world: one that leads nowhere will do.
-ip -n "$ns" link add up0 type veth peer name down0
-ip -n "$ns" address add 10.97.0.2/24 dev up0
-ip -n "$ns" link set up0 up
-ip -n "$ns" link set down0 up
-ip -n "$ns" route add default via 10.97.0.1 dev up0
+"${root[@]}" ip -n "$ns" link add up0 type veth peer name down0
+"${root[@]}" ip -n "$ns" address add 10.97.0.2/24 dev up0
+"${root[@]}" ip -n "$ns" link set up0 up
+"${root[@]}" ip -n "$ns" link set down0 up
+"${root[@]}" ip -n "$ns" route add default via 10.97.0.1 dev up0
 
-ip netns exec "$ns" timeout --kill-after=10 240 node failover.mjs "$browser" --bin "$bin" --work "$work" "${pass[@]}" &
-node=$!
-status=0
-wait "$node" || status=$?
-node=
-exit "$status"
+"${root[@]}" ip netns exec "$ns" timeout --kill-after=10 240 node failover.mjs "$browser" --bin "$bin" --work "$work" "${pass[@]}" &
+wait $!

@@ -84,12 +84,30 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes the allocation at `index`, with a peer on `peer_ip`, and lets it in: by a channel, or by
-    /// a mere permission where payloads travel in indications (a server uses a channel it has).
+    /// Opens the session at `index`; where its port was an earlier client's whose allocation the
+    /// server still has, on another port (RFC 8656 section 7.4, error 437).
     ///
     /// # Errors
     /// When the server stays silent or refuses, or the relayed address is not a loopback one.
     pub fn open(
+        server: SocketAddr,
+        peer_ip: IpAddr,
+        index: usize,
+        login: &Login,
+        via: Via,
+    ) -> Result<Self, LoadError> {
+        let mut tries = 1..TRIES;
+        loop {
+            match Self::open_once(server, peer_ip, index, login, via) {
+                Err(LoadError::Refused { code: 437, .. }) if tries.next().is_some() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes the allocation at `index`, with a peer on `peer_ip`, and lets it in: by a channel, or by
+    /// a mere permission where payloads travel in indications (a server uses a channel it has).
+    fn open_once(
         server: SocketAddr,
         peer_ip: IpAddr,
         index: usize,

@@ -111,7 +111,7 @@ impl Traffic {
         self.counts = counts;
         self.tally.start_interval();
         let began = self.start.elapsed();
-        let mut checked = Duration::ZERO;
+        let mut check_at = Duration::ZERO;
         self.paced = 0;
         loop {
             let now = self.start.elapsed();
@@ -120,8 +120,8 @@ impl Traffic {
             }
             match self.pace {
                 Pace::Rate(rate) => self.send_due(now.saturating_sub(began), rate)?,
-                Pace::Window(window) if checked + STALL / 4 <= now => {
-                    checked = now;
+                Pace::Window(window) if check_at <= now => {
+                    check_at = now + STALL / 4;
                     self.fill_stalled(now, window)?;
                 }
                 Pace::Window(_) => {}
