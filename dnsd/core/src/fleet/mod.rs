@@ -74,6 +74,7 @@ impl Member {
 impl Fleet {
     /// A fleet as it was saved, or one about which nothing is known. Either way it wants to
     /// publish at once.
+    #[must_use]
     pub fn new(
         inventory: Inventory,
         restored: Option<&Saved>,
@@ -128,6 +129,7 @@ impl Fleet {
     }
 
     /// The inventory in force.
+    #[must_use]
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }
@@ -200,6 +202,7 @@ impl Fleet {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called next.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.members
             .iter()
@@ -246,8 +249,7 @@ impl Fleet {
         self.recheck = self
             .members
             .iter()
-            .filter_map(|member| member.health.worsened())
-            .map(|at| at + recent)
+            .map(|member| member.health.verdict().since + recent)
             .chain(
                 view.cautious
                     .then(|| self.started + self.inventory.thresholds().settle),
@@ -258,12 +260,14 @@ impl Fleet {
     }
 
     /// The verdict on a relay.
+    #[must_use]
     pub fn verdict(&self, relay: RelayId) -> Option<Verdict> {
         let index = self.inventory.relay_index(&relay)?;
         Some(self.members[index].health.verdict())
     }
 
     /// Everything known about a relay, in words.
+    #[must_use]
     pub fn explain(&self, now: Instant, relay: RelayId) -> Option<Explanation> {
         let index = self.inventory.relay_index(&relay)?;
         let (entry, t) = (&self.inventory.relays()[index], self.inventory.thresholds());
@@ -271,6 +275,7 @@ impl Fleet {
     }
 
     /// What to store so that a restart forgets nothing.
+    #[must_use]
     pub fn saved(&self, now: Instant, unix: UnixTime) -> Saved {
         let relays = self.inventory.relays().iter().zip(&self.members);
         Saved {
@@ -282,22 +287,24 @@ impl Fleet {
     }
 
     /// The counts so far.
+    #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
     /// All relays as the choice of answers sees them.
+    #[must_use]
     pub fn view(&self, now: Instant) -> View {
         let t = self.inventory.thresholds();
         let seats = self.members.iter().map(|member| {
             let standing = member.standing();
-            let lately = |at: Instant| now.saturating_duration_since(at) < t.recent;
-            let worse = standing != Standing::Up && member.health.worsened().is_some_and(lately);
-            let forced = member.health.verdict().state == State::ForcedDown;
+            let verdict = member.health.verdict();
+            let lately = now.saturating_duration_since(verdict.since) < t.recent;
+            let forced = verdict.state == State::ForcedDown;
             Seat {
                 standing,
                 last_good: member.health.last_good(now).filter(|_| !forced),
-                doubt: standing == Standing::Suspect || worse,
+                doubt: standing == Standing::Suspect || lately,
             }
         });
         View {

@@ -6,7 +6,7 @@ use liveness::State as Claim;
 
 use super::machine::Health;
 use super::words::{is_good, word_out};
-use super::{Override, Reason, State};
+use super::{Override, Reason, State, Verdict};
 use crate::inventory::Thresholds;
 use crate::limits;
 
@@ -29,6 +29,8 @@ impl Health {
         if self.condemned.is_some() && self.has_recovered(now, t, alone) {
             self.condemned = None;
             self.run = None;
+            // The doubts were about the time before.
+            self.suspect_until = None;
             self.vouched = true;
             self.up_since = Some(now);
         }
@@ -50,13 +52,14 @@ impl Health {
         if (before.state, before.reason) == (state, reason) {
             return false;
         }
-        self.verdict.reason = reason;
+        self.verdict = Verdict {
+            state,
+            reason,
+            ..before
+        };
         if before.state != state {
             if is_good(before.state) {
                 self.last_good = Some(now);
-            }
-            if !matches!(state, State::Up | State::ForcedUp) {
-                self.worsened = Some(now);
             }
             self.verdict.since = now;
             if self.history.len() >= limits::HISTORY_MAX {

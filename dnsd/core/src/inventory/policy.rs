@@ -81,7 +81,8 @@ pub struct Thresholds {
     pub flap_memory: Duration,
     /// How long a relay stays suspect after the last reason for it has gone.
     pub suspect_hold: Duration,
-    /// How long a change for the worse keeps the answers' time to live at its minimum.
+    /// How long a changed verdict keeps the answers' time to live at its minimum: what has just
+    /// changed may change again.
     pub recent: Duration,
     /// Relays healthy within this time before the last moment any was are the last-known-good.
     pub last_known_good: Duration,

@@ -36,6 +36,7 @@ pub enum Standing {
 
 impl Standing {
     /// Whether clients are sent there while all is well.
+    #[must_use]
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Up | Self::Suspect)
     }
@@ -48,7 +49,7 @@ pub struct Seat {
     pub standing: Standing,
     /// When it was last healthy.
     pub last_good: Option<Instant>,
-    /// Whether it is suspect or has got worse lately, so that answers around it may soon change.
+    /// Whether it is suspect or has changed lately, so that answers around it may soon change.
     pub doubt: bool,
 }
 

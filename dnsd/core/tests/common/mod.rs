@@ -1,0 +1,117 @@
+//! What the tests share: a small fleet to configure, and a clock to count from.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
+
+pub mod asking;
+pub mod shapes;
+pub mod world;
+
+use std::time::{Duration, Instant};
+
+use dnsd_core::inventory::{Inventory, Nameserver, Policy, Region, RelayEntry, Thresholds, Zone};
+use hickory_proto::rr::Name;
+use liveness::KeyId;
+
+pub const MS: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const HOUR: Duration = Duration::from_hours(1);
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests need some instant to count from"
+)]
+pub fn start() -> Instant {
+    Instant::now()
+}
+
+pub fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+pub fn zone() -> Zone {
+    Zone {
+        name: name("turn.example."),
+        contact: name("hostmaster.turn.example."),
+        nameservers: vec![
+            Nameserver {
+                name: name("ns1.turn.example."),
+                ipv4: Some("192.0.2.1".parse().unwrap()),
+                ipv6: Some("2001:db8::1".parse().unwrap()),
+            },
+            Nameserver {
+                name: name("ns2.turn.example."),
+                ipv4: Some("192.0.2.2".parse().unwrap()),
+                ipv6: None,
+            },
+            Nameserver {
+                name: name("ns.elsewhere.example."),
+                ipv4: None,
+                ipv6: None,
+            },
+        ],
+    }
+}
+
+/// `id`, its fallbacks and client networks; the first one listed becomes the default.
+pub fn region(id: &str, fallback: &[&str], clients: &[&str]) -> Region {
+    Region {
+        id: id.parse().unwrap(),
+        fallback: fallback.iter().map(|id| id.parse().unwrap()).collect(),
+        clients: clients.iter().map(|net| net.parse().unwrap()).collect(),
+        default: false,
+    }
+}
+
+/// A dual-stack relay whose addresses end in `host`.
+pub fn relay(id: &str, region: &str, zone: &str, vendor: &str, host: u8) -> RelayEntry {
+    RelayEntry {
+        id: id.parse().unwrap(),
+        region: region.parse().unwrap(),
+        zone: zone.to_owned(),
+        vendor: vendor.to_owned(),
+        ipv4: Some(format!("198.51.100.{host}:3478").parse().unwrap()),
+        ipv6: Some(format!("[2001:db8:1::{host:x}]:3478").parse().unwrap()),
+        weight: 100,
+        keys: vec![KeyId(1)],
+    }
+}
+
+pub fn inventory(mut regions: Vec<Region>, relays: Vec<RelayEntry>) -> Inventory {
+    if let Some(first) = regions.first_mut() {
+        first.default = true;
+    }
+    let policy = Policy {
+        variants: 64,
+        ..Policy::default()
+    };
+    Inventory::new(zone(), regions, relays, policy, Thresholds::default()).unwrap()
+}
+
+/// Three vendors, two regions, six relays.
+pub fn six() -> Inventory {
+    inventory(
+        vec![
+            region("eu", &["us"], &["127.0.1.0/24", "2001:db8:e::/48"]),
+            region("us", &["eu"], &["127.0.2.0/24"]),
+        ],
+        vec![
+            relay("fra-1", "eu", "eu-a", "alpha", 11),
+            relay("ams-1", "eu", "eu-b", "beta", 12),
+            relay("par-1", "eu", "eu-c", "gamma", 13),
+            relay("nyc-1", "us", "us-a", "alpha", 21),
+            relay("iad-1", "us", "us-b", "beta", 22),
+            relay("ord-1", "us", "us-c", "gamma", 23),
+        ],
+    )
+}
+
+/// One region, a relay at each of three vendors.
+pub fn three() -> Inventory {
+    inventory(
+        vec![region("eu", &[], &[])],
+        vec![
+            relay("fra-1", "eu", "eu-a", "alpha", 11),
+            relay("ams-1", "eu", "eu-b", "beta", 12),
+            relay("par-1", "eu", "eu-c", "gamma", 13),
+        ],
+    )
+}

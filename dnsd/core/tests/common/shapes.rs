@@ -1,0 +1,160 @@
+//! Fleets of every shape, and the slow and obvious model of who may serve.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
+use dnsd_core::steer::{Seat, Standing, Tier, View};
+use proptest::prelude::*;
+
+use super::{region, relay, start, zone};
+
+pub const STANDINGS: [Standing; 6] = [
+    Standing::Up,
+    Standing::Suspect,
+    Standing::Full,
+    Standing::Unknown,
+    Standing::Leaving,
+    Standing::Down,
+];
+
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub region: usize,
+    pub vendor: u8,
+    pub zone: u8,
+    pub families: u8,
+    pub standing: usize,
+    pub good_minutes_ago: Option<u64>,
+    pub weight: u32,
+}
+
+pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
+    let standings = if healthy {
+        0..1usize
+    } else {
+        0..STANDINGS.len()
+    };
+    let families = if dual { 3..4u8 } else { 1..4u8 };
+    (
+        0..3usize,
+        0..4u8,
+        0..6u8,
+        families,
+        standings,
+        proptest::option::of(0..12u64),
+        1..1000u32,
+    )
+        .prop_map(
+            |(region, vendor, zone, families, standing, good_minutes_ago, weight)| Shape {
+                region,
+                vendor,
+                zone,
+                families,
+                standing,
+                good_minutes_ago,
+                weight,
+            },
+        )
+}
+
+/// Three regions, each falling back to the other two, and the relays given.
+pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
+    let ids = ["r0", "r1", "r2"];
+    let mut regions: Vec<_> = (0..3)
+        .map(|own| region(ids[own], &[ids[(own + 1) % 3], ids[(own + 2) % 3]], &[]))
+        .collect();
+    regions[0].default = true;
+    let relays: Vec<RelayEntry> = shapes
+        .iter()
+        .enumerate()
+        .map(|(index, shape)| {
+            let (zone, vendor) = (
+                format!("zone-{}", shape.zone),
+                format!("vendor-{}", shape.vendor),
+            );
+            let host = u8::try_from(index + 1).unwrap();
+            let mut entry = relay(
+                &format!("relay-{index}"),
+                ids[shape.region],
+                &zone,
+                &vendor,
+                host,
+            );
+            entry.weight = shape.weight;
+            entry.ipv4 = entry.ipv4.filter(|_| shape.families & 1 != 0);
+            entry.ipv6 = entry.ipv6.filter(|_| shape.families & 2 != 0);
+            entry
+        })
+        .collect();
+    let policy = Policy {
+        answers,
+        variants: 64,
+        ..Policy::default()
+    };
+    let inventory = Inventory::new(zone(), regions, relays, policy, Thresholds::default()).unwrap();
+    let now = start() + Duration::from_secs(100_000);
+    let seats = shapes.iter().map(|shape| {
+        let standing = STANDINGS[shape.standing];
+        let ago = |minutes: u64| now.checked_sub(Duration::from_secs(minutes * 60)).unwrap();
+        let last_good = if standing.is_healthy() {
+            Some(now)
+        } else {
+            shape.good_minutes_ago.map(ago)
+        };
+        Seat {
+            standing,
+            last_good,
+            doubt: false,
+        }
+    });
+    let view = View {
+        seats: seats.collect(),
+        cautious: false,
+    };
+    (inventory, view)
+}
+
+type Rung<'a> = (Tier, &'a dyn Fn(&Seat) -> bool);
+
+/// The model's pool: the first non-empty step of the ladder, written down as the rules say it.
+pub fn model(
+    inventory: &Inventory,
+    view: &View,
+    region: usize,
+    has: &dyn Fn(&RelayEntry) -> bool,
+) -> (Tier, BTreeSet<usize>) {
+    let all: Vec<usize> = (0..inventory.relays().len())
+        .filter(|i| has(&inventory.relays()[*i]))
+        .collect();
+    let newest: Option<Instant> = all.iter().filter_map(|i| view.seats[*i].last_good).max();
+    let ladder: [Rung<'_>; 5] = [
+        (Tier::Healthy, &|s| {
+            matches!(s.standing, Standing::Up | Standing::Suspect)
+        }),
+        (Tier::Full, &|s| s.standing == Standing::Full),
+        (Tier::LastKnownGood, &|s| {
+            s.standing != Standing::Leaving
+                && s.last_good
+                    .is_some_and(|at| newest.unwrap() - at <= Duration::from_mins(5))
+        }),
+        (Tier::LastKnownGood, &|s| {
+            s.last_good
+                .is_some_and(|at| newest.unwrap() - at <= Duration::from_mins(5))
+        }),
+        (Tier::Configured, &|_| true),
+    ];
+    for (tier, fits) in ladder {
+        for near in inventory.reach(region) {
+            let found: BTreeSet<usize> = all
+                .iter()
+                .copied()
+                .filter(|i| inventory.home(*i) == *near && fits(&view.seats[*i]))
+                .collect();
+            if !found.is_empty() {
+                return (tier, found);
+            }
+        }
+    }
+    (Tier::Configured, BTreeSet::new())
+}

@@ -1,0 +1,195 @@
+//! Names with a label below a lane: what the label carries, and what a worthless one does.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use common::asking::{EU, NOW, US, addresses, all_up, ask, keys, relays, snapshot};
+use common::{inventory, name, region, relay, six};
+use credentials::UnixTime;
+use credentials::label::{Label, Lane, Tag};
+use dnsd_core::answer::{Query, answer, trace};
+use dnsd_core::explain::{LabelUse, RegionBy};
+use dnsd_core::inventory::Inventory;
+use dnsd_core::snapshot::Snapshot;
+use dnsd_core::steer::{Seat, Standing};
+use hickory_proto::rr::{DNSClass, RecordType};
+use proptest::prelude::*;
+
+fn label(draw: u64, region: Option<&str>, avoid: &[IpAddr]) -> Label {
+    let mut tags = avoid.iter().map(|address| Tag::of_addr(*address));
+    Label {
+        draw,
+        region: region.map(Tag::of_name),
+        avoid: [tags.next(), tags.next()],
+        expires: UnixTime(NOW.0 + 60),
+    }
+}
+
+fn owners(label: &Label) -> [String; 2] {
+    Lane::ALL.map(|lane| {
+        format!(
+            "{}.{}.turn.example.",
+            keys().seal(label, lane),
+            lane.as_str()
+        )
+    })
+}
+
+#[test]
+fn a_label_carries_the_region_and_its_own_draw() {
+    let snapshot = snapshot();
+    let [a, _] = owners(&label(5, Some("us"), &[]));
+    for spelling in [a.clone(), a.to_uppercase()] {
+        let one = ask(&snapshot, &spelling, RecordType::A, EU);
+        assert!(relays(&one).iter().all(|host| (21..=23).contains(host)));
+        assert_eq!(one.scope, 0, "it does not matter who asks");
+        assert_eq!(
+            relays(&one),
+            relays(&ask(&snapshot, &spelling, RecordType::A, US))
+        );
+    }
+    // Without a region of its own, who asks decides that, and the draw the rest.
+    let [a, _] = owners(&label(5, None, &[]));
+    assert!(
+        relays(&ask(&snapshot, &a, RecordType::A, US))
+            .iter()
+            .all(|host| *host > 20)
+    );
+    // An unknown region is none.
+    let [a, _] = owners(&label(5, Some("moon"), &[]));
+    assert!(
+        relays(&ask(&snapshot, &a, RecordType::A, EU))
+            .iter()
+            .all(|host| *host < 20)
+    );
+    // Different draws spread one client over the variants.
+    let firsts: BTreeSet<u8> = (0..200)
+        .map(|draw| {
+            relays(&ask(
+                &snapshot,
+                &owners(&label(draw, None, &[]))[0],
+                RecordType::A,
+                EU,
+            ))[0]
+        })
+        .collect();
+    assert_eq!(firsts, [11, 12, 13].into());
+}
+
+#[test]
+fn forged_and_old_labels_are_answered_like_their_lane() {
+    let snapshot = snapshot();
+    let plain = ask(&snapshot, "a.turn.example.", RecordType::A, US);
+    let mut old = label(5, Some("eu"), &[]);
+    old.expires = UnixTime(NOW.0 - 1);
+    let [old, _] = owners(&old);
+    let [good, _] = owners(&label(5, Some("eu"), &[]));
+    let other_lane = good.replace(".a.turn", ".b.turn");
+    let plain_b = ask(&snapshot, "b.turn.example.", RecordType::A, US);
+    let forged = format!("{}.a.turn.example.", "0".repeat(63));
+    for (owner, plain) in [(old, &plain), (forged, &plain), (other_lane, &plain_b)] {
+        let answer = ask(&snapshot, &owner, RecordType::A, US);
+        assert_eq!(relays(&answer), relays(plain), "{owner}");
+        let name = name(&owner);
+        let query = Query {
+            name: &name,
+            record_type: RecordType::A,
+            class: DNSClass::IN,
+            client: US.parse().unwrap(),
+            subnet: None,
+        };
+        assert_eq!(
+            trace(&snapshot, &keys(), NOW, &query).label,
+            LabelUse::Ignored
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn relays_to_avoid_are_avoided_whenever_some_variant_allows(
+        draw in 0..1u64 << 48,
+        first in 0..8usize,
+        second in proptest::option::of(0..8usize),
+        answers in 1..3usize,
+    ) {
+        let relays: Vec<_> = (0..8u8)
+            .map(|i| relay(
+                &format!("r{i}"), "eu", &format!("z{i}"), &format!("v{}", i % 3), i + 1,
+            ))
+            .collect();
+        let inventory = inventory(vec![region("eu", &[], &[])], relays);
+        let policy = dnsd_core::inventory::Policy { answers, ..inventory.policy().clone() };
+        let inventory = Inventory::new(
+            inventory.zone().clone(), inventory.regions().to_vec(), inventory.relays().to_vec(),
+            policy, inventory.thresholds().clone(),
+        ).unwrap();
+        let snapshot = Snapshot::compile(&inventory, &all_up(&inventory), 1);
+        let avoid: Vec<usize> = [Some(first), second].into_iter().flatten().collect();
+        let address = |i: &usize| inventory.relays()[*i].addresses().nth(*i % 2).unwrap();
+        let addresses: Vec<IpAddr> = avoid.iter().map(address).collect();
+        let owners = owners(&label(draw, None, &addresses));
+        let named: Vec<usize> = owners.iter().flat_map(|owner| {
+            [RecordType::A, RecordType::AAAA].map(|t| common::asking::relays(&ask(&snapshot, owner, t, EU)))
+        }).flatten().map(|host| usize::from(host) - 1).collect();
+        let (_, plan) = snapshot.plans().next().unwrap();
+        let hits = |relays: &[usize]| relays.iter().filter(|r| avoid.contains(*r)).count();
+        let least = plan.variants.iter().map(|variant| {
+            let both = variant.lanes.iter().flat_map(dnsd_core::steer::Choice::relays);
+            hits(&both.map(usize::from).collect::<Vec<_>>())
+        }).min().unwrap();
+        if least == 0 {
+            prop_assert_eq!(hits(&named), 0);
+        }
+        // Both lanes were answered from one variant: they still share no vendor.
+        let vendors = |lane: usize| -> BTreeSet<usize> {
+            [RecordType::A, RecordType::AAAA].iter()
+                .flat_map(|t| common::asking::relays(&ask(&snapshot, &owners[lane], *t, EU)))
+                .map(|host| (usize::from(host) - 1) % 3).collect()
+        };
+        prop_assert!(vendors(0).is_disjoint(&vendors(1)));
+    }
+}
+
+#[test]
+fn trace_tells_what_answer_does() {
+    let inventory = six();
+    let mut view = all_up(&inventory);
+    for seat in &mut view.seats[..3] {
+        *seat = Seat {
+            standing: Standing::Down,
+            last_good: None,
+            doubt: true,
+        };
+    }
+    let snapshot = Snapshot::compile(&inventory, &view, 7);
+    let [owner, _] = owners(&label(9, Some("eu"), &["198.51.100.21".parse().unwrap()]));
+    let name = name(&owner);
+    let query = Query {
+        name: &name,
+        record_type: RecordType::A,
+        class: DNSClass::IN,
+        client: US.parse().unwrap(),
+        subnet: None,
+    };
+    let answer = answer(&snapshot, &keys(), NOW, &query);
+    let trace = trace(&snapshot, &keys(), NOW, &query);
+    assert_eq!(
+        (trace.owner.as_str(), trace.label),
+        ("label in lane a", LabelUse::Opened)
+    );
+    let steering = trace.steering.clone().unwrap();
+    assert_eq!(
+        (steering.region.as_str(), steering.served_by.as_str()),
+        ("eu", "us")
+    );
+    assert_eq!((steering.region_by, steering.ttl), (RegionBy::Label, 5));
+    assert_eq!(steering.avoid, ["nyc-1"]);
+    assert_eq!(steering.addresses, addresses(&answer.answers));
+    let json = serde_json::to_value(&trace).unwrap();
+    assert_eq!(json["steering"]["tier"], "healthy");
+    assert_eq!(json["serial"], 7);
+}

@@ -1,0 +1,125 @@
+//! How clients are spread over relays, and what regions and nodes share.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::shapes::{Shape, build};
+use common::{inventory, region, relay, zone};
+use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
+use dnsd_core::steer::{Seat, Standing, Variant, View, plan};
+
+#[test]
+fn clients_are_spread_by_weight() {
+    let weights = [100, 100, 200, 400, 50, 150];
+    let relays: Vec<RelayEntry> = weights
+        .iter()
+        .zip(["alpha", "beta", "gamma", "alpha", "beta", "gamma"])
+        .enumerate()
+        .map(|(index, (weight, vendor))| {
+            let host = u8::try_from(index + 1).unwrap();
+            let mut entry = relay(
+                &format!("relay-{index}"),
+                "eu",
+                &format!("z{index}"),
+                vendor,
+                host,
+            );
+            entry.weight = *weight;
+            entry
+        })
+        .collect();
+    let mut eu = region("eu", &[], &[]);
+    eu.default = true;
+    let policy = Policy {
+        variants: 1024,
+        ..Policy::default()
+    };
+    let inventory =
+        Inventory::new(zone(), vec![eu], relays, policy, Thresholds::default()).unwrap();
+    let seat = Seat {
+        standing: Standing::Up,
+        last_good: None,
+        doubt: false,
+    };
+    let view = View {
+        seats: vec![seat; 6],
+        cautious: false,
+    };
+    let plans = plan(&inventory, &view);
+    for first in [
+        |v: &Variant| v.apex.ipv4[0],
+        |v: &Variant| v.lanes[0].ipv4[0],
+    ] {
+        let mut counts = [0u32; 6];
+        plans[0]
+            .variants
+            .iter()
+            .for_each(|variant| counts[usize::from(first(variant))] += 1);
+        for (count, weight) in counts.into_iter().zip(weights) {
+            let share = f64::from(weight) / 1000.0;
+            let (mean, deviation) = (1024.0 * share, (1024.0 * share * (1.0 - share)).sqrt());
+            let off = (f64::from(count) - mean).abs() / deviation;
+            assert!(
+                off < 4.0,
+                "{counts:?}: {count} is {off:.1} deviations from {mean:.0}"
+            );
+        }
+    }
+}
+
+#[test]
+fn two_nodes_with_the_same_view_choose_alike_and_regions_share_what_is_the_same() {
+    let (inventory, view) = build(
+        &[0u8, 1, 2].map(|vendor| Shape {
+            region: 0,
+            vendor,
+            zone: vendor,
+            families: 3,
+            standing: 0,
+            good_minutes_ago: None,
+            weight: 100,
+        }),
+        2,
+    );
+    let (one, other) = (
+        plan(&inventory, &view),
+        plan(&inventory.clone(), &view.clone()),
+    );
+    assert_eq!(one[0].variants, other[0].variants);
+    assert!(std::sync::Arc::ptr_eq(&one[0].variants, &one[1].variants));
+}
+
+#[test]
+fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_works() {
+    let mut v4_only = relay("fra-1", "eu", "eu-a", "alpha", 1);
+    v4_only.ipv6 = None;
+    let dual = relay("fra-2", "eu", "eu-b", "beta", 2);
+    let far = relay("nyc-1", "us", "us-a", "alpha", 3);
+    let inventory = inventory(
+        vec![region("eu", &["us"], &[]), region("us", &["eu"], &[])],
+        vec![v4_only, dual, far],
+    );
+    let seat = |standing| Seat {
+        standing,
+        last_good: None,
+        doubt: false,
+    };
+    let (up, down) = (seat(Standing::Up), seat(Standing::Down));
+    let ipv6 = |seats: Vec<Seat>| {
+        let plans = plan(
+            &inventory,
+            &View {
+                seats,
+                cautious: false,
+            },
+        );
+        plans[0].variants[0].apex.ipv6.to_vec()
+    };
+    assert_eq!(ipv6(vec![up, up, up]), [1]);
+    assert_eq!(ipv6(vec![up, down, up]), [2]);
+    assert_eq!(
+        ipv6(vec![up, down, down]),
+        [0u16; 0],
+        "no dead address while another family works"
+    );
+}
