@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Running, free_port, wait_for, write};
 
@@ -93,7 +93,8 @@ impl Server {
             node,
             ..
         } = self;
-        let (control, state) = (self.path("control"), self.path("state"));
+        let shown = |name: &str| self.path(name).display().to_string();
+        let (control, state) = (shown("control"), shown("state"));
         let mut text = format!(
             "[node]\nid = \"ns1\"\nlisten = [\"{ip}:{dns}\"]\nreports = \"{ip}:{reports}\"\n\
              probe_address = [\"{ip}\"]\ncontrol = {control:?}\nadmin = \"{ip}:{admin}\"\n\
@@ -200,6 +201,18 @@ impl Server {
             .as_str()
             .expect("state")
             .to_owned()
+    }
+
+    /// Waits until a relay is up.
+    pub(crate) fn wait_up(&self, relay: &str) {
+        let begun = Instant::now();
+        while self.verdict(relay) != "up" {
+            if begun.elapsed() > Duration::from_secs(15) {
+                let known = self.json(&["explain", relay]);
+                panic!("{relay} does not come up: {known:#}\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// GET on the admin listener: head and body.
