@@ -9,6 +9,8 @@ pub const RECEIVE_BUFFER: usize = 65_535;
 pub const RECEIVE_BATCH: usize = 32;
 /// System calls' worth of work done for one listener before the next listener has its turn.
 pub const BATCHES_PER_TURN: usize = 8;
+/// Pause after a listener reported an error instead of a datagram.
+pub const RECEIVE_PAUSE: Duration = Duration::from_millis(1);
 /// Payload size offered in replies and the most that is ever sent over UDP, in bytes (RFC 9715).
 pub const UDP_PAYLOAD: u16 = 1232;
 /// What a requester without EDNS can take over UDP, in bytes (RFC 1035 section 4.2.1).

@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Served;
 use super::wire::{self, Judged};
-use crate::limits::{BATCHES_PER_TURN, RECEIVE_BATCH, RECEIVE_BUFFER, UDP_PAYLOAD};
+use crate::limits::{BATCHES_PER_TURN, RECEIVE_BATCH, RECEIVE_BUFFER, RECEIVE_PAUSE, UDP_PAYLOAD};
 use crate::metrics::{Drop, Tally, Transport};
 
 /// Token of the waker that ends a worker; listeners count up from 0.
@@ -146,8 +146,11 @@ impl Worker {
             match listener.state.recv(socket, &mut slices, &mut meta) {
                 Ok(count) => self.batch(index, &meta[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // An ICMP error about an earlier reply; the next call reads on.
-                Err(_) => self.tally.drop(Drop::Receive),
+                Err(_) => {
+                    self.tally.drop(Drop::Receive);
+                    // Should the error stay, this thread must not take the core.
+                    std::thread::sleep(RECEIVE_PAUSE);
+                }
             }
         }
         true

@@ -245,9 +245,80 @@ impl Reply {
         match header {
             Ok(header) => Some(header.metadata.truncation),
             Err(error) => {
-                tracing::debug!(%error, "reply could not be encoded");
+                tracing::trace!(%error, "reply could not be encoded");
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::{Name, RData, RecordType};
+
+    use super::*;
+
+    /// A reply to a question for a name of 14 bytes, with so many records of 16 bytes.
+    fn reply(answers: usize, additionals: usize, limit: u16) -> Reply {
+        let name = Name::from_ascii("turn.example.").expect("name");
+        let record = Record::from_rdata(
+            name.clone(),
+            5,
+            RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into()),
+        );
+        let mut edns = Edns::new();
+        edns.set_max_payload(UDP_PAYLOAD);
+        Reply {
+            question: Some(Query::query(name, RecordType::A)),
+            answers: vec![record.clone(); answers],
+            additionals: vec![record; additionals],
+            edns: Some(edns),
+            limit,
+            ..Reply::bare(&[0x12, 0x34, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 1])
+        }
+    }
+
+    /// Length, TC, answers and additional records of the encoded reply, and whether it has OPT.
+    fn encoded(reply: &Reply) -> (usize, bool, usize, usize, bool) {
+        let mut buffer = vec![0xff; 7];
+        assert!(reply.encode(&mut buffer));
+        let message = Message::from_vec(&buffer).expect("a message");
+        let (answers, additionals) = (message.answers.len(), message.additionals.len());
+        let truncated = message.metadata.truncation;
+        (
+            buffer.len(),
+            truncated,
+            answers,
+            additionals,
+            message.edns.is_some(),
+        )
+    }
+
+    #[test]
+    fn what_fits_is_sent_whole() {
+        // 12 header, 18 question, 16 per record, 11 OPT.
+        assert_eq!(
+            encoded(&reply(3, 2, 512)),
+            (12 + 18 + 5 * 16 + 11, false, 3, 2, true)
+        );
+        assert_eq!(encoded(&reply(29, 0, 505)), (505, false, 29, 0, true));
+    }
+
+    #[test]
+    fn additional_records_give_way_before_answers_do() {
+        let (length, truncated, answers, additionals, edns) = encoded(&reply(25, 20, 512));
+        assert_eq!(
+            (truncated, answers, additionals, edns),
+            (false, 25, 0, true)
+        );
+        assert!(length <= 512);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_marked_and_left_out_but_for_edns() {
+        let nothing = (12 + 18 + 11, true, 0, 0, true);
+        assert_eq!(encoded(&reply(30, 0, 505)), nothing);
+        assert_eq!(encoded(&reply(100, 4, UDP_PAYLOAD)), nothing);
+        assert_eq!(encoded(&reply(100, 4, u16::MAX)).2, 100);
     }
 }
