@@ -43,7 +43,7 @@ pub(crate) enum BadSend {
 pub(crate) fn read_send(packet: &[u8]) -> Result<(SocketAddr, Range<usize>), BadSend> {
     let header: &[u8; HEADER] = packet.first_chunk().ok_or(BadSend::Malformed)?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if header[4..8] != COOKIE || !length.is_multiple_of(4) || HEADER + length != packet.len() {
+    if header[4..8] != COOKIE || HEADER + length != packet.len() {
         return Err(BadSend::Malformed);
     }
     let (mut peer, mut data, mut signed) = (None, None, false);

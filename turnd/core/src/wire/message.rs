@@ -39,7 +39,8 @@ impl<'a> Message<'a> {
             return Err(Malformed::NotStun);
         }
         let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        if !length.is_multiple_of(4) || HEADER + length != bytes.len() {
+        // That it is a multiple of four follows from walking the attributes.
+        if HEADER + length != bytes.len() {
             return Err(Malformed::Shape);
         }
         let mut message = Self {

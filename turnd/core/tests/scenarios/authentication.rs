@@ -28,6 +28,25 @@ fn a_request_without_integrity_gets_401_with_realm_and_nonce() {
 }
 
 #[test]
+fn a_challenge_much_larger_than_the_request_is_withheld() {
+    let realm = "r".repeat(turnd_core::limits::REALM);
+    let mut world = World::with(Config {
+        realm: turnd_core::Realm::new(&realm).unwrap(),
+        ..config()
+    });
+    let client = Client::new("192.0.2.1:5000", "alice");
+    // No honest Allocate is as short as this one.
+    world.give(client.tuple, &Build::request(ALLOCATE, 1).bytes);
+    assert!(world.replies.is_empty());
+    assert_eq!(world.relay.counters().dropped_amplification, 1);
+    let smallest = Build::request(ALLOCATE, 1).attr(TRANSPORT, &UDP);
+    let reply = world.ask(client.tuple, &smallest.bytes);
+    assert_eq!(reply.error(), Some(401));
+    assert!(reply.bytes.len() + 28 <= 3 * (smallest.bytes.len() + 28));
+    assert!(turnd_core::Realm::new(&format!("{realm}r")).is_err());
+}
+
+#[test]
 fn an_incomplete_credential_gets_400_and_no_nonce() {
     let mut world = World::new();
     let mut client = Client::new("192.0.2.1:5000", "alice");

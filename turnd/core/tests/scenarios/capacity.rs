@@ -160,6 +160,15 @@ fn a_shell_that_does_not_drain_fills_the_queue_to_its_cap_and_no_further() {
         world.relay.handle_timeout(now);
     }
     world.relay.check_invariants();
+    // Strangers cannot fill it either.
+    for n in 0..10_000_u32 {
+        let mut tuple = client.tuple;
+        tuple.client = SocketAddr::from((n.wrapping_mul(2_654_435_761).to_be_bytes(), 5000));
+        let now = world.now();
+        let binding = Build::request(BINDING, 1).bytes;
+        let _ = world.relay.handle_client(now, tuple, &binding);
+    }
+    world.relay.check_invariants();
     let waiting = world.relay.footprint().actions;
     assert!((1000..=turnd_core::limits::ACTION_QUEUE).contains(&waiting));
     assert!(world.relay.counters().dropped_queue_full > 1000);

@@ -1,6 +1,6 @@
 //! Send and Data indications, hairpin, and framing in place: RFC 8656 sections 11 and 12.
 
-use turnd_core::{HEADROOM, Headroom, TAILROOM};
+use turnd_core::{HEADROOM, Headroom, TAILROOM, Verdict};
 
 use crate::codec::{Build, DATA, DONT_FRAGMENT, FAMILY, FINGERPRINT, PEER, Parsed, xor};
 use crate::world::{Client, World, addr};
@@ -180,6 +180,46 @@ fn what_cannot_be_framed_is_dropped() {
     assert!(world.peer_sends(id, peer, &vec![7; 65_535]).is_some());
     assert_eq!(world.peer_sends(id, peer, &vec![7; 65_536]), None);
     assert_eq!(world.relay.counters().dropped_peer_too_large, 2);
+}
+
+#[test]
+fn nothing_is_relayed_after_the_lifetime_even_before_the_timeout_is_handled() {
+    let (mut world, mut client, id) = setup();
+    world.advance_secs(400);
+    client.bind(&mut world, 0x4000, "9.9.9.9:1000");
+    world.elapsed = std::time::Duration::from_secs(599);
+    assert!(world.data(client.tuple, &[0x40, 0, 0, 1, 7]).is_some());
+    assert!(world.peer_sends(id, addr("9.9.9.9:1000"), b"x").is_some());
+    world.elapsed = std::time::Duration::from_mins(10);
+    assert_eq!(world.data(client.tuple, &[0x40, 0, 0, 1, 7]), None);
+    let send = client.send("9.9.9.9:1000", b"x");
+    assert_eq!(world.data(client.tuple, &send), None);
+    assert_eq!(world.peer_sends(id, addr("9.9.9.9:1000"), b"x"), None);
+}
+
+#[test]
+fn relaying_allocates_nothing() {
+    let (mut world, mut client, id) = setup();
+    client.bind(&mut world, 0x4000, "9.9.9.9:2000");
+    let send = client.send("9.9.9.9:1000", &[7; 1000]);
+    let frame = crate::codec::channel_data(0x4000, &[7; 1000]);
+    let mut buffer = vec![7; HEADROOM + 1000 + TAILROOM];
+    let now = world.now();
+    let relay = &mut world.relay;
+    let peers = [addr("9.9.9.9:1000"), addr("9.9.9.9:2000")];
+    let allocated = allocation_counter::measure(|| {
+        for _ in 0..1000 {
+            for packet in [&send, &frame] {
+                let verdict = relay.handle_client(now, client.tuple, packet);
+                assert!(matches!(verdict, Verdict::ToPeer { .. }));
+            }
+            for peer in peers {
+                let mut packet = Headroom::new(&mut buffer, HEADROOM..HEADROOM + 1000).unwrap();
+                assert!(relay.handle_peer(now, id, peer, &mut packet).is_some());
+            }
+        }
+    });
+    assert_eq!(allocated.count_total, 0);
 }
 
 #[test]

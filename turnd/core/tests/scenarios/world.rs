@@ -219,6 +219,9 @@ impl World {
     pub(crate) fn ask(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Parsed {
         self.replies.clear();
         self.give(tuple, bytes);
+        // An earlier Allocate may get its 508 now, because its socket took too long.
+        self.replies
+            .retain(|(_, r)| r.transaction == bytes[8..20] || r.error() != Some(508));
         let (to, reply) = self.replies.pop_front().expect("a reply");
         assert_eq!(to, tuple);
         assert_eq!(reply.transaction, bytes[8..20]);
