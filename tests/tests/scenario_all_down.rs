@@ -1,6 +1,7 @@
 //! Every relay dies: the name servers go on with what was good last, and with the first that comes
 //! back.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,12 +70,20 @@ fn no_relay_left_is_no_reason_for_an_empty_answer() {
 
 /// Waits until every name server calls every relay down.
 fn down_everywhere(cluster: &Cluster) {
-    let mut left = cluster.ready.dns_servers.len() * cluster.ready.relays.len();
-    while left > 0 {
-        cluster.event("all relays are down", Duration::from_secs(20), |event| {
-            matches!(event, Event::Verdict { state, .. } if state == "down").then_some(())
-        });
-        left -= 1;
+    let mut down = BTreeSet::new();
+    while down.len() < cluster.ready.dns_servers.len() * cluster.ready.relays.len() {
+        down.insert(
+            cluster.event(
+                "all relays are down",
+                Duration::from_secs(20),
+                |event| match event {
+                    Event::Verdict {
+                        dnsd, relay, state, ..
+                    } if state == "down" => Some((dnsd.clone(), relay.clone())),
+                    _ => None,
+                },
+            ),
+        );
     }
 }
 

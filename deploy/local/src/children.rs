@@ -22,8 +22,8 @@ use crate::failure::Failure;
 
 /// First argument that turns this executable into the starter of one daemon.
 pub const UNDER: &str = "__under";
-/// How long a process may take to stop on SIGTERM before SIGKILL follows.
-const STOP_DEADLINE: Duration = Duration::from_secs(3);
+/// How long processes may take to stop after a first and after a second SIGTERM.
+const STOP_PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// How often stopping processes are looked at.
 const STOP_POLL: Duration = Duration::from_millis(20);
 /// Lines of a log that an early exit quotes.
@@ -122,31 +122,30 @@ impl Children {
         let Some(running) = self.0.iter().find(|running| running.recipe.name == name) else {
             return Failure::new(format!("{name} ended at once"), "look at its log");
         };
-        let log = &running.recipe.log;
+        let recipe = &running.recipe;
+        let said = match tail(&recipe.log) {
+            lines if lines.is_empty() => "its log is empty".to_owned(),
+            lines => format!("its log ends so:\n{lines}"),
+        };
         Failure::new(
-            format!(
-                "{name} ended before the cluster was up; its log ends so:\n{}",
-                tail(log)
-            ),
-            format!(
-                "the whole log is {}; try `{}` by itself",
-                log.display(),
-                running.recipe.command().join(" ")
-            ),
+            format!("{name} ended before the cluster was up; {said}"),
+            format!("try it by itself: {}", recipe.command().join(" ")),
         )
     }
 
-    /// Ends all: SIGTERM, and SIGKILL for what still runs at the deadline (a stopped process
-    /// takes only the latter).
+    /// Ends all: SIGTERM, another one for relays that would wait for their sessions to end, and
+    /// SIGKILL for what still runs at the deadline (a stopped process takes only that).
     pub fn stop(&mut self) {
-        for running in self.0.iter().filter(|running| !running.ended) {
-            // Not yet waited for, so the id still belongs to the child.
-            let _ = kill(Pid::from_raw(running.pid.cast_signed()), Signal::SIGTERM);
-        }
-        let deadline = Instant::now() + STOP_DEADLINE;
-        while self.0.iter().any(|running| !running.ended) && Instant::now() < deadline {
-            let _ = self.ended();
-            thread::sleep(STOP_POLL);
+        for patience in STOP_PATIENCE {
+            for running in self.0.iter().filter(|running| !running.ended) {
+                // Not yet waited for, so the id still belongs to the child.
+                let _ = kill(Pid::from_raw(running.pid.cast_signed()), Signal::SIGTERM);
+            }
+            let deadline = Instant::now() + patience;
+            while self.0.iter().any(|running| !running.ended) && Instant::now() < deadline {
+                thread::sleep(STOP_POLL);
+                let _ = self.ended();
+            }
         }
         self.kill();
     }

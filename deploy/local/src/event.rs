@@ -50,9 +50,9 @@ pub enum Event {
         dnsd: String,
         /// Relay id.
         relay: String,
-        /// The verdict's name in lower case, such as `up` or `down`.
+        /// How the relay stands, such as `up` or `down`.
         state: String,
-        /// Why, in the name server's words.
+        /// Why, such as `unreachable`.
         reason: String,
     },
     /// A name server began or ceased to tell what it sees.
@@ -119,7 +119,7 @@ pub struct DnsdFacts {
     pub pid: u32,
     /// DNS over UDP and TCP.
     pub address: SocketAddrV4,
-    /// Health, metrics and status over HTTP.
+    /// Health and metrics over HTTP.
     pub admin: SocketAddrV4,
     /// Control socket.
     pub control: PathBuf,

@@ -63,7 +63,7 @@ pub struct Dnsd {
     pub dns: SocketAddrV4,
     /// Liveness reports over UDP.
     pub reports: SocketAddrV4,
-    /// Health, metrics and status over HTTP.
+    /// Health and metrics over HTTP.
     pub admin: SocketAddrV4,
 }
 

@@ -69,7 +69,13 @@ fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
         children.start(recipe.clone())?;
     }
     let (sender, updates) = channel();
-    watch::all(&layout, &sender);
+    for dnsd in &layout.dnsds {
+        watch::start(
+            &dnsd.id,
+            dir.file(&dnsd.id, configs::CONTROL_FILE),
+            sender.clone(),
+        );
+    }
     let mut cluster = Cluster {
         layout,
         children,

@@ -157,7 +157,7 @@ impl Screen {
             let head = row(["relay", "address", "zone", "vendor", "pid"]);
             servers
                 .iter()
-                .fold(head, |line, server| line + &format!("{server:<11}"))
+                .fold(head, |line, server| line + &format!("{server:<12}"))
         }];
         for relay in &ready.relays {
             let mut line = row([
@@ -170,7 +170,7 @@ impl Screen {
             for server in &servers {
                 let key = (relay.id.clone(), (*server).to_owned());
                 let state = self.verdicts.get(&key).map_or("?", String::as_str);
-                let _ = write!(line, "{state:<11}");
+                let _ = write!(line, "{state:<12}");
             }
             lines.push(line);
         }

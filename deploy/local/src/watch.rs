@@ -1,27 +1,32 @@
 //! What each name server thinks of each relay: asked for all the time, one thread per name server.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
 
 use crate::event::Event;
-use crate::layout::Layout;
 
 /// Pause between two looks at one name server.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a name server may take to tell.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Most bytes of one status document.
+const STATUS_BYTES: u64 = 4 << 20;
+/// What is asked on the control socket. HTTP 1.0, whose answer ends with the connection.
+const REQUEST: &str = "GET /v1/relays HTTP/1.0\r\nHost: dnsd\r\n\r\n";
 
 /// One name server's verdict on one relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The state's name in lower case.
+    /// The state's name, such as `up` or `forced_down`.
     pub state: String,
-    /// Why.
+    /// Why, such as `silent` or `echo_fails`.
     pub reason: String,
 }
 
@@ -47,32 +52,37 @@ pub struct Update {
     pub seen: Option<Seen>,
 }
 
-/// Watches every name server of `layout` until the receiving end is gone.
-pub fn all(layout: &Layout, sender: &Sender<Update>) {
-    for dnsd in &layout.dnsds {
-        let (id, sender) = (dnsd.id.clone(), sender.clone());
-        let url = format!("http://{}/api/status", dnsd.admin);
-        let agent: Agent = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .build()
-            .into();
-        thread::spawn(move || {
-            while sender
+/// Watches the name server `dnsd` on its control socket until the receiving end is gone.
+pub fn start(dnsd: &str, control: PathBuf, sender: Sender<Update>) {
+    let dnsd = dnsd.to_owned();
+    thread::spawn(move || {
+        loop {
+            let seen = look(&control).ok().and_then(|status| seen(&status));
+            if sender
                 .send(Update {
-                    dnsd: id.clone(),
-                    seen: look(&agent, &url),
+                    dnsd: dnsd.clone(),
+                    seen,
                 })
-                .is_ok()
+                .is_err()
             {
-                thread::sleep(PAUSE);
+                return;
             }
-        });
-    }
+            thread::sleep(PAUSE);
+        }
+    });
 }
 
-fn look(agent: &Agent, url: &str) -> Option<Seen> {
-    let status: Value = agent.get(url).call().ok()?.body_mut().read_json().ok()?;
-    seen(&status)
+fn look(control: &Path) -> io::Result<Value> {
+    let mut stream = UnixStream::connect(control)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(REQUEST.as_bytes())?;
+    let mut text = String::new();
+    stream.take(STATUS_BYTES).read_to_string(&mut text)?;
+    let (_, body) = text
+        .split_once("\r\n\r\n")
+        .ok_or(io::ErrorKind::InvalidData)?;
+    Ok(serde_json::from_str(body)?)
 }
 
 /// Reads a name server's status document.
@@ -83,9 +93,11 @@ fn seen(status: &Value) -> Option<Seen> {
         .as_array()?
         .iter()
         .filter_map(|relay| {
-            let state = text(relay, "state")?.to_ascii_lowercase();
-            let reason = text(relay, "reason").unwrap_or_default();
-            Some((text(relay, "id")?, Verdict { state, reason }))
+            let verdict = Verdict {
+                state: text(relay, "state")?,
+                reason: text(relay, "reason")?,
+            };
+            Some((text(relay, "relay")?, verdict))
         });
     Some(Seen(relays.collect()))
 }
@@ -126,9 +138,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_changed_states_are_news() {
+    fn only_changed_verdicts_are_news() {
         let look = |a: &str, b: &str, why: &str| {
-            let relay = |id: &str, state: &str| json!({"id": id, "state": state, "reason": why});
+            let relay = |id: &str, state: &str| json!({"relay": id, "state": state, "reason": why});
             seen(&json!({"relays": [relay("a-1", a), relay("b-1", b)]})).unwrap()
         };
         let (first, same, other) = (
