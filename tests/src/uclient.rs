@@ -1,10 +1,14 @@
 //! coturn's `turnutils_uclient` and `turnutils_peer`: a client and an echo peer not of our making.
 
-use std::net::SocketAddrV4;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::process::{Credential, Guard};
+
+/// How long a relayed transport address stands when it is no probe's.
+const LASTING: Duration = Duration::from_millis(700);
 
 /// What one run of the client counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,9 @@ pub fn peer(address: SocketAddrV4) -> Guard {
     let guard = Guard::new(child);
     // It tells nobody when it listens; the kernel's table does.
     crate::timing::until("turnutils_peer listens", Duration::from_secs(5), || {
-        (udp_sockets(address, address.port()..=address.port()) > 0).then_some(())
+        udp_ports(*address.ip())
+            .contains(&address.port())
+            .then_some(())
     });
     guard
 }
@@ -125,30 +131,44 @@ fn counts(text: &str) -> Option<(u32, u32)> {
     Some((number("tot_send_msgs=")?, number("tot_recv_msgs=")?))
 }
 
-/// How many UDP sockets are bound to the address of `at` with a port in `ports`, by the kernel's
-/// own table: the relayed transport addresses in use.
+/// Waits until a client's session is under way on `relay`: a relayed transport address that stays.
+/// (Those of the name servers' echo probes are gone after a moment.)
+///
+/// # Panics
+/// When there is none within `limit`.
+pub fn wait_relayed(relay: SocketAddrV4, limit: Duration) {
+    let mut seen = (Instant::now(), BTreeSet::new());
+    crate::timing::until("a session is relayed", limit, || {
+        let ports = udp_ports(*relay.ip());
+        let lasting: BTreeSet<u16> = seen.1.intersection(&ports).copied().collect();
+        if lasting.is_empty() {
+            seen = (Instant::now(), ports);
+            seen.1.remove(&relay.port());
+            return None;
+        }
+        seen.1 = lasting;
+        (seen.0.elapsed() >= LASTING).then_some(())
+    });
+}
+
+/// The ports of all UDP sockets bound to `ip`, by the kernel's own table.
 ///
 /// # Panics
 /// When the table cannot be read.
-pub fn udp_sockets(at: SocketAddrV4, ports: std::ops::RangeInclusive<u16>) -> usize {
+pub fn udp_ports(ip: Ipv4Addr) -> BTreeSet<u16> {
     // Of the calling thread: a test may have put itself into a network namespace.
     let table = std::fs::read_to_string("/proc/thread-self/net/udp").expect("procfs");
-    let address = format!("{:08X}", u32::from_ne_bytes(at.ip().octets()));
-    let bound = table.lines().skip(1).filter(|line| {
-        let local = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|local| local.split_once(':'));
-        local.is_some_and(|(ip, port)| {
-            ip == address && u16::from_str_radix(port, 16).is_ok_and(|port| ports.contains(&port))
-        })
+    let address = format!("{:08X}", u32::from_ne_bytes(ip.octets()));
+    let bound = table.lines().skip(1).filter_map(|line| {
+        let (ip, port) = line.split_whitespace().nth(1)?.split_once(':')?;
+        u16::from_str_radix(port, 16).ok().filter(|_| ip == address)
     });
-    bound.count()
+    bound.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::UdpSocket;
 
     use super::*;
 
@@ -168,9 +188,9 @@ mod tests {
     fn finds_sockets_in_the_kernel_table() {
         let socket = UdpSocket::bind((Ipv4Addr::new(127, 252, 3, 4), 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
-        let at = SocketAddrV4::new(Ipv4Addr::new(127, 252, 3, 4), 0);
-        assert_eq!(udp_sockets(at, port..=port), 1);
+        let ip = Ipv4Addr::new(127, 252, 3, 4);
+        assert!(udp_ports(ip).contains(&port));
         drop(socket);
-        assert_eq!(udp_sockets(at, port..=port), 0);
+        assert!(!udp_ports(ip).contains(&port));
     }
 }

@@ -41,7 +41,7 @@ listen = ["{turn}"]     # TURN over UDP
 relay_addresses = ["{ip}"]  # where relayed transport addresses are taken from
 relay_ports = "49152-65535"
 workers = 1                       # many relays share this machine; 0 means one per core
-drain_grace = "1m"                # how long running sessions may go on after SIGTERM
+drain_grace = "20s"               # how long running sessions may go on after SIGTERM
 
 [secrets]
 current = "{shared}"  # the same on every relay and dnsd
