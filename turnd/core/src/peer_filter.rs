@@ -1,7 +1,7 @@
 //! Which peers clients may reach: only globally reachable unicast, unless the operator says more.
 //!
 //! A relay that reaches what its clients cannot is a way into the operator's network, so an
-//! address is judged by every IPv4 address hidden in it, too ([`embedded`]): it passes only if it
+//! address is judged by every IPv4 address hidden in it, too ([`embedded()`]): it passes only if it
 //! passes itself and each of them does. In this order:
 //!
 //! 1. control endpoints of this relay (listeners, REST, administration): denied;
