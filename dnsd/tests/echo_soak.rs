@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::coturn::Coturn;
@@ -99,7 +99,32 @@ fn a_thousand_probes_leave_nothing_behind() {
         "1000 probes in {took:?}: {descriptors} → {descriptors_after} descriptors, \
          {kilobytes} → {kilobytes_after} kB, {alive} tasks left"
     );
-    assert!(descriptors_after <= descriptors + 2);
+    // Nor do those that fail.
+    let silent = UdpSocket::bind((LOCAL, 0)).expect("socket");
+    let nobody = silent.local_addr().expect("address");
+    let closed = {
+        let socket = UdpSocket::bind((LOCAL, 0)).expect("socket");
+        socket.local_addr().expect("address")
+    };
+    runtime.block_on(async {
+        let probes: Vec<_> = (0..200)
+            .map(|n| {
+                let relay = if n % 2 == 0 { nobody } else { closed };
+                let credential = credential.clone();
+                tokio::spawn(async move { probe(relay, &credential).await })
+            })
+            .collect();
+        for probe in probes {
+            let outcome = probe.await.expect("probe");
+            assert!(!matches!(outcome, Outcome::Ok { .. }), "{outcome:?}");
+        }
+    });
+    let alive = alive.max(runtime.metrics().num_alive_tasks());
+    let descriptors_after = descriptors_after.max(usage().0 - 1);
+    assert!(
+        descriptors_after <= descriptors + 2,
+        "{descriptors} → {descriptors_after}"
+    );
     assert!(kilobytes_after <= kilobytes + 4096);
     assert!(alive <= 4, "{alive} tasks left");
 }

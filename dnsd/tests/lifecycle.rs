@@ -237,6 +237,9 @@ fn a_torn_state_file_gives_way_to_its_predecessor_or_to_none() {
         !answer.is_empty(),
         "without any state the configured relays serve"
     );
+    for why in ["its checksum is wrong", "it has no checksum line"] {
+        assert!(server.log().contains(why), "{}", server.log());
+    }
 }
 
 #[test]

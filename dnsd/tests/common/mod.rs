@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod coturn;
 pub(crate) mod dnsd;
+pub(crate) mod proxy;
 pub(crate) mod relay;
 
 /// Whether `tool` can be run. If not, the test is skipped, or fails where tools are required.
