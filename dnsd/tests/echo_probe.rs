@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::coturn::Coturn;
-use common::proxy::Proxy;
+use common::proxy::{Proxy, Way};
 use credentials::{Credential, Secret, SecretRing};
 use dnsd::probe::echo::{Route, run};
 use dnsd_core::health::Outcome;
@@ -125,21 +125,21 @@ fn both_ways_of_sending_must_work() {
     }
     let dir = tempfile::tempdir().expect("dir");
     let relay = Coturn::start(dir.path(), Ipv4Addr::new(127, 0, 1, 16), None, SECRET, &[]);
-    let through = |lost: fn(&[u8], u64) -> bool| {
+    let through = |lost: fn(Way, &[u8], u64) -> bool| {
         let path = Proxy::start(relay.address.ip(), relay.address, lost);
         runtime().block_on(probe(path.address, &credential(SECRET)))
     };
-    let outcome = through(|_, _| false);
+    let outcome = through(|_, _, _| false);
     assert!(
         matches!(outcome, Outcome::Ok { .. }),
         "nothing lost: {outcome:?}"
     );
-    let outcome = through(|datagram, _| datagram.starts_with(&[0x00, 0x16]));
+    let outcome = through(|_, datagram, _| datagram.starts_with(&[0x00, 0x16]));
     assert!(
         matches!(outcome, Outcome::Timeout),
         "Send indications lost: {outcome:?}"
     );
-    let outcome = through(|datagram, _| datagram[0] & 0xc0 == 0x40);
+    let outcome = through(|way, datagram, _| way == Way::ToRelay && datagram[0] & 0xc0 == 0x40);
     assert!(
         matches!(outcome, Outcome::Timeout),
         "ChannelData lost: {outcome:?}"
@@ -154,7 +154,7 @@ fn loss_alone_is_no_failure() {
     let dir = tempfile::tempdir().expect("dir");
     let relay = Coturn::start(dir.path(), Ipv4Addr::new(127, 0, 1, 17), None, SECRET, &[]);
     for period in 5..12 {
-        let lost = move |_: &[u8], number: u64| number.is_multiple_of(period);
+        let lost = move |_: Way, _: &[u8], number: u64| number.is_multiple_of(period);
         let path = Proxy::start(relay.address.ip(), relay.address, lost);
         let outcome = runtime().block_on(probe(path.address, &credential(SECRET)));
         assert!(

@@ -170,3 +170,53 @@ impl Parts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RIGHT: &str = include_str!("../../tests/wrong/right.toml");
+
+    fn parse(text: &str) -> Config {
+        Config::parse(&File::new("dnsd.toml", text)).expect("a right file")
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_the_rest_does_not() {
+        let running = parse(RIGHT);
+        assert!(running.needs_restart(&running).is_empty());
+        for (key, from, to) in [
+            ("node.id", "id = \"ns1\"\nlisten", "id = \"ns2\"\nlisten"),
+            (
+                "node.listen",
+                "[\"192.0.2.53:53\"]",
+                "[\"192.0.2.53:5353\"]",
+            ),
+            ("node.reports", "192.0.2.53:5301", "192.0.2.53:5302"),
+            ("node.control", "/run/turnfleet/dnsd.sock", "/run/dnsd.sock"),
+            ("node.admin", "127.0.0.1:9653", "127.0.0.1:9654"),
+            (
+                "node.state",
+                "/var/lib/turnfleet/dnsd.state",
+                "/var/lib/dnsd.state",
+            ),
+            ("node.workers", "admin =", "workers = 1\nadmin ="),
+            ("log", "[zone]", "[log]\nlevel = \"debug\"\n[zone]"),
+        ] {
+            let changed = RIGHT.replacen(from, to, 1);
+            assert_ne!(changed, RIGHT, "{key}");
+            assert_eq!(parse(&changed).needs_restart(&running), [key]);
+        }
+        for (from, to) in [
+            ("[\"192.0.2.53\"]\ncontrol", "[\"192.0.2.54\"]\ncontrol"),
+            ("203.0.113.10", "203.0.113.11"),
+            ("turn.example", "turn.example.net"),
+            ("a secret for", "another secret for"),
+            ("ttl_max = \"30s\"", "ttl_max = \"60s\""),
+        ] {
+            let changed = RIGHT.replace(from, to);
+            assert_ne!(changed, RIGHT, "{from}");
+            assert!(parse(&changed).needs_restart(&running).is_empty(), "{from}");
+        }
+    }
+}

@@ -6,6 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Where a datagram goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    ToRelay,
+    ToClient,
+}
+
 /// Forwards datagrams of one client at a time to a relay, and the relay's to the client.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -14,12 +21,12 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A path from an address of `ip` to `relay`. What `lost` says of a datagram, by its bytes and
-    /// its number in its direction, decides.
+    /// A path from an address of `ip` to `relay`. What `lost` says of a datagram, by its way, its
+    /// bytes and its number on that way, decides.
     pub(crate) fn start(
         ip: IpAddr,
         relay: SocketAddr,
-        lost: impl Fn(&[u8], u64) -> bool + Send + Clone + 'static,
+        lost: impl Fn(Way, &[u8], u64) -> bool + Send + Clone + 'static,
     ) -> Self {
         let near = UdpSocket::bind((ip, 0)).expect("socket");
         let far = UdpSocket::bind((ip, 0)).expect("socket");
@@ -41,7 +48,7 @@ impl Proxy {
         let out = std::thread::spawn(move || {
             pump(
                 &out_stop,
-                lost,
+                |datagram, number| lost(Way::ToRelay, datagram, number),
                 |buffer| {
                     let (length, from) = near.recv_from(buffer).ok()?;
                     *out_client.lock().expect("client") = Some(from);
@@ -53,7 +60,7 @@ impl Proxy {
         let back = std::thread::spawn(move || {
             pump(
                 &in_stop,
-                in_lost,
+                |datagram, number| in_lost(Way::ToClient, datagram, number),
                 |buffer| far.recv(buffer).ok(),
                 |datagram| {
                     if let Some(to) = *in_client.lock().expect("client") {
