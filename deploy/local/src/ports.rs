@@ -60,12 +60,13 @@ mod tests {
 
     #[test]
     fn a_busy_port_is_named_with_a_way_out() {
+        let offset = (1000 + std::process::id() % 30_000).to_string();
         let options = Options::parse_from([
             "local-cluster",
             "--net",
             "127.253",
             "--port-offset",
-            "37000",
+            &offset,
         ]);
         let layout = Layout::new(&options);
         check(&layout).unwrap();

@@ -174,8 +174,9 @@ impl Cluster {
             if let Some(Event::Exited { process, .. }) = self.children.ended().first() {
                 return Err(self.children.ended_early(process));
             }
-            // Verdicts on the way up are no news.
-            let _ = self.news()?;
+            for event in self.news()? {
+                output.tell(event, None)?;
+            }
             let progress = self.progress();
             if progress != shown {
                 output.progress(&progress)?;

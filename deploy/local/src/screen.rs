@@ -211,7 +211,7 @@ impl Default for Screen {
 }
 
 fn row([relay, address, zone, vendor, pid]: [&str; 5]) -> String {
-    format!("{relay:<9}{address:<18}{zone:<7}{vendor:<8}{pid:<9}")
+    format!("{relay:<9}{address:<20}{zone:<7}{vendor:<8}{pid:<9}")
 }
 
 fn line(text: &str) -> io::Result<()> {

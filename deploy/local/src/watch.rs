@@ -139,14 +139,15 @@ mod tests {
 
     #[test]
     fn only_changed_verdicts_are_news() {
-        let look = |a: &str, b: &str, why: &str| {
-            let relay = |id: &str, state: &str| json!({"relay": id, "state": state, "reason": why});
+        let look = |a: (&str, &str), b: (&str, &str)| {
+            let relay = |id: &str, (state, reason): (&str, &str)| json!({"relay": id, "state": state, "reason": reason});
             seen(&json!({"relays": [relay("a-1", a), relay("b-1", b)]})).unwrap()
         };
+        let up = ("up", "healthy");
         let (first, same, other) = (
-            look("Up", "Up", "1"),
-            look("Up", "Up", "2"),
-            look("Down", "Up", "3"),
+            look(up, up),
+            look(up, up),
+            look(("down", "unreachable"), up),
         );
         assert!(first.is_up("a-1") && !other.is_up("a-1") && !first.is_up("c-1"));
         assert_eq!(changes("ns1", Some(&first), Some(&same)), []);

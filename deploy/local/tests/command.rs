@@ -21,6 +21,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// What a daemon that never gets ready does.
 const IDLE: &str = "exec sleep 300";
 
+/// Away from the ports of another run of these tests.
+fn port_offset() -> u16 {
+    1000 + (std::process::id() % 30_000) as u16
+}
+
 /// A directory with scripts in the place of the daemons, and the command that runs them.
 struct Stage {
     dir: tempfile::TempDir,
@@ -45,7 +50,7 @@ impl Stage {
                 "--relays",
                 "2",
                 "--port-offset",
-                "21000",
+                &port_offset().to_string(),
                 "--net",
                 self.net,
                 "--daemons",
@@ -121,10 +126,11 @@ fn a_daemon_that_ends_at_once_is_named_with_its_log() {
 #[test]
 fn a_busy_port_is_an_error_before_anything_starts() {
     let stage = Stage::new("127.232", IDLE, IDLE);
-    let _held = UdpSocket::bind("127.232.9.2:26301").unwrap();
+    let busy = format!("127.232.9.2:{}", 5301 + port_offset());
+    let _held = UdpSocket::bind(&busy).unwrap();
     let stderr = failed(stage.command());
     assert!(
-        stderr.contains("cannot use 127.232.9.2:26301/udp"),
+        stderr.contains(&format!("cannot use {busy}/udp")),
         "{stderr}"
     );
     assert!(stderr.contains("--net"), "{stderr}");
