@@ -224,13 +224,13 @@ impl Control {
             // A relay is unknown before anything is known of it: that is no news.
             let was = before.map_or(State::Unknown, |before| before.state);
             if was != verdict.state {
-                let evidence = self.known(relay).map(|known| evidence(&known));
+                let known = self.known(relay).unwrap_or_default();
                 tracing::info!(
                     %relay,
                     verdict = name(verdict.state),
                     was = name(was),
-                    reason = ?verdict.reason,
-                    evidence = evidence.unwrap_or_default(),
+                    reason = known["reason"].as_str(),
+                    evidence = evidence(&known),
                     "verdict changed"
                 );
             }

@@ -175,3 +175,66 @@ async fn stun_round(target: &Target, patience: Duration) -> Outcome {
     }
     Outcome::Ok { rtt: slowest }
 }
+
+#[cfg(test)]
+mod tests {
+    use stun_types::attribute::XorMappedAddress;
+    use stun_types::message::{Message, MessageWrite as _, MessageWriteExt as _, MessageWriteVec};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    /// Answers every Binding request at a port of `ip`.
+    async fn relay(ip: &str) -> (IpAddr, SocketAddr) {
+        let ip: IpAddr = ip.parse().expect("address");
+        let socket = UdpSocket::bind((ip, 0)).await.expect("socket");
+        let address = socket.local_addr().expect("address");
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let request = Message::from_bytes(&buffer[..length]).expect("STUN");
+                let mut response = Message::builder_success(&request, MessageWriteVec::new());
+                let mapped = XorMappedAddress::new(from, request.transaction_id());
+                response.add_attribute(&mapped).expect("fits");
+                socket
+                    .send_to(&response.finish(), from)
+                    .await
+                    .expect("sent");
+            }
+        });
+        (ip, address)
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_relay_must_answer() {
+        let (v4, v6) = (relay("127.0.0.1").await, relay("::1").await);
+        let closed = {
+            let socket = UdpSocket::bind("[::1]:0").await.expect("socket");
+            (v6.0, socket.local_addr().expect("address"))
+        };
+        let round = async |stun: &[(IpAddr, SocketAddr)]| {
+            stun_round(
+                &Target {
+                    stun: stun.to_vec(),
+                    echo: None,
+                },
+                PATIENCE,
+            )
+            .await
+        };
+        assert!(matches!(round(&[v4]).await, Outcome::Ok { .. }));
+        assert!(matches!(round(&[v6]).await, Outcome::Ok { .. }));
+        assert!(matches!(round(&[v4, v6]).await, Outcome::Ok { .. }));
+        assert!(matches!(round(&[v4, closed]).await, Outcome::Refused));
+    }
+
+    #[tokio::test]
+    async fn what_this_machine_cannot_send_is_not_held_against_the_relay() {
+        let (_, to) = relay("127.0.0.1").await;
+        let elsewhere: IpAddr = "192.0.2.77".parse().expect("address");
+        let outcome = stun::binding(elsewhere, to, PATIENCE).await;
+        assert!(matches!(outcome, Outcome::Unsent(_)), "{outcome:?}");
+    }
+}
