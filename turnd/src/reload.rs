@@ -24,7 +24,11 @@ pub fn needs_restart(now: &Config, new: &Config) -> Vec<&'static str> {
         ("relay.send_buffer", a.buffers.send != b.buffers.send),
         ("rest.listen", rest(now) != rest(new)),
         ("admin.listen", now.admin != new.admin),
-        ("liveness.state_file", state(now) != state(new)),
+        ("liveness", now.liveness.is_some() != new.liveness.is_some()),
+        (
+            "liveness.state_file",
+            state(now).flatten() != state(new).flatten(),
+        ),
         ("log.format", now.log.format != new.log.format),
     ];
     changed

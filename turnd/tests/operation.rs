@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use support::turn_client::TurnClient;
 use support::{PEER, SECRET, Setup, TURN, Tool, client, echo_peer, has_tool, lost, wait_for};
 
 fn relaying_tools(test: &str) -> bool {
@@ -131,6 +132,29 @@ fn a_drain_loses_nothing_and_takes_nobody_new() {
     let late = Tool::start("turnutils_uclient", &client(&late, &port, &ip)).finish();
     assert!(late.contains("508"), "{late}");
     assert_eq!(lost(&running.finish()), (1600, 0));
+    assert_eq!(relay.ended().code(), Some(0));
+}
+
+#[test]
+fn a_drain_ends_with_the_last_session() {
+    let mut setup = Setup::default();
+    setup.relay += "\ndrain_grace = \"1h\"";
+    let mut relay = setup.start();
+    let (username, password) = relay.credential();
+    let mut session = TurnClient::allocate(relay.turn(), &username, &password);
+    let peer = UdpSocket::bind((relay.ip, 0)).expect("a socket");
+    let Ok(SocketAddr::V4(address)) = peer.local_addr() else {
+        panic!("it is an IPv4 address")
+    };
+    relay.signal(Signal::SIGTERM);
+    wait_for("it drains", || {
+        (relay.get("/readyz").0 == 503).then_some(())
+    });
+    session.permit(address);
+    session.send(address, b"still there?");
+    assert_eq!(peer.recv(&mut [0; 64]).expect("a datagram"), 12);
+    assert!(relay.runs());
+    session.release();
     assert_eq!(relay.ended().code(), Some(0));
 }
 

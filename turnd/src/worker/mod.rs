@@ -3,6 +3,7 @@
 //! A five-tuple lives on one worker, chosen by the kernel (`SO_REUSEPORT`), so nothing on the packet
 //! path is shared. A worker waits in `epoll` and never for a socket.
 
+mod busy;
 mod engine;
 mod ready;
 mod shared;

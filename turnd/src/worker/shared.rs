@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
 use std::{io, thread};
 
 use mio::Waker;
@@ -30,9 +29,7 @@ pub struct Stats {
     pub sessions: usize,
     /// Whether new ones are refused.
     pub draining: bool,
-    /// Processor time the worker's thread has used.
-    pub cpu: Duration,
-    /// Share of its time the thread was busy over the last interval, in thousandths.
+    /// Share of its time the thread was busy over the last seconds, in thousandths.
     pub cpu_permille: u16,
     /// Datagrams handed to the kernel.
     pub sends: SendCounters,

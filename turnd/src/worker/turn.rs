@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Token};
 use turnd_core::{Drain, Relay};
 
+use super::busy::Busy;
 use super::engine::{Engine, Entry};
 use super::ready::Ready;
 use super::shared::{Order, Shared, Stats};
@@ -45,8 +46,10 @@ pub(super) struct Loop {
     shared: Arc<Shared>,
     ready: Ready,
     batch: Batch,
-    published: Instant,
-    stats: Stats,
+    measured: Instant,
+    /// Processor time used when it was measured.
+    cpu: Duration,
+    busy: Busy,
     draining: bool,
 }
 
@@ -63,8 +66,9 @@ impl Loop {
             shared,
             ready: Ready::default(),
             batch: Batch::default(),
-            published: clock::instant(),
-            stats: Stats::default(),
+            measured: clock::instant(),
+            cpu: Duration::ZERO,
+            busy: Busy::default(),
             draining: false,
         }
     }
@@ -94,30 +98,35 @@ impl Loop {
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop() else { break };
             self.serve(token);
+            // What leaves together came in together; waiting for the other sockets gains nothing.
+            self.engine.flush();
         }
         let now = clock::now();
         self.engine.pass_time(now);
         self.engine.flush();
         self.shared.turned();
-        if now.instant.duration_since(self.published) >= PUBLISH {
-            self.publish(now.instant);
+        if now.instant.duration_since(self.measured) >= PUBLISH {
+            self.publish_measured(now.instant);
         }
         Next::Turn
     }
 
-    fn publish(&mut self, now: Instant) {
-        let wall = now.duration_since(self.published).as_micros().max(1);
-        let before = self.stats.cpu;
+    /// Measures how busy the thread was, over a whole interval, and publishes.
+    fn publish_measured(&mut self, now: Instant) {
+        let wall = now.duration_since(self.measured).as_micros().max(1);
         let cpu = clock::thread_cpu();
-        let busy = cpu.saturating_sub(before).as_micros() * 1000 / wall;
-        self.published = now;
-        self.stats = Stats {
-            cpu,
-            cpu_permille: u16::try_from(busy.min(1000)).unwrap_or(1000),
+        let busy = cpu.saturating_sub(self.cpu).as_micros() * 1000 / wall;
+        self.busy.add(u16::try_from(busy.min(1000)).unwrap_or(1000));
+        (self.measured, self.cpu) = (now, cpu);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.shared.publish(Stats {
+            cpu_permille: self.busy.permille(),
             draining: self.draining,
             ..self.engine.stats()
-        };
-        self.shared.publish(self.stats.clone());
+        });
     }
 
     /// How long the loop may wait for events.
@@ -146,7 +155,7 @@ impl Loop {
         }
         if told {
             // Whoever waits for a drain to be empty must not see sessions of before it.
-            self.publish(clock::instant());
+            self.publish();
         }
         Next::Turn
     }

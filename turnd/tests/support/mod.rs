@@ -8,6 +8,8 @@
     reason = "a test waits for the world in real time"
 )]
 
+pub(crate) mod turn_client;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,0 +1,192 @@
+//! A TURN client of a hundred lines, written from RFC 8489 and RFC 8656 alone.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::{Digest, Md5};
+use sha1::Sha1;
+
+const COOKIE: u32 = 0x2112_a442;
+const ALLOCATE: u16 = 0x0003;
+const REFRESH: u16 = 0x0004;
+const SEND: u16 = 0x0016;
+const DATA: u16 = 0x0017;
+const CREATE_PERMISSION: u16 = 0x0008;
+
+const USERNAME: u16 = 0x0006;
+const MESSAGE_INTEGRITY: u16 = 0x0008;
+const ERROR_CODE: u16 = 0x0009;
+const XOR_PEER_ADDRESS: u16 = 0x0012;
+const LIFETIME: u16 = 0x000d;
+const DATA_ATTRIBUTE: u16 = 0x0013;
+const REALM: u16 = 0x0014;
+const NONCE: u16 = 0x0015;
+const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+const REQUESTED_TRANSPORT: u16 = 0x0019;
+
+type Attributes = Vec<(u16, Vec<u8>)>;
+
+/// A client with an allocation.
+pub(crate) struct TurnClient {
+    socket: UdpSocket,
+    username: String,
+    realm: Vec<u8>,
+    nonce: Vec<u8>,
+    key: [u8; 16],
+    transactions: u64,
+    pub(crate) relayed: SocketAddrV4,
+}
+
+impl TurnClient {
+    /// Allocates at `server` with a long-term credential.
+    pub(crate) fn allocate(server: SocketAddr, username: &str, password: &str) -> Self {
+        let socket = UdpSocket::bind((server.ip(), 0)).expect("a socket");
+        socket.connect(server).expect("connected");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a timeout");
+        let mut client = Self {
+            socket,
+            username: username.to_owned(),
+            realm: Vec::new(),
+            nonce: Vec::new(),
+            key: [0; 16],
+            transactions: 0,
+            relayed: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+        };
+        let transport = || vec![(REQUESTED_TRANSPORT, vec![17, 0, 0, 0])];
+        let (_, challenge) = client.request(ALLOCATE, transport());
+        client.realm = find(&challenge, REALM);
+        client.nonce = find(&challenge, NONCE);
+        let realm = String::from_utf8(client.realm.clone()).expect("UTF-8");
+        client.key = Md5::digest(format!("{username}:{realm}:{password}")).into();
+        let (class, answer) = client.request(ALLOCATE, transport());
+        assert_eq!(
+            class,
+            0x0100,
+            "refused: {:?}",
+            answer.iter().find(|(t, _)| *t == ERROR_CODE)
+        );
+        client.relayed = unxor(&find(&answer, XOR_RELAYED_ADDRESS));
+        client
+    }
+
+    /// Permits a peer.
+    pub(crate) fn permit(&mut self, peer: SocketAddrV4) {
+        let (class, _) = self.request(CREATE_PERMISSION, vec![(XOR_PEER_ADDRESS, xor(peer))]);
+        assert_eq!(class, 0x0100);
+    }
+
+    /// Ends the session.
+    pub(crate) fn release(mut self) {
+        let (class, _) = self.request(REFRESH, vec![(LIFETIME, vec![0; 4])]);
+        assert_eq!(class, 0x0100);
+    }
+
+    /// A Send indication.
+    pub(crate) fn send(&mut self, peer: SocketAddrV4, data: &[u8]) {
+        let attributes = vec![
+            (XOR_PEER_ADDRESS, xor(peer)),
+            (DATA_ATTRIBUTE, data.to_vec()),
+        ];
+        let bytes = self.message(SEND, attributes, false);
+        self.socket.send(&bytes).expect("sent");
+    }
+
+    /// The next Data indication: whom from, and what.
+    pub(crate) fn receive(&self) -> (SocketAddrV4, Vec<u8>) {
+        loop {
+            let (kind, attributes) = self.read();
+            if kind == DATA {
+                let peer = unxor(&find(&attributes, XOR_PEER_ADDRESS));
+                return (peer, find(&attributes, DATA_ATTRIBUTE));
+            }
+        }
+    }
+
+    /// A request and its answer: class bits and attributes.
+    fn request(&mut self, method: u16, attributes: Attributes) -> (u16, Attributes) {
+        let bytes = self.message(method, attributes, !self.nonce.is_empty());
+        self.socket.send(&bytes).expect("sent");
+        loop {
+            let (kind, attributes) = self.read();
+            if kind & 0x3eef == method {
+                return (kind & 0x0110, attributes);
+            }
+        }
+    }
+
+    fn message(&mut self, kind: u16, mut attributes: Attributes, signed: bool) -> Vec<u8> {
+        if signed {
+            attributes.push((USERNAME, self.username.clone().into_bytes()));
+            attributes.push((REALM, self.realm.clone()));
+            attributes.push((NONCE, self.nonce.clone()));
+        }
+        self.transactions += 1;
+        let mut bytes = kind.to_be_bytes().to_vec();
+        bytes.extend([0, 0]);
+        bytes.extend(COOKIE.to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(self.transactions.to_be_bytes());
+        for (kind, value) in attributes {
+            attribute(&mut bytes, kind, &value);
+        }
+        if signed {
+            // The length covers the integrity attribute that is still to come (RFC 8489, 14.5).
+            set_length(&mut bytes, 24);
+            let mut mac = Hmac::<Sha1>::new_from_slice(&self.key).expect("any length");
+            mac.update(&bytes);
+            attribute(&mut bytes, MESSAGE_INTEGRITY, &mac.finalize().into_bytes());
+        }
+        set_length(&mut bytes, 0);
+        bytes
+    }
+
+    fn read(&self) -> (u16, Attributes) {
+        let mut buffer = [0; 4096];
+        let len = self.socket.recv(&mut buffer).expect("an answer");
+        let word = |at: usize| u16::from_be_bytes([buffer[at], buffer[at + 1]]);
+        assert_eq!(usize::from(word(2)) + 20, len, "the length is right");
+        let (mut at, mut attributes) = (20, Vec::new());
+        while at < len {
+            let size = usize::from(word(at + 2));
+            attributes.push((word(at), buffer[at + 4..at + 4 + size].to_vec()));
+            at += 4 + size.next_multiple_of(4);
+        }
+        (word(0), attributes)
+    }
+}
+
+fn set_length(bytes: &mut [u8], to_come: usize) {
+    let length = (bytes.len() - 20 + to_come) as u16;
+    bytes[2..4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    bytes.extend(kind.to_be_bytes());
+    bytes.extend((value.len() as u16).to_be_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+fn find(attributes: &Attributes, kind: u16) -> Vec<u8> {
+    let found = attributes.iter().find(|(other, _)| *other == kind);
+    found
+        .unwrap_or_else(|| panic!("no attribute {kind:#06x}"))
+        .1
+        .clone()
+}
+
+fn xor(address: SocketAddrV4) -> Vec<u8> {
+    let mut bytes = vec![0, 1];
+    bytes.extend((address.port() ^ (COOKIE >> 16) as u16).to_be_bytes());
+    bytes.extend((address.ip().to_bits() ^ COOKIE).to_be_bytes());
+    bytes
+}
+
+fn unxor(bytes: &[u8]) -> SocketAddrV4 {
+    let port = u16::from_be_bytes([bytes[2], bytes[3]]) ^ (COOKIE >> 16) as u16;
+    let ip = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) ^ COOKIE;
+    SocketAddrV4::new(Ipv4Addr::from_bits(ip), port)
+}
