@@ -21,10 +21,10 @@ pub fn guide(ready: &Ready, first: Option<&RelayFacts>) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "Turnfleet is up: {} relays, {} name servers, in {:.1?}. Files: {}",
+        "Turnfleet is up: {} relays, {} name servers, in {:.1} s. Files: {}",
         ready.relays.len(),
         ready.dns_servers.len(),
-        Duration::from_millis(ready.took_ms),
+        Duration::from_millis(ready.took_ms).as_secs_f64(),
         short(&ready.dir),
     );
     if let Some(relay) = ready.relays.first() {
@@ -62,16 +62,16 @@ pub fn guide(ready: &Ready, first: Option<&RelayFacts>) -> String {
          turnutils_uclient -c -n 100 -u '{username}' -w '{credential}' -e {peer} -r {port} \
          -p {relay_port} \"$({dig} | head -1)\""
     );
-    let shown = first.or_else(|| ready.relays.first());
-    if let Some(relay) = shown {
+    if let Some(relay) = first.or_else(|| ready.relays.first()) {
         let _ = writeln!(
             out,
-            "\nKill the relay that lane a names, watch the table, and ask dig again:\n  \
-             kill -9 {}    # {}, vendor {}\n\
+            "\nKill {} ({}, {}), which lane a names first, watch the table, and ask dig again:\n  \
+             kill -9 {}\n\
              kill -STOP hangs it, kill -TERM drains it. Start it again:\n  {}",
-            relay.pid,
             relay.id,
             relay.vendor,
+            relay.zone,
+            relay.pid,
             relay
                 .command
                 .iter()
@@ -80,25 +80,35 @@ pub fn guide(ready: &Ready, first: Option<&RelayFacts>) -> String {
                 .join(" "),
         );
     }
-    if let (Some(program), Some(relay)) = (server.command.first(), shown) {
-        let _ = writeln!(
-            out,
-            "Ask {} why it judges as it does:\n  {} explain {} --control {}",
-            server.id,
-            short(Path::new(program)),
-            relay.id,
-            short(&server.control),
-        );
+    for server in &ready.dns_servers {
+        let _ = writeln!(out, "What {} sees: http://{}/", server.id, server.admin);
     }
     out
 }
 
-/// `path` from the current directory where that is shorter to read.
+/// `path` from the current directory where that is shorter to read, as one word of a shell.
 fn short(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
     let inside = path
         .strip_prefix(&current)
         .ok()
         .filter(|rest| !rest.as_os_str().is_empty());
-    inside.unwrap_or(path).display().to_string()
+    let text = inside.unwrap_or(path).display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_one_word_of_a_shell() {
+        assert_eq!(short(Path::new("/opt/run-1/x.toml")), "/opt/run-1/x.toml");
+        assert_eq!(short(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
 }
