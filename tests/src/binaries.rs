@@ -64,7 +64,8 @@ fn build() -> PathBuf {
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--profile", profile, "--target-dir"])
         .arg(directory.parent().expect("a target directory"))
-        .args(["-p", "local-cluster", "-p", "turnd", "-p", "dnsd"])
+        // As `cargo test --workspace` builds them, so that nothing is built twice.
+        .args(["--workspace", "--all-targets"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");

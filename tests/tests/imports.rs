@@ -23,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
         "dnsd",
         &["credentials", "liveness", "dnsd-core", "settings"],
     ),
-    ("local-cluster", &["credentials", "settings"]),
+    ("local-cluster", &["turnd", "dnsd"]),
     (
         "cluster-tests",
         &[

@@ -1,10 +1,17 @@
 //! Entry point of the `turnd` program.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // In every build profile a thread that panics ends the process: half alive is worse than dead.
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panicked| {
+        report(panicked);
+        process::abort();
+    }));
     turnd::cli::main(turnd::cli::Cli::parse())
 }

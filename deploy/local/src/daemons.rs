@@ -86,7 +86,10 @@ fn build(cargo: &Path, package: &Path, own: &Path) -> Result<(), Failure> {
         Some(name) => name,
     };
     let status = Command::new(cargo)
-        .args(["build", "-p", "turnd", "-p", "dnsd", "--profile", profile])
+        // With the package that runs, so that every dependency has the features it is built with
+        // already.
+        .args(["build", "-p", "local-cluster", "-p", "turnd", "-p", "dnsd"])
+        .args(["--profile", profile])
         .current_dir(package)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

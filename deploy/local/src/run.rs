@@ -69,13 +69,7 @@ fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
         children.start(recipe.clone())?;
     }
     let (sender, updates) = channel();
-    for dnsd in &layout.dnsds {
-        watch::start(
-            &dnsd.id,
-            dir.file(&dnsd.id, configs::CONTROL_FILE),
-            sender.clone(),
-        );
-    }
+    watch::all(&layout, &sender);
     let mut cluster = Cluster {
         layout,
         children,
@@ -120,7 +114,16 @@ fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
     Ok(flag)
 }
 
-/// Writes every configuration file and says how each process is started.
+/// A file written here that a daemon would refuse: told before anything is started.
+fn refused(errors: impl std::fmt::Display) -> Failure {
+    Failure::new(
+        errors.to_string(),
+        "the daemons here and this program are of different versions: build them together",
+    )
+}
+
+/// Writes every configuration file, holds it against the daemon's own loader, and says how each
+/// process is started.
 fn prepare(
     layout: &Layout,
     keys: &Keys,
@@ -139,6 +142,7 @@ fn prepare(
         dir.check_socket(&dnsd.id, configs::CONTROL_FILE)?;
         let text = configs::dnsd(layout, dnsd, keys, &dir.path().join(&dnsd.id));
         let config = dir.write(&dnsd.id, configs::DNSD_FILE, &text)?;
+        dnsd::config::Config::read(&config).map_err(refused)?;
         let recipe = recipe(&dnsd.id, &daemons.dnsd, config, "dnsd.log");
         recipes.insert(dnsd.id.clone(), recipe);
     }
@@ -146,6 +150,7 @@ fn prepare(
         dir.fresh(&relay.id)?;
         let text = configs::turnd(layout, relay, keys, &dir.path().join(&relay.id));
         let config = dir.write(&relay.id, configs::TURND_FILE, &text)?;
+        turnd::config::Config::read(&config).map_err(refused)?;
         let recipe = recipe(&relay.id, &daemons.turnd, config, "turnd.log");
         recipes.insert(relay.id.clone(), recipe);
     }
@@ -174,9 +179,8 @@ impl Cluster {
             if let Some(Event::Exited { process, .. }) = self.children.ended().first() {
                 return Err(self.children.ended_early(process));
             }
-            for event in self.news()? {
-                output.tell(event, None)?;
-            }
+            // Verdicts on the way up are no news.
+            let _ = self.news()?;
             let progress = self.progress();
             if progress != shown {
                 output.progress(&progress)?;
