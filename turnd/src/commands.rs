@@ -1,6 +1,5 @@
 //! The subcommands that answer and end: `check` and `credential`.
 
-use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -63,12 +62,11 @@ fn as_json(path: &Path, read: &Result<Config, Errors>) -> serde_json::Value {
     let Err(errors) = read else {
         return json!({ "ok": true, "file": file, "problems": [] });
     };
-    let text = fs::read_to_string(path).unwrap_or_default();
     let problems: Vec<_> = errors
         .problems()
         .iter()
         .map(|problem| {
-            let (line, column) = position(&text, problem.span.start);
+            let (line, column) = errors.position(problem.span.start).unzip();
             json!({
                 "line": line,
                 "column": column,
@@ -80,16 +78,6 @@ fn as_json(path: &Path, read: &Result<Config, Errors>) -> serde_json::Value {
         })
         .collect();
     json!({ "ok": false, "file": file, "problems": problems })
-}
-
-/// Line and column of a byte, both from 1; columns count characters.
-fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or_default();
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[start..].chars().count() + 1,
-    )
 }
 
 /// `turnd credential`: a username and password that this relay and its fleet accept.

@@ -106,8 +106,9 @@ impl Errors {
         &self.problems
     }
 
-    /// Line and column of a byte offset, both from 1; columns count characters.
-    fn position(&self, offset: usize) -> Option<(usize, usize)> {
+    /// Line and column of a byte offset, both from 1; columns count characters. `None` for a file
+    /// that could not be read.
+    pub fn position(&self, offset: usize) -> Option<(usize, usize)> {
         let text = self.source.as_ref()?.inner();
         let before = text.get(..offset.min(text.len()))?;
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
