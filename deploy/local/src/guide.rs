@@ -62,7 +62,8 @@ pub fn guide(ready: &Ready, first: Option<&RelayFacts>) -> String {
          turnutils_uclient -c -n 100 -u '{username}' -w '{credential}' -e {peer} -r {port} \
          -p {relay_port} \"$({dig} | head -1)\""
     );
-    if let Some(relay) = first.or_else(|| ready.relays.first()) {
+    let shown = first.or_else(|| ready.relays.first());
+    if let Some(relay) = shown {
         let _ = writeln!(
             out,
             "\nKill {} ({}, {}), which lane a names first, watch the table, and ask dig again:\n  \
@@ -80,8 +81,15 @@ pub fn guide(ready: &Ready, first: Option<&RelayFacts>) -> String {
                 .join(" "),
         );
     }
-    for server in &ready.dns_servers {
-        let _ = writeln!(out, "What {} sees: http://{}/", server.id, server.admin);
+    if let (Some(program), Some(relay)) = (server.command.first(), shown) {
+        let _ = writeln!(
+            out,
+            "Ask {} why it judges as it does:\n  {} explain {} --control {}",
+            server.id,
+            short(Path::new(program)),
+            relay.id,
+            short(&server.control),
+        );
     }
     out
 }

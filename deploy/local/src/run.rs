@@ -69,7 +69,13 @@ fn run(options: &Options, output: &mut Output) -> Result<(), Failure> {
         children.start(recipe.clone())?;
     }
     let (sender, updates) = channel();
-    watch::all(&layout, &sender);
+    for dnsd in &layout.dnsds {
+        watch::start(
+            &dnsd.id,
+            dir.file(&dnsd.id, configs::CONTROL_FILE),
+            sender.clone(),
+        );
+    }
     let mut cluster = Cluster {
         layout,
         children,
@@ -179,8 +185,9 @@ impl Cluster {
             if let Some(Event::Exited { process, .. }) = self.children.ended().first() {
                 return Err(self.children.ended_early(process));
             }
-            // Verdicts on the way up are no news.
-            let _ = self.news()?;
+            for event in self.news()? {
+                output.tell(event, None)?;
+            }
             let progress = self.progress();
             if progress != shown {
                 output.progress(&progress)?;

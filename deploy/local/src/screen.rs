@@ -158,7 +158,7 @@ impl Screen {
             let head = row(["relay", "address", "zone", "vendor", "pid"]);
             servers
                 .iter()
-                .fold(head, |line, server| line + &format!("{server:<11}"))
+                .fold(head, |line, server| line + &format!("{server:<12}"))
         }];
         for relay in &ready.relays {
             let mut line = row([
@@ -171,7 +171,7 @@ impl Screen {
             for server in &servers {
                 let key = (relay.id.clone(), (*server).to_owned());
                 let state = self.verdicts.get(&key).map_or("?", String::as_str);
-                let _ = write!(line, "{state:<11}");
+                let _ = write!(line, "{state:<12}");
             }
             lines.push(line);
         }
@@ -212,7 +212,7 @@ impl Default for Screen {
 }
 
 fn row([relay, address, zone, vendor, pid]: [&str; 5]) -> String {
-    format!("{relay:<9}{address:<18}{zone:<7}{vendor:<8}{pid:<9}")
+    format!("{relay:<9}{address:<20}{zone:<7}{vendor:<8}{pid:<9}")
 }
 
 fn line(text: &str) -> io::Result<()> {
