@@ -131,9 +131,9 @@ jq -s '
 printf '%-11s %8s | %12s %12s %7s | %12s %12s\n' via payload 'turnd us' 'coturn us' ratio 'turnd pkt/s' 'coturn pkt/s'
 jq -r '.[] | [.via, .payload, .servers.turnd.cpu_us_per_packet, .servers.coturn.cpu_us_per_packet // "-", .ratio // "-",
     .servers.turnd.packets_per_second, .servers.coturn.packets_per_second // "-"]
-    | map(if type == "number" then . * 100 | round / 100 else . end) | @tsv' "$work/medians.json" |
+    | (.[5:] |= map(numbers |= round)) | map(numbers |= (. * 100 | round / 100)) | @tsv' "$work/medians.json" |
     while IFS=$'\t' read -r a b c d e f g; do
-        printf '%-11s %8s | %12s %12s %7s | %12.0f %12s\n' "$a" "$b" "$c" "$d" "$e" "$f" "$g"
+        printf '%-11s %8s | %12s %12s %7s | %12s %12s\n' "$a" "$b" "$c" "$d" "$e" "$f" "$g"
     done
 if [[ -n $json ]]; then
     jq --slurpfile runs "$work/all.jsonl" '{medians: ., runs: $runs}' "$work/medians.json" >"$json"

@@ -71,11 +71,12 @@ async function run() {
 
   killed = cluster.kill(dead);
   await page.evaluate((when) => window.call.killed(when), killed);
-  const { resumed, noticed, how, relays } = await page.evaluate((time) => window.call.recovered(time), DEADLINE);
+  const { resumed, noticed, reconnected, how, relays } = await page.evaluate((time) => window.call.recovered(time), DEADLINE);
   const now = relays.map((ip) => cluster.relay(ip));
   const givenUp = cluster.givenUp(dead, killed).map(seconds).join(', ') || 'never';
-  const late = noticed === null ? 'not noticed by the app' : `noticed after ${seconds(noticed - killed)}`;
-  console.log(`measured ${name} failover ${seconds(resumed - killed)} (${late})`);
+  const late = [noticed === null ? 'not noticed by the app' : `noticed after ${seconds(noticed - killed)}`];
+  if (reconnected !== null) late.push(`ICE connected again after ${seconds(reconnected - killed)}`);
+  console.log(`measured ${name} failover ${seconds(resumed - killed)} (${late.join(', ')})`);
   console.log(`${how}, now ${now.map(show).join(' to ')}; name servers gave ${dead.id} up after ${givenUp}`);
 
   if (resumed - killed > DEADLINE) throw new Error('too late');

@@ -67,6 +67,7 @@ class Call {
     this.log = log;
     this.ends = [new End('alice', log), new End('bob', log)];
     this.noticed = null;
+    this.reconnected = null;
     this.how = 'by itself';
   }
 
@@ -100,7 +101,7 @@ class Call {
     // The pair in the statistics may lag behind the data.
     const dead = this.dead ?? [];
     await until(async () => (await this.relays()).every((relay, i) => relay && relay !== dead[i]), 5000, '').catch(() => {});
-    return { resumed: this.resumed, noticed: this.noticed, how, relays: await this.relays() };
+    return { resumed: this.resumed, noticed: this.noticed, reconnected: this.reconnected, how, relays: await this.relays() };
   }
 
   /** How many messages each end hears within `time` ms. */
@@ -114,6 +115,12 @@ class Call {
   async watch() {
     const silent = this.ends.some((end) => end.count > 0 && Date.now() - end.heard > SILENCE);
     if (this.notice === 'gap' && silent) this.notices('silence');
+  }
+
+  changed(state) {
+    if (state === 'disconnected' && this.notice === 'ice') this.notices('ICE disconnected');
+    // Data follows when SCTP's retransmission timer next fires, up to some seconds later: its backoff doubled in the break.
+    if (state === 'connected' && this.noticed !== null) this.reconnected ??= Date.now();
   }
 
   notices(what) {
@@ -140,7 +147,7 @@ class Call {
     const [alice, bob] = this.ends;
     this.ends.forEach((end, i) => {
       if (kind === 'restart') end.pc.setConfiguration(configurations[i]);
-      else end.connect(configurations[i], (state) => state === 'disconnected' && this.notice === 'ice' && this.notices('ICE disconnected'));
+      else end.connect(configurations[i], (state) => this.changed(state));
     });
     if (kind === 'restart') alice.pc.restartIce();
     else alice.use(alice.pc.createDataChannel('call', { ordered: false, maxRetransmits: 0 }));
