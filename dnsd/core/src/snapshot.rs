@@ -67,7 +67,6 @@ pub struct Snapshot {
 
 /// The zone's serial after `previous` (0: none yet): the time where that is ahead, so that serials
 /// rise across restarts and roughly agree between nodes; else one more (RFC 1982 section 3).
-#[must_use]
 pub fn next_serial(previous: u32, unix: UnixTime) -> u32 {
     let by_time = unix.0 as u32;
     let ahead = by_time.wrapping_sub(previous);
@@ -81,7 +80,6 @@ pub fn next_serial(previous: u32, unix: UnixTime) -> u32 {
 
 impl Snapshot {
     /// Compiles all answers.
-    #[must_use]
     pub fn compile(inventory: &Inventory, view: &View, serial: u32) -> Self {
         let zone = inventory.zone();
         let mut names = BTreeMap::from([
@@ -151,13 +149,11 @@ impl Snapshot {
     }
 
     /// The zone's serial (RFC 1035 section 3.3.13); rises with every publication.
-    #[must_use]
     pub fn serial(&self) -> u32 {
         self.serial
     }
 
     /// The zone's apex.
-    #[must_use]
     pub fn zone(&self) -> &Name {
         &self.zone
     }

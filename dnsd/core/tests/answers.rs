@@ -319,8 +319,18 @@ fn the_network_behind_the_resolver_decides_if_it_is_given() {
         ask(US, Some("10.0.0.0/24")),
         is("us", RegionBy::Resolver, 24)
     );
-    // "Do not use my address" (RFC 7871 section 7.1.2).
-    assert_eq!(ask(US, Some("0.0.0.0/0")), is("us", RegionBy::Resolver, 24));
+    // "Do not use my address" (RFC 7871 section 7.1.2), however it is written.
+    for none in ["0.0.0.0/0", "198.51.100.7/0"] {
+        let query = |subnet: Option<&str>| Query {
+            name: &owner,
+            record_type: RecordType::A,
+            class: DNSClass::IN,
+            client: US.parse().unwrap(),
+            subnet: subnet.map(|net| net.parse().unwrap()),
+        };
+        let with = trace(&snapshot, &keys(), NOW, &query(Some(none)));
+        assert_eq!(with, trace(&snapshot, &keys(), NOW, &query(None)));
+    }
     assert_eq!(
         ask("::ffff:127.0.2.5", None),
         is("us", RegionBy::Resolver, 24)

@@ -123,3 +123,55 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         "no dead address while another family works"
     );
 }
+
+fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
+    let seat = Seat {
+        standing: Standing::Up,
+        last_good: None,
+        doubt: false,
+    };
+    let view = View {
+        seats: vec![seat; relays.len()],
+        cautious: false,
+    };
+    (inventory(vec![region("eu", &[], &[])], relays), view)
+}
+
+#[test]
+fn a_single_vendors_lanes_stand_in_different_zones_with_all_that_these_have() {
+    let (inventory, view) = up(vec![
+        relay("a-1", "eu", "eu-a", "alpha", 1),
+        relay("a-2", "eu", "eu-a", "alpha", 2),
+        relay("b-1", "eu", "eu-b", "alpha", 3),
+        relay("b-2", "eu", "eu-b", "alpha", 4),
+    ]);
+    for variant in plan(&inventory, &view)[0].variants.iter() {
+        let lanes = [0, 1].map(|lane| {
+            let mut relays = variant.lanes[lane].ipv4.to_vec();
+            relays.sort_unstable();
+            relays
+        });
+        assert!(
+            lanes == [[0, 1], [2, 3]] || lanes == [[2, 3], [0, 1]],
+            "{lanes:?}"
+        );
+    }
+}
+
+#[test]
+fn another_vendor_in_doubt_is_no_reason_to_pass_over_a_healthy_relay() {
+    let (inventory, mut view) = up(vec![
+        relay("a-1", "eu", "eu-a", "alpha", 1),
+        relay("a-2", "eu", "eu-b", "alpha", 2),
+        relay("b-1", "eu", "eu-c", "beta", 3),
+    ]);
+    view.seats[2].standing = Standing::Suspect;
+    for variant in plan(&inventory, &view)[0].variants.iter() {
+        assert!(!variant.apex.relays().any(|relay| relay == 2));
+        assert_eq!(
+            variant.lanes[1].ipv4.to_vec(),
+            [2],
+            "it has a lane to itself"
+        );
+    }
+}

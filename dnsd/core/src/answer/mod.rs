@@ -91,7 +91,6 @@ impl Answer {
 /// * a name that is not there → NXDOMAIN with SOA; there, but without this type → NODATA with SOA;
 /// * ANY → one HINFO record (RFC 8482 section 4.2); zone transfers → REFUSED;
 /// * owner names keep the case of the question.
-#[must_use]
 pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Query<'_>) -> Answer {
     let transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
     if query.class != DNSClass::IN || transfer {

@@ -52,7 +52,6 @@ pub struct Reply {
 impl Reply {
     /// The acknowledgement of `report` by `node`. `revocations` is the newest generation the node
     /// knows.
-    #[must_use]
     pub fn ack(&self, report: &Report, node: NodeId, sent_at_ms: u64, revocations: u64) -> Ack {
         Ack {
             relay: report.relay,

@@ -74,7 +74,6 @@ impl Member {
 impl Fleet {
     /// A fleet as it was saved, or one about which nothing is known. Either way it wants to
     /// publish at once.
-    #[must_use]
     pub fn new(
         inventory: Inventory,
         restored: Option<&Saved>,
@@ -129,7 +128,6 @@ impl Fleet {
     }
 
     /// The inventory in force.
-    #[must_use]
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }
@@ -202,7 +200,6 @@ impl Fleet {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called next.
-    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.members
             .iter()
@@ -260,14 +257,12 @@ impl Fleet {
     }
 
     /// The verdict on a relay.
-    #[must_use]
     pub fn verdict(&self, relay: RelayId) -> Option<Verdict> {
         let index = self.inventory.relay_index(&relay)?;
         Some(self.members[index].health.verdict())
     }
 
     /// Everything known about a relay, in words.
-    #[must_use]
     pub fn explain(&self, now: Instant, relay: RelayId) -> Option<Explanation> {
         let index = self.inventory.relay_index(&relay)?;
         let (entry, t) = (&self.inventory.relays()[index], self.inventory.thresholds());
@@ -275,7 +270,6 @@ impl Fleet {
     }
 
     /// What to store so that a restart forgets nothing.
-    #[must_use]
     pub fn saved(&self, now: Instant, unix: UnixTime) -> Saved {
         let relays = self.inventory.relays().iter().zip(&self.members);
         Saved {
@@ -287,13 +281,11 @@ impl Fleet {
     }
 
     /// The counts so far.
-    #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
     /// All relays as the choice of answers sees them.
-    #[must_use]
     pub fn view(&self, now: Instant) -> View {
         let t = self.inventory.thresholds();
         let seats = self.members.iter().map(|member| {

@@ -63,7 +63,6 @@ pub struct Health {
 
 impl Health {
     /// A relay of which nothing is known.
-    #[must_use]
     pub fn new(id: RelayId, now: Instant) -> Self {
         let seed = hash(id.as_str().as_bytes());
         Self {
@@ -91,7 +90,6 @@ impl Health {
     }
 
     /// A relay as it was before a restart. From `now` on it is judged by the ordinary rules.
-    #[must_use]
     pub fn restored(id: RelayId, now: Instant, was: Remembered) -> Self {
         let mut health = Self::new(id, now);
         health.verdict = Verdict {
@@ -117,7 +115,6 @@ impl Health {
     }
 
     /// What a restart should keep.
-    #[must_use]
     pub fn remembered(&self, now: Instant) -> Remembered {
         Remembered {
             state: self.verdict.state,
@@ -130,19 +127,16 @@ impl Health {
     }
 
     /// The verdict as of the last input.
-    #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
     /// A person's decision, if there is one.
-    #[must_use]
     pub fn decision(&self) -> Option<Override> {
         self.decision
     }
 
     /// When the relay was last up or suspect: `now` if it is.
-    #[must_use]
     pub fn last_good(&self, now: Instant) -> Option<Instant> {
         if is_good(self.verdict.state) {
             Some(now)
@@ -152,7 +146,6 @@ impl Health {
     }
 
     /// Whether this node has judged it by evidence of its own.
-    #[must_use]
     pub fn is_judged(&self) -> bool {
         self.last.is_some() || matches!(self.verdict.state, State::Down | State::Draining)
     }

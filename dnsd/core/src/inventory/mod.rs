@@ -48,7 +48,6 @@ pub struct BadRegionId;
 
 impl RegionId {
     /// The id as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -115,7 +114,6 @@ impl RelayEntry {
 
     /// Whether a report claims no address but the configured ones. An unspecified address is no
     /// claim: the relay listens on all it has.
-    #[must_use]
     pub fn agrees_with(&self, report: &Report) -> bool {
         let v4 = report.ipv4.filter(|claim| !claim.ip().is_unspecified());
         let v6 = report.ipv6.filter(|claim| !claim.ip().is_unspecified());
@@ -198,37 +196,31 @@ impl Inventory {
     }
 
     /// The zone.
-    #[must_use]
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
     /// The regions, in configured order; at least one.
-    #[must_use]
     pub fn regions(&self) -> &[Region] {
         &self.regions
     }
 
     /// The relays, in configured order; at least one.
-    #[must_use]
     pub fn relays(&self) -> &[RelayEntry] {
         &self.relays
     }
 
     /// How to answer.
-    #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// How to judge.
-    #[must_use]
     pub fn thresholds(&self) -> &Thresholds {
         &self.thresholds
     }
 
     /// The place of a relay in [`relays`](Self::relays).
-    #[must_use]
     pub fn relay_index(&self, id: &RelayId) -> Option<usize> {
         self.relay_index.get(id).copied()
     }
@@ -239,7 +231,6 @@ impl Inventory {
     }
 
     /// The place in [`regions`](Self::regions) of the region a relay stands in.
-    #[must_use]
     pub fn home(&self, relay: usize) -> usize {
         self.homes
             .get(relay)
@@ -248,7 +239,6 @@ impl Inventory {
     }
 
     /// The place of the region that takes clients no network matches.
-    #[must_use]
     pub fn default_region(&self) -> usize {
         self.default_region
     }

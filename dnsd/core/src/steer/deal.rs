@@ -122,19 +122,10 @@ fn vendors_by_lane(cards: &[Card]) -> Vec<(u16, bool)> {
             vendors[place].1[family] |= card.has[family];
         }
     }
-    let mut dealt: Vec<(u16, [bool; 2], bool)> = Vec::new();
-    for (vendor, has) in vendors {
-        let brings = |lane: bool| {
-            let lacks = |family: &usize| {
-                has[*family] && !dealt.iter().any(|(_, had, b)| *b == lane && had[*family])
-            };
-            FAMILIES.iter().filter(|family| lacks(family)).count()
-        };
-        let size = |lane: bool| dealt.iter().filter(|(_, _, b)| *b == lane).count();
-        // More needed families first, then the smaller lane, then lane a.
-        let b = (brings(true), size(false)) > (brings(false), size(true));
-        dealt.push((vendor, has, b));
-    }
+    let alternating = vendors.into_iter().enumerate();
+    let mut dealt: Vec<(u16, [bool; 2], bool)> = alternating
+        .map(|(rank, (vendor, has))| (vendor, has, rank % 2 == 1))
+        .collect();
     for family in FAMILIES {
         for lane in [false, true] {
             complete(&mut dealt, family, lane);

@@ -36,7 +36,6 @@ pub enum Standing {
 
 impl Standing {
     /// Whether clients are sent there while all is well.
-    #[must_use]
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Up | Self::Suspect)
     }

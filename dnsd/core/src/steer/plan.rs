@@ -48,7 +48,6 @@ pub struct RegionPlan {
 }
 
 /// A plan per region, in the inventory's order.
-#[must_use]
 pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
     let policy = inventory.policy();
     let mut compiled: BTreeMap<[Vec<usize>; 2], Arc<[Variant]>> = BTreeMap::new();
