@@ -54,6 +54,24 @@ fn a_relay_that_reports_but_does_not_answer_stun_is_down_within_eight_seconds() 
 }
 
 #[test]
+fn a_closed_port_outweighs_fresh_reports() {
+    times_to_down(Fate::Shut, Duration::ZERO, SECOND * 4);
+}
+
+#[test]
+fn a_relay_that_comes_back_without_relaying_stays_down() {
+    let mut world = World::new(six(), 9);
+    world.run(SECOND * 20);
+    world.befall(0, Fate::Killed);
+    world.run(SECOND * 10);
+    world.befall(0, Fate::Gray);
+    assert_eq!(
+        world.run_for(SECOND * 60, |world| world.state(0) != State::Down),
+        None
+    );
+}
+
+#[test]
 fn the_published_answers_follow_the_verdict_at_once() {
     let mut world = World::new(six(), 1);
     world.run(SECOND * 20);
@@ -211,6 +229,7 @@ fn the_reason_is_named() {
     for (fate, reasons) in [
         (Fate::Killed, &[Reason::PortClosed][..]),
         (Fate::Hung, &[Reason::Unreachable]),
+        (Fate::Shut, &[Reason::PortClosed, Reason::EchoFails]),
         (Fate::Gray, &[Reason::EchoFails]),
         (Fate::Deaf, &[Reason::StunFails]),
     ] {

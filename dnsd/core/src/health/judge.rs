@@ -10,8 +10,6 @@ use super::{Override, Reason, State, Verdict};
 use crate::inventory::Thresholds;
 use crate::limits;
 
-/// Refusals in a row that condemn even while reports are fresh: the relay's port is closed.
-const REFUSALS_DOWN: u32 = 3;
 /// How often the hold may double; 2^20 times any sensible hold is beyond any sensible maximum.
 const DOUBLINGS_MAX: u32 = 20;
 
@@ -130,19 +128,13 @@ impl Health {
         let without_stun =
             now.saturating_duration_since(self.stun.last_ok().unwrap_or(self.started));
         let stun_failed = self.stun.points() >= t.points_down;
-        if self.stun.refusals() >= REFUSALS_DOWN {
-            return Some(Reason::PortClosed);
-        }
-        if stun_failed && silence >= t.silence_down {
-            let refused = self.stun.refusals() > 0;
-            return Some(if refused {
-                Reason::PortClosed
-            } else {
-                Reason::Unreachable
+        let silent = silence >= t.silence_down;
+        if stun_failed && (silent || without_stun >= t.stun_dead) {
+            return Some(match (self.stun.refusals() > 0, silent) {
+                (true, _) => Reason::PortClosed,
+                (false, true) => Reason::Unreachable,
+                (false, false) => Reason::StunFails,
             });
-        }
-        if stun_failed && without_stun >= t.stun_dead {
-            return Some(Reason::StunFails);
         }
         if self.echo.points() >= t.points_down {
             return Some(Reason::EchoFails);

@@ -203,11 +203,6 @@ impl Health {
                 if !self.late || probe.kind == ProbeKind::Echo {
                     track.calm();
                 }
-                if probe.kind == ProbeKind::Stun
-                    && self.run.is_some_and(|run| !self.echo.ok_since(run.since))
-                {
-                    self.echo.hurry(now);
-                }
             }
             Effect::Failed => {
                 if before == 0 && self.condemned.is_none() {

@@ -255,7 +255,7 @@ mod tests {
         let (least, most) = (SECOND * 3 / 10, SECOND);
         let mut track = Track::new(ProbeKind::Stun, 1, start);
         assert_eq!(track.patience(least, most), most);
-        for (rtt, expected) in [(10, least..=least), (250, SECOND / 4..=SECOND * 3 / 10)] {
+        for (rtt, expected) in [(10, least..=least), (400, SECOND * 2 / 5..=SECOND / 2)] {
             for i in 0..100 {
                 let probe = sent(&mut track, start + SECOND * i);
                 let rtt = Duration::from_millis(rtt);

@@ -30,6 +30,8 @@ pub enum Fate {
     Muted,
     /// Reports get through, STUN does not.
     Deaf,
+    /// Reports get through, and the host says that the port is closed.
+    Shut,
 }
 
 pub struct SimRelay {
@@ -334,7 +336,7 @@ impl World {
         let kind = match fate {
             _ if lost || round_trip > probe.timeout => 2,
             Fate::Alive | Fate::Muted => 0,
-            Fate::Killed => 1,
+            Fate::Killed | Fate::Shut => 1,
             Fate::Gray if stun => 0,
             Fate::Hung | Fate::Gray | Fate::Deaf => 2,
         };
