@@ -62,12 +62,8 @@ pub(super) fn rank(cards: &mut [Card], variant: usize) {
         let uniform = (f64::from((mix(card.seed ^ draw) >> 32) as u32) + 0.5) / 4_294_967_296.0;
         -uniform.ln() / f64::from(card.weight)
     };
-    cards.sort_by(|a, b| {
-        a.suspect
-            .cmp(&b.suspect)
-            .then(score(a).total_cmp(&score(b)))
-            .then(a.relay.cmp(&b.relay))
-    });
+    // Positive floats are ordered as their bits.
+    cards.sort_by_cached_key(|card| (card.suspect, score(card).to_bits(), card.relay));
 }
 
 /// All ranked cards as one lane.
