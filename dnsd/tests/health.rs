@@ -146,7 +146,15 @@ fn a_relay_that_relays_nothing_is_found_though_its_heart_beats() {
     let known = wait_for("the gray relay down", Duration::from_secs(15), || {
         Some(server.json(&["explain", "ams-1"])).filter(|known| known["state"] == "down")
     });
-    assert_eq!(known["reason"], "echo_fails", "{known}");
+    // By the time it is asked for, the reason may be that the relay is recovering.
+    let told = server.log();
+    let line = told
+        .lines()
+        .find(|line| line.contains("relay=ams-1 verdict=\"down\""));
+    assert!(
+        line.is_some_and(|line| line.contains("reason=\"echo_fails\"")),
+        "{told}"
+    );
     assert_eq!(known["report"]["state"], "serving", "{known}");
     let why = known["echo"]["last_failure"].as_str().expect("a failure");
     assert!(
