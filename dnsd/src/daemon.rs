@@ -24,9 +24,9 @@ use crate::intake::Intake;
 use crate::limits::CONTROL_BACKLOG;
 use crate::metrics::Metrics;
 use crate::probe::Prober;
-use crate::serve::tcp::Connections;
+use crate::serve::tcp::Front;
 use crate::serve::udp::Workers;
-use crate::serve::{Published, Served, tcp};
+use crate::serve::{Published, Served};
 use crate::{clock, listen, logging, persist, reload};
 
 /// Why the daemon does not run.
@@ -73,6 +73,12 @@ fn raise_descriptors() {
     }
 }
 
+/// How many descriptors this process may have open.
+fn descriptors() -> usize {
+    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
 /// The signals that matter.
 struct Signals {
     term: Signal,
@@ -114,9 +120,10 @@ struct Daemon {
     intake: Arc<Intake>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
-    /// TCP, control socket and admin listener; ended by dropping.
+    /// Control socket and admin listener; ended by dropping.
     tasks: JoinSet<()>,
     workers: Workers,
+    front: Front,
     receiving: std::thread::JoinHandle<()>,
     controlling: JoinHandle<(Saved, Prober)>,
     keeping: Option<JoinHandle<()>>,
@@ -178,14 +185,8 @@ impl Daemon {
         // What was known before the restart is served before anything new is learnt.
         let (fleet, served) = restore(config, &metrics);
         let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
-        let connections = Arc::new(Connections::default());
-        for listener in dns.tcp {
-            tasks.spawn(tcp::serve(
-                listener,
-                Arc::clone(&connections),
-                Arc::clone(&served),
-            ));
-        }
+        let front = Front::start(dns.tcp, descriptors(), &served);
+        let front = front.map_err(system("starting DNS over TCP"))?;
         ready.store(true, Ordering::Release);
         let api = Api {
             view,
@@ -218,6 +219,7 @@ impl Daemon {
             ready,
             tasks,
             workers,
+            front,
             receiving,
             controlling,
             keeping,
@@ -241,6 +243,7 @@ impl Daemon {
             prober.stop().await;
         }
         drop(self.tasks);
+        self.front.stop().await;
         self.intake.stop();
         self.workers.stop();
         let _ = self.receiving.join();

@@ -26,8 +26,18 @@ pub const TCP_PER_NETWORK: usize = 32;
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
 /// How long a reply may wait for a client that does not read.
 pub const TCP_WRITE: Duration = Duration::from_secs(5);
-/// Queries answered on one TCP connection before it is closed.
-pub const TCP_QUERIES: u32 = 1000;
+/// How long a TCP connection may stay however busy it is.
+pub const TCP_LIFETIME: Duration = Duration::from_mins(2);
+/// Bytes of queries that are taken on one TCP connection; then it is answered and closed.
+pub const TCP_BYTES: u64 = 1024 * 1024;
+/// Bytes of replies that the kernel holds for one TCP connection; it counts double.
+pub const TCP_SEND_BUFFER: usize = 64 * 1024;
+/// Replies that may wait for one TCP connection. One query is answered at a time.
+pub const TCP_REPLIES: usize = 8;
+/// Descriptors that one TCP connection takes: the client's and both ends of the private one.
+pub const TCP_DESCRIPTORS: usize = 3;
+/// Pause after a TCP listener failed: out of descriptors, most likely, and connections must end.
+pub const TCP_PAUSE: Duration = Duration::from_millis(100);
 
 /// STUN probes that may be under way at once.
 pub const STUN_CONCURRENCY: usize = 1024;

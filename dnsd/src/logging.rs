@@ -9,6 +9,10 @@ use crate::config::{Format, Level, Log};
 /// logged by us.
 const QUIET: [&str; 3] = ["turn=off", "webrtc_util=off", "stun=off"];
 
+/// Libraries that log every message at the level of information, which a client could fill disks
+/// with; counters tell as much.
+const CHATTY: [&str; 3] = ["hickory_server", "hickory_net", "hickory_proto"];
+
 /// Starts logging. The environment variable `RUST_LOG` goes before the configured level.
 pub fn start(log: Log) {
     let level = match log.level {
@@ -21,8 +25,13 @@ pub fn start(log: Log) {
     let mut filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .from_env_lossy();
-    for quiet in QUIET.iter().filter_map(|directive| directive.parse().ok()) {
-        filter = filter.add_directive(quiet);
+    let chatty = CHATTY.map(|name| format!("{name}={}", level.min(LevelFilter::WARN)));
+    let quiet = QUIET
+        .iter()
+        .copied()
+        .chain(chatty.iter().map(String::as_str));
+    for directive in quiet.filter_map(|directive| directive.parse().ok()) {
+        filter = filter.add_directive(directive);
     }
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

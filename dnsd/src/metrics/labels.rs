@@ -128,11 +128,11 @@ label! {
         Short = "short",
         /// A response, not a query: answering would make loops.
         Response = "response",
-        /// From port 0, which cannot be answered.
+        /// From where nothing is answered: port 0, or past the front of the TCP listeners.
         Source = "source",
         /// The reply could not be encoded.
         Encode = "encode",
-        /// The kernel did not take the reply.
+        /// The kernel did not take the reply, or the client of a connection did not read it.
         Send = "send",
         /// The kernel reported an error instead of a datagram.
         Receive = "receive",

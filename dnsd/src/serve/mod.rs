@@ -1,5 +1,6 @@
 //! Serving DNS: what every listener shares.
 
+pub mod reply;
 pub mod tcp;
 pub mod udp;
 pub mod wire;

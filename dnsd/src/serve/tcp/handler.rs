@@ -1,0 +1,83 @@
+//! What hickory-server asks for each message of a connection: the same answer as over UDP.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hickory_proto::op::{Header, HeaderCounts};
+use hickory_proto::serialize::binary::BinDecoder;
+use hickory_server::net::runtime::Time;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::Queries;
+
+use super::admission::Clients;
+use crate::clock;
+use crate::metrics::{Drop, Tally, Transport};
+use crate::serve::Served;
+use crate::serve::reply::Reply;
+use crate::serve::wire::{self, Judged};
+
+/// Answers the messages of the private connections.
+///
+/// hickory-server decodes first: what it cannot decode it answers with FORMERR itself, and what is
+/// a response it passes over.
+#[derive(Debug, Clone)]
+pub(super) struct Handler {
+    pub(super) clients: Arc<Clients>,
+    pub(super) served: Arc<Served>,
+}
+
+impl Handler {
+    fn judge(&self, request: &Request) -> Judged {
+        let Some(client) = self.clients.get(request.src().port()) else {
+            return Judged::Dropped(Drop::Source);
+        };
+        let published = self.served.published.load();
+        let message = request.as_slice();
+        wire::judge(message, client, Transport::Tcp, &published, clock::unix())
+    }
+}
+
+#[async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        sender: R,
+    ) -> ResponseInfo {
+        let mut tally = Tally::default();
+        let mut sent = None;
+        match self.judge(request) {
+            Judged::Reply(reply) => {
+                tally.answer(reply.kind(), reply.code());
+                sent = send(&reply, request, sender).await;
+                if sent.is_none() {
+                    tally.drop(Drop::Send);
+                }
+            }
+            Judged::Dropped(reason) => tally.drop(reason),
+        }
+        self.served.metrics.fold(Transport::Tcp, &mut tally);
+        // What was sent is only for those who would log it.
+        sent.unwrap_or_else(|| {
+            ResponseInfo::from(Header {
+                metadata: request.metadata,
+                counts: HeaderCounts::default(),
+            })
+        })
+    }
+}
+
+/// Sends `reply`. Returns nothing if the connection is gone.
+async fn send<R: ResponseHandler>(
+    reply: &Reply,
+    request: &Request,
+    mut sender: R,
+) -> Option<ResponseInfo> {
+    let nothing = Queries::read(&mut BinDecoder::new(&[]), 0).ok()?;
+    let questions = if reply.has_question() {
+        &request.queries
+    } else {
+        &nothing
+    };
+    sender.send_response(reply.response(questions)).await.ok()
+}
