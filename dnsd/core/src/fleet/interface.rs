@@ -10,14 +10,15 @@ use crate::health::Probe;
 /// What the fleet wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Probe a relay now and hand the outcome to [`Fleet::handle_probe`].
+    /// Probe a relay now and hand the outcome to [`Fleet::handle_probe`](super::Fleet::handle_probe).
     ProbeNow {
         /// Whom.
         relay: RelayId,
         /// How; handed back unchanged.
         probe: Probe,
     },
-    /// Something that answers depend on has changed: call [`Fleet::publish`] and serve the result.
+    /// Something that answers depend on has changed: call
+    /// [`Fleet::publish`](super::Fleet::publish) and serve the result.
     Publish,
 }
 
