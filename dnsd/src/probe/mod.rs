@@ -156,24 +156,31 @@ fn targets(config: &Config) -> BTreeMap<RelayId, Target> {
         .collect()
 }
 
-/// One Binding to every address of the relay at once: all must answer, since clients are given all.
+/// One Binding to every address of the relay at once: all that this machine can send to must
+/// answer, since clients are given all.
 async fn stun_round(target: &Target, patience: Duration) -> Outcome {
-    let mut slowest = Duration::ZERO;
     let (first, second) = (target.stun.first(), target.stun.get(1));
     let probe = async |address: Option<&(IpAddr, SocketAddr)>| match address {
-        Some((local, relay)) => stun::binding(*local, *relay, patience).await,
-        None => Outcome::Ok {
-            rtt: Duration::ZERO,
-        },
+        Some((local, relay)) => Some(stun::binding(*local, *relay, patience).await),
+        None => None,
     };
     let (first, second) = tokio::join!(probe(first), probe(second));
-    for outcome in [first, second] {
-        match outcome {
-            Outcome::Ok { rtt } => slowest = slowest.max(rtt),
-            failed => return failed,
-        }
+    let outcomes = first.into_iter().chain(second);
+    outcomes
+        .reduce(both)
+        .unwrap_or_else(|| Outcome::Unsent("no address to probe".into()))
+}
+
+/// What two addresses together say of their relay: nothing is known from one that could not be
+/// probed, one that fails is a failure, and the slower of two that answer counts.
+fn both(first: Outcome, second: Outcome) -> Outcome {
+    match (first, second) {
+        (Outcome::Unsent(_), other) | (other, Outcome::Unsent(_)) => other,
+        (Outcome::Ok { rtt: first }, Outcome::Ok { rtt: second }) => Outcome::Ok {
+            rtt: first.max(second),
+        },
+        (Outcome::Ok { .. }, failed) | (failed, _) => failed,
     }
-    Outcome::Ok { rtt: slowest }
 }
 
 #[cfg(test)]
@@ -228,6 +235,34 @@ mod tests {
         assert!(matches!(round(&[v6]).await, Outcome::Ok { .. }));
         assert!(matches!(round(&[v4, v6]).await, Outcome::Ok { .. }));
         assert!(matches!(round(&[v4, closed]).await, Outcome::Refused));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_nothing_can_be_sent_to_says_nothing_about_the_others() {
+        let v4 = relay("127.0.0.1").await;
+        let closed = {
+            let socket = UdpSocket::bind("[::1]:0").await.expect("socket");
+            (
+                "::1".parse().expect("address"),
+                socket.local_addr().expect("address"),
+            )
+        };
+        let unsent: (IpAddr, SocketAddr) = ("192.0.2.77".parse().expect("address"), v4.1);
+        let round = async |stun: Vec<(IpAddr, SocketAddr)>| {
+            stun_round(&Target { stun, echo: None }, PATIENCE).await
+        };
+        for stun in [vec![v4, unsent], vec![unsent, v4]] {
+            let outcome = round(stun).await;
+            assert!(matches!(outcome, Outcome::Ok { .. }), "{outcome:?}");
+        }
+        for stun in [vec![closed, unsent], vec![unsent, closed]] {
+            let outcome = round(stun).await;
+            assert!(matches!(outcome, Outcome::Refused), "{outcome:?}");
+        }
+        for stun in [vec![unsent, unsent], vec![]] {
+            let outcome = round(stun).await;
+            assert!(matches!(outcome, Outcome::Unsent(_)), "{outcome:?}");
+        }
     }
 
     #[tokio::test]
