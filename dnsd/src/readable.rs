@@ -8,9 +8,9 @@ use settings::Errors;
 
 /// Problems of a configuration file, for programs.
 pub fn problems(path: &Path, errors: &Errors) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
     let problems = errors.problems().iter().map(|problem| {
-        let (line, column) = position(&text, problem.span.start);
+        // A file that could not be read has no places; its beginning stands for it.
+        let (line, column) = errors.position(problem.span.start).unwrap_or((1, 1));
         json!({
             "file": path.display().to_string(),
             "line": line,
@@ -22,18 +22,6 @@ pub fn problems(path: &Path, errors: &Errors) -> Vec<Value> {
         })
     });
     problems.collect()
-}
-
-/// Line and column of a byte, both from 1; columns count characters.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |last| last.chars().count())
-        + 1;
-    (line, column)
 }
 
 /// `dnsd status`: a table.
