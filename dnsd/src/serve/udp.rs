@@ -8,6 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use mio::unix::SourceFd;
@@ -20,7 +21,7 @@ use super::wire::{self, Judged};
 use crate::limits::{BATCHES_PER_TURN, RECEIVE_BATCH, RECEIVE_BUFFER, RECEIVE_PAUSE, UDP_PAYLOAD};
 use crate::metrics::{Drop, Tally, Transport};
 
-/// Token of the waker that ends a worker; listeners count up from 0.
+/// Token of the waker that makes a worker look whether it should end; listeners count up from 0.
 const STOP: Token = Token(usize::MAX);
 
 /// A UDP listener bound to one address, one of several when the address has several workers.
@@ -53,12 +54,14 @@ impl Listener {
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<(JoinHandle<()>, Waker)>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Workers {
     /// Starts one thread per entry of `workers`, each serving its listeners.
     pub fn start(workers: Vec<Vec<Listener>>, served: &Arc<Served>) -> io::Result<Self> {
         let mut threads = Vec::with_capacity(workers.len());
+        let stop = Arc::new(AtomicBool::new(false));
         for (index, listeners) in workers.into_iter().enumerate() {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), STOP)?;
@@ -69,21 +72,43 @@ impl Workers {
                     .register(&mut SourceFd(&fd), Token(token), interest)?;
             }
             let mut worker = Worker::new(listeners, Arc::clone(served));
+            let stop = Arc::clone(&stop);
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{index}"))
-                .spawn(move || worker.run(poll))?;
+                .spawn(move || worker.run(poll, &Asked(stop)))?;
             threads.push((thread, waker));
         }
-        Ok(Self { threads })
+        Ok(Self { threads, stop })
     }
 
     /// Ends the threads and waits for them.
     pub fn stop(self) {
+        self.stop.store(true, Ordering::Release);
         for (_, waker) in &self.threads {
             let _ = waker.wake();
         }
         for (thread, _) in self.threads {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Whether the threads should end. One that ends unasked, by an error or a panic, takes the
+/// process with it: the kernel would go on handing its share of the queries to its sockets, where
+/// nobody reads them.
+struct Asked(Arc<AtomicBool>);
+
+impl Asked {
+    fn asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl std::ops::Drop for Asked {
+    fn drop(&mut self) {
+        if !self.asked() {
+            tracing::error!("a DNS thread ended, and dnsd with it");
+            std::process::exit(1);
         }
     }
 }
@@ -107,7 +132,7 @@ impl Worker {
         }
     }
 
-    fn run(&mut self, mut poll: Poll) {
+    fn run(&mut self, mut poll: Poll, stop: &Asked) {
         let mut events = Events::with_capacity(64);
         loop {
             match poll.poll(&mut events, None) {
@@ -118,12 +143,12 @@ impl Worker {
                     return;
                 }
             }
-            if events.iter().any(|event| event.token() == STOP) {
+            if stop.asked() {
                 return;
             }
             // Readiness is edge-triggered: every listener is read until it is empty, in turns.
             let mut ready = vec![true; self.listeners.len()];
-            while ready.contains(&true) {
+            while ready.contains(&true) && !stop.asked() {
                 for (index, ready) in ready.iter_mut().enumerate().filter(|(_, ready)| **ready) {
                     *ready = self.turn(index);
                 }
