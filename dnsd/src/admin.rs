@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use tokio::net::TcpListener;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::api::view::View;
-use crate::limits::HTTP_TIMEOUT;
+use crate::http;
 use crate::metrics::Metrics;
 
 /// What the admin listener shows.
@@ -28,19 +27,15 @@ pub struct Admin {
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, admin: Admin) {
-    let router = Router::new()
+    let costly = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/status", get(status));
+    // Whoever looks after the daemon does not queue for those who look at it.
+    let router = http::bounded(costly, StatusCode::SERVICE_UNAVAILABLE)
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/status", get(status))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            HTTP_TIMEOUT,
-        ))
         .with_state(admin);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the admin listener ended");
-    }
+    http::serve(listener, router).await;
 }
 
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
@@ -53,7 +48,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
 
 async fn status(State(admin): State<Admin>) -> Response {
     match admin.view.all().await {
-        Ok(view) => Json(view).into_response(),
+        Ok(view) => view.into_response(),
         Err(ending) => (StatusCode::SERVICE_UNAVAILABLE, ending.to_string()).into_response(),
     }
 }

@@ -54,13 +54,6 @@ pub enum Input {
         /// How it went.
         outcome: Outcome,
     },
-    /// Tell all that is known of one relay, or of all.
-    Explain {
-        /// Which.
-        relay: Option<RelayId>,
-        /// Where to; empty for an unknown relay.
-        reply: oneshot::Sender<Known>,
-    },
     /// Take another configuration over.
     Reload {
         /// It.
@@ -70,6 +63,15 @@ pub enum Input {
     },
     /// End.
     Stop,
+}
+
+/// All that is known of one relay, or of all, is asked for. Inputs have precedence.
+#[derive(Debug)]
+pub struct Question {
+    /// Which.
+    pub relay: Option<RelayId>,
+    /// Where to; empty for an unknown relay.
+    pub reply: oneshot::Sender<Known>,
 }
 
 /// The fleet with everything its actions need.
@@ -95,7 +97,11 @@ pub struct Control {
 
 impl Control {
     /// Runs until [`Input::Stop`]; returns the state to save and the prober to stop.
-    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> (Saved, Prober) {
+    pub async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut questions: mpsc::Receiver<Question>,
+    ) -> (Saved, Prober) {
         let mut refresh = Instant::now() + STATE_REFRESH;
         self.tell();
         self.drain();
@@ -105,11 +111,14 @@ impl Control {
                 .poll_timeout()
                 .map_or(refresh, |due| refresh.min(due.into()));
             tokio::select! {
+                // Deadlines pass whatever comes in, and nobody's curiosity holds health up.
+                biased;
+                () = sleep_until(due) => self.fleet.handle_timeout(clock::now()),
                 input = inputs.recv() => match input {
                     Some(Input::Stop) | None => break,
                     Some(input) => self.take(input),
                 },
-                () = sleep_until(due) => self.fleet.handle_timeout(clock::now()),
+                Some(question) = questions.recv() => self.answer(question),
             }
             self.drain();
             if Instant::now() >= refresh {
@@ -133,10 +142,6 @@ impl Control {
                 self.fleet
                     .handle_probe(clock::now(), relay, probe, &outcome);
             }
-            Input::Explain { relay, reply } => {
-                // Whoever asked may have gone.
-                let _ = reply.send(self.explain(relay));
-            }
             Input::Reload { config, reply } => {
                 self.reload(*config);
                 let _ = reply.send(());
@@ -157,6 +162,13 @@ impl Control {
             let revocations = 0;
             let ack = reply.ack(report, self.node, clock::unix_millis(), revocations);
             self.intake.acknowledge(&ack, key, from);
+        }
+    }
+
+    fn answer(&self, Question { relay, reply }: Question) {
+        // Whoever asked may have gone.
+        if !reply.is_closed() {
+            let _ = reply.send(self.explain(relay));
         }
     }
 

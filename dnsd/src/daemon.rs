@@ -21,7 +21,7 @@ use crate::api::view::View;
 use crate::config::{Config, Node};
 use crate::control::{Control, Input};
 use crate::intake::Intake;
-use crate::limits::CONTROL_BACKLOG;
+use crate::limits::{CONTROL_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::serve::tcp::Front;
@@ -141,7 +141,7 @@ impl Sockets {
     fn bind(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Error> {
         let node = &config.node;
         let dns = listen::dns(node)?;
-        let intake = Intake::bind(node.reports, config.keys.clone(), Arc::clone(metrics));
+        let intake = Intake::bind(config, Arc::clone(metrics));
         let intake = Arc::new(intake.map_err(listen::reports(node.reports))?);
         let control = listen::control(&node.control)?;
         let admin = node
@@ -170,10 +170,8 @@ impl Daemon {
         } = Sockets::bind(config, &metrics)?;
         let mut tasks = JoinSet::new();
         let (inputs, waiting) = mpsc::channel(CONTROL_BACKLOG);
-        let view = View {
-            node: node.id,
-            inputs: inputs.clone(),
-        };
+        let (questions, asked) = mpsc::channel(QUESTION_BACKLOG);
+        let view = View::new(node.id, questions);
         if let Some(listener) = admin {
             let admin = Admin {
                 view: view.clone(),
@@ -211,7 +209,7 @@ impl Daemon {
             node: node.id,
             verdicts: BTreeMap::new(),
         };
-        let controlling = tokio::spawn(control.run(waiting));
+        let controlling = tokio::spawn(control.run(waiting, asked));
         Ok(Self {
             inputs,
             intake,

@@ -1,12 +1,13 @@
 //! Liveness reports off the wire: authenticated here, judged by the control loop, acknowledged.
 //!
-//! A thread of its own, so that a flood of forged reports costs one core's share of MACs and
-//! nothing else. What cannot be authenticated is counted and never answered.
+//! A thread of its own, so that a flood of forged or repeated reports costs one core's share of
+//! MACs and nothing else. What cannot be authenticated is counted and never answered, and copies
+//! stop at the [gate](crate::gate).
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +15,10 @@ use arc_swap::ArcSwap;
 use liveness::{Ack, KeyId, KeyRing, REPORT_LEN, Refused, Report};
 use tokio::sync::mpsc;
 
+use crate::clock;
+use crate::config::Config;
 use crate::control::Input;
+use crate::gate::Gate;
 use crate::metrics::{Metrics, ReportOutcome};
 
 /// How often the thread looks whether it should end.
@@ -27,19 +31,21 @@ const SEND: Duration = Duration::from_millis(1);
 pub struct Intake {
     socket: UdpSocket,
     keys: ArcSwap<KeyRing>,
+    gate: Mutex<Gate>,
     metrics: Arc<Metrics>,
     stop: AtomicBool,
 }
 
 impl Intake {
     /// Binds the socket.
-    pub fn bind(address: SocketAddr, keys: KeyRing, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
+    pub fn bind(config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let socket = UdpSocket::bind(config.node.reports)?;
         socket.set_read_timeout(Some(LOOK))?;
         socket.set_write_timeout(Some(SEND))?;
         Ok(Self {
             socket,
-            keys: ArcSwap::from_pointee(keys),
+            keys: ArcSwap::from_pointee(config.keys.clone()),
+            gate: Mutex::new(Gate::new(&config.inventory)),
             metrics,
             stop: AtomicBool::new(false),
         })
@@ -53,9 +59,14 @@ impl Intake {
             .spawn(move || intake.receive(&inputs))
     }
 
-    /// Accepts other keys from now on.
-    pub fn reload(&self, keys: KeyRing) {
-        self.keys.store(Arc::new(keys));
+    /// Accepts other keys and relays from now on.
+    pub fn reload(&self, config: &Config) {
+        self.keys.store(Arc::new(config.keys.clone()));
+        self.gate().reload(&config.inventory);
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the thread within [`LOOK`].
@@ -99,14 +110,19 @@ impl Intake {
             Ok(decoded) => decoded,
             Err(refused) => return Some(reason(&refused)),
         };
-        match inputs.try_send(Input::Report {
+        // Room first: what the gate has admitted counts as seen.
+        let Ok(room) = inputs.try_reserve() else {
+            return Some(ReportOutcome::Overload);
+        };
+        if let Err(outcome) = self.gate().admit(clock::now(), key, &report) {
+            return Some(outcome);
+        }
+        room.send(Input::Report {
             report: Box::new(report),
             key,
             from,
-        }) {
-            Ok(()) => None,
-            Err(_) => Some(ReportOutcome::Overload),
-        }
+        });
+        None
     }
 }
 

@@ -19,6 +19,8 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod gate;
+pub mod http;
 pub mod intake;
 pub mod limits;
 pub mod listen;

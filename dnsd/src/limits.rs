@@ -54,6 +54,13 @@ pub const PROBE_CREDENTIAL: u32 = 600;
 
 /// Inputs that may wait for the control loop.
 pub const CONTROL_BACKLOG: usize = 4096;
+/// Questions that may wait for the control loop. It answers them when no input waits.
+pub const QUESTION_BACKLOG: usize = 16;
+/// How old the verdicts of all relays may be when they are shown: they are not put together again
+/// for everyone who asks.
+pub const STATUS_AGE: Duration = Duration::from_millis(250);
+/// Least time between two reports of one relay under an old boot id that are looked at.
+pub const STALE_INTERVAL: Duration = Duration::from_secs(1);
 /// Least time between two writes of the state file.
 pub const STATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time that goes by without a new state file.
@@ -64,5 +71,7 @@ pub const STATE_BYTES: u64 = 16 * 1024 * 1024;
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests to the control socket or the admin listener that may be under way at once.
 pub const HTTP_CONCURRENCY: usize = 16;
+/// Connections to the control socket or the admin listener that may be open at once.
+pub const HTTP_CONNECTIONS: usize = 64;
 /// Largest body the client side reads from the control socket, in bytes.
 pub const HTTP_BODY: usize = 8 * 1024 * 1024;

@@ -43,7 +43,7 @@ async fn take(
             fixed.join(", ")
         ));
     }
-    intake.reload(config.keys.clone());
+    intake.reload(&config);
     let (reply, taken) = oneshot::channel();
     let ending = "the daemon is ending";
     let input = Input::Reload {

@@ -16,12 +16,10 @@ use liveness::RelayId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
-use tower::limit::ConcurrencyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 
-use super::view::{Ending, View};
+use super::view::{All, Ending, View};
 use crate::clock;
-use crate::limits::{HTTP_CONCURRENCY, HTTP_TIMEOUT};
+use crate::http;
 use crate::metrics::Code;
 use crate::serve::Served;
 
@@ -39,16 +37,9 @@ pub async fn serve(listener: UnixListener, api: Api) {
     let router = Router::new()
         .route("/v1/relays", get(relays))
         .route("/v1/relays/{relay}", get(relay))
-        .route("/v1/answer", get(answered))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::GATEWAY_TIMEOUT,
-            HTTP_TIMEOUT,
-        ))
-        .layer(ConcurrencyLimitLayer::new(HTTP_CONCURRENCY))
-        .with_state(api);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the control socket ended");
-    }
+        .route("/v1/answer", get(answered));
+    let router = http::bounded(router, StatusCode::GATEWAY_TIMEOUT).with_state(api);
+    http::serve(listener, router).await;
 }
 
 /// A request that is refused, and why.
@@ -70,8 +61,8 @@ fn bad(what: String) -> Refused {
     Refused(StatusCode::BAD_REQUEST, what)
 }
 
-async fn relays(State(api): State<Api>) -> Result<Json<Value>, Refused> {
-    Ok(Json(api.view.all().await?))
+async fn relays(State(api): State<Api>) -> Result<All, Refused> {
+    Ok(api.view.all().await?)
 }
 
 async fn relay(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Refused> {

@@ -1,0 +1,150 @@
+//! Which authentic reports are worth the control loop's time.
+//!
+//! A datagram that was recorded can be sent again at any rate and to any acknowledgement's address.
+//! Copies end here; the fleet stays the judge of what passes.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use dnsd_core::inventory::{Inventory, RelayEntry};
+use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report};
+
+use crate::limits::STALE_INTERVAL;
+use crate::metrics::ReportOutcome;
+
+/// What is remembered of each configured relay.
+#[derive(Debug, Default)]
+pub struct Gate(HashMap<RelayId, Entry>);
+
+#[derive(Debug, Default)]
+struct Entry {
+    keys: Vec<KeyId>,
+    newest: ReplayGuard,
+    /// The last report under an old boot id that passed: when, its boot id and sequence.
+    stale: Option<(Instant, u64, u64)>,
+}
+
+impl Gate {
+    /// A gate for the relays of `inventory`, which has seen nothing.
+    pub fn new(inventory: &Inventory) -> Self {
+        let mut gate = Self::default();
+        gate.reload(inventory);
+        gate
+    }
+
+    /// Takes other relays and keys over. What was seen of relays that stay is kept, as the fleet
+    /// keeps it.
+    pub fn reload(&mut self, inventory: &Inventory) {
+        let mut before = std::mem::take(&mut self.0);
+        let entry = |relay: &RelayEntry| {
+            let mut entry = before.remove(&relay.id).unwrap_or_default();
+            entry.keys.clone_from(&relay.keys);
+            (relay.id, entry)
+        };
+        self.0 = inventory.relays().iter().map(entry).collect();
+    }
+
+    /// Whether the control loop should see a report signed with `key`: a new one always, one
+    /// under an old boot id once per [`STALE_INTERVAL`], for its relay may have to be told the
+    /// floor, and neither a copy nor one that is nobody's.
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        key: KeyId,
+        report: &Report,
+    ) -> Result<(), ReportOutcome> {
+        let entry = self.0.get_mut(&report.relay);
+        let entry = entry.filter(|entry| entry.keys.contains(&key));
+        let entry = entry.ok_or(ReportOutcome::Relay)?;
+        let (boot, sequence) = (report.boot, report.sequence);
+        match entry.newest.accept(boot, sequence) {
+            Ok(()) => Ok(()),
+            Err(Replayed::StaleSequence { .. }) => Err(ReportOutcome::Replay),
+            Err(Replayed::StaleBoot { .. }) => {
+                let passes = entry.stale.is_none_or(|(at, last_boot, last_sequence)| {
+                    now.saturating_duration_since(at) >= STALE_INTERVAL
+                        && (boot, sequence) != (last_boot, last_sequence)
+                });
+                if !passes {
+                    return Err(ReportOutcome::Replay);
+                }
+                entry.stale = Some((now, boot, sequence));
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use liveness::{Load, State, Transports};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn inventory() -> Inventory {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wrong/right.toml");
+        Config::read(&path).expect("a right file").inventory
+    }
+
+    fn report(relay: RelayId, boot: u64, sequence: u64) -> Report {
+        Report {
+            relay,
+            boot,
+            sequence,
+            sent_at_ms: 0,
+            state: State::Serving,
+            load: Load {
+                sessions: 0,
+                sessions_max: 1,
+                bits_per_second: 0,
+                bits_per_second_max: 1,
+                cpu_permille: 0,
+            },
+            ipv4: None,
+            ipv6: None,
+            transports: Transports::UDP,
+            workers: 1,
+            configuration: 1,
+            revocations: 0,
+        }
+    }
+
+    #[test]
+    fn copies_end_here_and_old_boots_pass_now_and_then() {
+        let inventory = inventory();
+        let (relay, key) = (inventory.relays()[0].id, inventory.relays()[0].keys[0]);
+        let mut gate = Gate::new(&inventory);
+        let begun = Instant::now();
+        let admit = |gate: &mut Gate, ms, boot, sequence| {
+            let now = begun + std::time::Duration::from_millis(ms);
+            gate.admit(now, key, &report(relay, boot, sequence)).is_ok()
+        };
+        assert!(admit(&mut gate, 0, 9, 5));
+        assert!(!admit(&mut gate, 0, 9, 5), "a copy");
+        assert!(!admit(&mut gate, 0, 9, 4), "overtaken");
+        assert!(admit(&mut gate, 0, 8, 5), "an old boot");
+        assert!(!admit(&mut gate, 999, 8, 6), "too soon");
+        assert!(!admit(&mut gate, 1000, 8, 5), "a copy of what passed");
+        assert!(admit(&mut gate, 1000, 8, 6));
+        assert!(admit(&mut gate, 1000, 9, 6), "new ones are not held up");
+        gate.reload(&inventory);
+        assert!(!admit(&mut gate, 1001, 9, 6), "kept over a reload");
+    }
+
+    #[test]
+    fn nobodys_reports_and_those_under_anothers_key_leave_no_trace() {
+        let inventory = inventory();
+        let (relay, key) = (inventory.relays()[0].id, inventory.relays()[0].keys[0]);
+        let mut gate = Gate::new(&inventory);
+        let now = Instant::now();
+        let stranger: RelayId = "nobody".parse().expect("id");
+        assert!(gate.admit(now, key, &report(stranger, 1, 1)).is_err());
+        let other = KeyId(u32::MAX);
+        assert!(gate.admit(now, other, &report(relay, 9, 9)).is_err());
+        assert_eq!(gate.0.len(), inventory.relays().len());
+        assert!(gate.admit(now, key, &report(relay, 1, 1)).is_ok());
+    }
+}
