@@ -4,6 +4,7 @@ use std::net::{SocketAddrV4, SocketAddrV6};
 
 use crate::key::{Key, KeyId, KeyRing};
 use crate::name::{NodeId, RelayId};
+use crate::replay::BOOT_MAX;
 use crate::wire::{
     ACK_LEN, KIND_ACK, Reader, Refused, Writer, open, v4_from, v4_parts, v6_from, v6_parts,
 };
@@ -61,7 +62,7 @@ pub struct Ack {
     /// The node's clock, milliseconds since 1970. For an alarm about skew, never a decision.
     pub sent_at_ms: u64,
     /// 0 when the report was new; else the report was refused, and the relay must choose a boot
-    /// id above this.
+    /// id above this. At most [`BOOT_MAX`].
     pub boot_floor: u64,
     /// What an operator wants.
     pub order: Order,
@@ -133,6 +134,9 @@ impl Ack {
         let _reserved = fields.u32();
         let (boot, sequence, sent_at_ms) = (fields.u64(), fields.u64(), fields.u64());
         let (boot_floor, revocations) = (fields.u64(), fields.u64());
+        if boot_floor > BOOT_MAX {
+            return Err(Refused::Malformed("boot id"));
+        }
         let relay =
             RelayId::from_wire(fields.take()).map_err(|_| Refused::Malformed("relay id"))?;
         let node = NodeId::from_wire(fields.take()).map_err(|_| Refused::Malformed("node id"))?;

@@ -76,6 +76,8 @@
 //! * A port of zero says that there is no address of that family.
 //! * Freshness is the receiver's business: [`ReplayGuard`] lets (boot, sequence) only rise, and
 //!   [`Report::sent_at_ms`] serves an alarm about clocks, never a decision.
+//! * A report's boot id and an acknowledgement's floor above [`BOOT_MAX`] (2^63 - 1) are refused,
+//!   signed or not: a wild one, once remembered, would lock its relay out for good.
 
 #![forbid(unsafe_code)]
 
@@ -89,6 +91,6 @@ mod wire;
 pub use ack::{Ack, NEIGHBOURS_MAX, Neighbour, Order, Seen};
 pub use key::{KEY_MIN, Key, KeyId, KeyRing, KeyRingError, RING_MAX, WeakKey};
 pub use name::{ID_MAX, IdError, NodeId, RelayId};
-pub use replay::{ReplayGuard, Replayed};
+pub use replay::{BOOT_MAX, ReplayGuard, Replayed};
 pub use report::{Load, Reason, Report, State, Transports};
 pub use wire::{ACK_LEN, REPORT_LEN, Refused, VERSION};

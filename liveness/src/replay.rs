@@ -1,5 +1,9 @@
 //! The replay rule: (boot, sequence) of one relay may only rise.
 
+/// The highest boot id that is believed. What lies above is no count of anything but a fault, and
+/// remembering it would leave a relay no higher one to choose.
+pub const BOOT_MAX: u64 = u64::MAX >> 1;
+
 /// What a receiver remembers of one relay to refuse datagrams it has seen, or older ones.
 ///
 /// A relay chooses a higher boot id at every start and counts sequences up from 1 within it. The
@@ -37,8 +41,12 @@ impl ReplayGuard {
         }
     }
 
-    /// A guard as it was when [`boot`](Self::boot) and [`sequence`](Self::sequence) were saved.
+    /// A guard as it was when [`boot`](Self::boot) and [`sequence`](Self::sequence) were saved; a
+    /// new one if the boot id is above [`BOOT_MAX`].
     pub const fn restored(boot: u64, sequence: u64) -> Self {
+        if boot > BOOT_MAX {
+            return Self::new();
+        }
         Self { boot, sequence }
     }
 
@@ -106,5 +114,13 @@ mod tests {
         assert!(guard.accept(6, 8).is_err());
         assert_eq!(guard, before);
         assert_eq!((guard.boot(), guard.sequence()), (7, 7));
+    }
+
+    #[test]
+    fn a_saved_boot_id_that_no_report_may_have_is_forgotten() {
+        let guard = ReplayGuard::restored(BOOT_MAX + 1, 1);
+        assert_eq!(guard, ReplayGuard::new());
+        let guard = ReplayGuard::restored(BOOT_MAX, 1);
+        assert_eq!(guard.boot(), BOOT_MAX);
     }
 }

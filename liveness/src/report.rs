@@ -4,6 +4,7 @@ use std::net::{SocketAddrV4, SocketAddrV6};
 
 use crate::key::{Key, KeyId, KeyRing};
 use crate::name::RelayId;
+use crate::replay::BOOT_MAX;
 use crate::wire::{
     KIND_REPORT, REPORT_LEN, Reader, Refused, Writer, open, v4_from, v4_parts, v6_from, v6_parts,
 };
@@ -130,7 +131,7 @@ impl Transports {
 pub struct Report {
     /// Who speaks. The key that signed decides whether it may.
     pub relay: RelayId,
-    /// Rises with every start of the relay; not 0.
+    /// Rises with every start of the relay; not 0, at most [`BOOT_MAX`].
     pub boot: u64,
     /// Rises with every report within a boot, from 1.
     pub sequence: u64,
@@ -193,6 +194,9 @@ impl Report {
         let transports = Transports(fields.u16());
         let workers = fields.u16();
         let (boot, sequence, sent_at_ms) = (fields.u64(), fields.u64(), fields.u64());
+        if boot > BOOT_MAX {
+            return Err(Refused::Malformed("boot id"));
+        }
         let (configuration, revocations) = (fields.u64(), fields.u64());
         let load = Load {
             bits_per_second: fields.u64(),

@@ -67,7 +67,7 @@ fn report() -> impl Strategy<Value = Report> {
         .prop_map(
             |(relay, numbers, state, load, ipv4, ipv6, (transports, workers))| Report {
                 relay: relay.parse::<RelayId>().unwrap(),
-                boot: numbers[0],
+                boot: numbers[0] >> 1,
                 sequence: numbers[1],
                 sent_at_ms: numbers[2],
                 state,
@@ -106,7 +106,7 @@ fn ack() -> impl Strategy<Value = Ack> {
             sequence: numbers[1],
             node: node.parse::<NodeId>().unwrap(),
             sent_at_ms: numbers[2],
-            boot_floor: numbers[3],
+            boot_floor: numbers[3] >> 1,
             order,
             seen,
             revocations: numbers[4],

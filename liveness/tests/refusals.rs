@@ -5,7 +5,7 @@
 mod common;
 
 use common::{ack, failing, key, ring};
-use liveness::{ACK_LEN, Ack, Key, KeyId, KeyRing, REPORT_LEN, Refused, Report};
+use liveness::{ACK_LEN, Ack, BOOT_MAX, Key, KeyId, KeyRing, REPORT_LEN, Refused, Report};
 
 fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     (0..bytes.len() * 8).map(|bit| {
@@ -154,4 +154,29 @@ fn reserved_bytes_are_ignored() {
         bytes[216..224].fill(0xa5);
     });
     assert_eq!(Ack::decode(&bytes, &keys), Ok((ack(), KeyId(7))));
+}
+
+#[test]
+fn a_boot_id_in_the_top_half_is_refused_however_well_signed() {
+    let keys = ring(&[7]);
+    let at_most = Report {
+        boot: BOOT_MAX,
+        ..failing()
+    };
+    let bytes = at_most.encode(KeyId(7), &key());
+    assert_eq!(Report::decode(&bytes, &keys), Ok((at_most, KeyId(7))));
+    for boot in [BOOT_MAX + 1, u64::MAX] {
+        let bytes = Report { boot, ..failing() }.encode(KeyId(7), &key());
+        let expected = Refused::Malformed("boot id");
+        assert_eq!(Report::decode(&bytes, &keys), Err(expected), "{boot}");
+        let bytes = Ack {
+            boot_floor: boot,
+            ..ack()
+        }
+        .encode(KeyId(7), &key());
+        assert_eq!(
+            Ack::decode(&bytes, &keys),
+            Err(Refused::Malformed("boot id"))
+        );
+    }
 }
