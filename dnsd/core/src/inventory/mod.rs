@@ -155,6 +155,7 @@ impl Inventory {
             name.set_fqdn(true);
         }
         check::check(&zone, &regions, &relays, &policy, &thresholds)?;
+        let thresholds = thresholds.fitted();
         let region_index: BTreeMap<&RegionId, usize> = regions
             .iter()
             .enumerate()
@@ -215,7 +216,7 @@ impl Inventory {
         &self.policy
     }
 
-    /// How to judge.
+    /// How to judge: as given, but never so that probes are too far apart to be judged by.
     pub fn thresholds(&self) -> &Thresholds {
         &self.thresholds
     }

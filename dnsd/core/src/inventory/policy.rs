@@ -48,7 +48,8 @@ pub struct Thresholds {
     pub silence_down: Duration,
     /// Silence that makes a relay suspect although its probes succeed.
     pub silence_suspect: Duration,
-    /// Silence that condemns when no probe has succeeded during it, whatever the points.
+    /// Silence that condemns when no probe has succeeded during it, whatever the points; raised
+    /// where the STUN probes are too far apart for it.
     pub silence_dead: Duration,
     /// Time between STUN probes when all is well; jittered by a tenth.
     pub stun_interval: Duration,
@@ -59,7 +60,8 @@ pub struct Thresholds {
     pub stun_timeout: Duration,
     /// Longest time to wait for an answer to a STUN probe.
     pub stun_timeout_max: Duration,
-    /// Time without a successful STUN probe that condemns although reports arrive.
+    /// Time without a successful STUN probe that condemns although reports arrive; raised where
+    /// the STUN probes are too far apart for it.
     pub stun_dead: Duration,
     /// Time between echo probes when all is well; jittered by a tenth. `None`: no echo probes.
     pub echo_interval: Option<Duration>,
@@ -118,6 +120,23 @@ impl Default for Thresholds {
             recent: s(120),
             last_known_good: s(300),
             settle: s(10),
+        }
+    }
+}
+
+impl Thresholds {
+    /// With the times that judge the absence of STUN answers no shorter than the longest that two
+    /// regular answers may lie apart, and a quarter for one that is lost and asked for again.
+    pub(super) fn fitted(self) -> Self {
+        let apart = self
+            .stun_interval
+            .saturating_mul(11)
+            .saturating_add(self.stun_timeout_max.saturating_mul(10));
+        let least = apart.saturating_mul(5) / 40;
+        Self {
+            stun_dead: self.stun_dead.max(least),
+            silence_dead: self.silence_dead.max(least),
+            ..self
         }
     }
 }
