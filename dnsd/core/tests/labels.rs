@@ -163,6 +163,7 @@ fn trace_tells_what_answer_does() {
             standing: Standing::Down,
             last_good: None,
             doubt: true,
+            speaks: false,
         };
     }
     let snapshot = Snapshot::compile(&inventory, &view, 7);

@@ -110,7 +110,9 @@ fn when_all_are_down_the_last_known_good_serve() {
     }
     // One comes back: it alone is answered, in both regions, within three seconds of its report.
     world.befall(4, Fate::Alive);
-    let took = world.run_for(SECOND * 3, |world| answered(world, "eu") == set(&["iad-1"]));
+    let took = world.run_for(SECOND * 3, |world| {
+        tier(world, "eu") == Tier::Healthy && answered(world, "eu") == set(&["iad-1"])
+    });
     assert!(took.is_some());
     assert_eq!(answered(&world, "us"), set(&["iad-1"]));
     assert_eq!((ttl(&world, "eu"), tier(&world, "eu")), (5, Tier::Healthy));

@@ -40,6 +40,7 @@ fn clients_are_spread_by_weight() {
         standing: Standing::Up,
         last_good: None,
         doubt: false,
+        speaks: false,
     };
     let view = View {
         seats: vec![seat; 6],
@@ -103,6 +104,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         standing,
         last_good: None,
         doubt: false,
+        speaks: false,
     };
     let (up, down) = (seat(Standing::Up), seat(Standing::Down));
     let ipv6 = |seats: Vec<Seat>| {
@@ -129,6 +131,7 @@ fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
         standing: Standing::Up,
         last_good: None,
         doubt: false,
+        speaks: false,
     };
     let view = View {
         seats: vec![seat; relays.len()],

@@ -29,6 +29,8 @@ pub struct Fleet {
     members: Vec<Member>,
     /// Per region: whether some clients that its relays may serve have no relay that is up.
     dark: Vec<bool>,
+    /// Per region: until when relays come back unheld, because it was dark until lately.
+    mending: Vec<Option<Instant>>,
     actions: VecDeque<Action>,
     publish_wanted: bool,
     serial: u32,
@@ -93,6 +95,7 @@ impl Fleet {
             .collect();
         let mut fleet = Self {
             dark: Vec::new(),
+            mending: Vec::new(),
             members,
             inventory,
             started: now,
@@ -103,7 +106,7 @@ impl Fleet {
             recheck: None,
             counters: Counters::default(),
         };
-        fleet.find_dark();
+        fleet.find_dark(now);
         fleet
     }
 
@@ -124,7 +127,10 @@ impl Fleet {
         }
         self.actions.clear();
         self.publish_wanted = true;
-        self.find_dark();
+        // Regions may have other places now.
+        self.dark.clear();
+        self.mending.clear();
+        self.find_dark(now);
     }
 
     /// The inventory in force.
@@ -297,6 +303,7 @@ impl Fleet {
                 standing,
                 last_good: member.health.last_good(now).filter(|_| !forced),
                 doubt: standing == Standing::Suspect || lately,
+                speaks: member.health.speaks(),
             }
         });
         View {

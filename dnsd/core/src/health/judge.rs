@@ -6,7 +6,7 @@ use liveness::State as Claim;
 
 use super::machine::Health;
 use super::words::{is_good, word_out};
-use super::{Override, Reason, State, Verdict};
+use super::{Around, Override, Reason, State, Verdict};
 use crate::inventory::Thresholds;
 use crate::limits;
 
@@ -14,23 +14,27 @@ use crate::limits;
 const DOUBLINGS_MAX: u32 = 20;
 
 impl Health {
-    /// Draws the verdict from the evidence; true when state or reason changed. `alone` says that
-    /// some clients have no other relay that is up: then nothing is held back.
-    pub fn judge(&mut self, now: Instant, t: &Thresholds, alone: bool) -> bool {
-        let fatal = self.fatal(now, t);
+    /// Draws the verdict from the evidence; true when state or reason changed.
+    pub fn judge(&mut self, now: Instant, t: &Thresholds, around: Around) -> bool {
+        self.expire(now, t);
+        self.speaks = self.is_speaking(now, t);
+        if around.echo_doubtful && self.condemned == Some(Reason::EchoFails) {
+            self.acquit(now);
+            if let Some((_, before)) = self.flapped.take() {
+                self.flaps = before;
+            }
+        }
+        let fatal = self.fatal(now, t, around);
         match (fatal, self.condemned) {
             (Some(reason), None) => self.condemn(now, reason, t),
             // One that called itself failing has meanwhile gone altogether.
             (Some(reason), Some(_)) if self.is_out() => self.condemned = Some(reason),
             _ => {}
         }
-        if self.condemned.is_some() && self.has_recovered(now, t, alone) {
-            self.condemned = None;
-            self.run = None;
-            // The doubts were about the time before.
-            self.suspect_until = None;
-            self.vouched = true;
-            self.up_since = Some(now);
+        if self.condemned.is_some()
+            && (self.has_recovered(now, t, around.alone) || self.answers_on(now, t, around.alone))
+        {
+            self.acquit(now);
         }
         let answers = self.stun.last_ok().is_some();
         let serving = self.claim == Some(Claim::Serving);
@@ -43,6 +47,31 @@ impl Health {
         }
         let (state, reason) = self.standing(now, t);
         self.enter(now, state, reason)
+    }
+
+    fn acquit(&mut self, now: Instant) {
+        self.condemned = None;
+        self.run = None;
+        self.answering = None;
+        // The doubts were about the time before.
+        self.suspect_until = None;
+        self.vouched = true;
+        self.up_since = Some(now);
+    }
+
+    /// To be full or starting passes by itself: a relay that cannot be heard saying so is judged
+    /// by probes again. To drain does not.
+    fn expire(&mut self, now: Instant, t: &Thresholds) {
+        let passing = matches!(self.claim, Some(Claim::Full | Claim::Starting));
+        if passing && self.silence(now) >= t.silence_dead {
+            self.claim = None;
+        }
+    }
+
+    fn is_speaking(&self, now: Instant, t: &Thresholds) -> bool {
+        let reports = self.claim == Some(Claim::Serving) && self.silence(now) < t.silence_suspect;
+        let within = |at: Instant| now.saturating_duration_since(at) < t.stun_dead;
+        (self.last.is_some() && reports) || self.stun.last_ok().is_some_and(within)
     }
 
     fn enter(&mut self, now: Instant, state: State, reason: Reason) -> bool {
@@ -119,7 +148,7 @@ impl Health {
     }
 
     /// What condemns, if anything does.
-    fn fatal(&self, now: Instant, t: &Thresholds) -> Option<Reason> {
+    fn fatal(&self, now: Instant, t: &Thresholds, around: Around) -> Option<Reason> {
         // Nothing is taken out before one round of reports and probes has had its time.
         if now < self.started + t.silence_down {
             return None;
@@ -136,7 +165,10 @@ impl Health {
                 (false, false) => Reason::StunFails,
             });
         }
-        if self.echo.points() >= t.points_down {
+        // Where the echo alone speaks against it, it must not be this node's fault, nor leave
+        // anybody without a relay.
+        let spared = around.last_up || around.echo_doubtful;
+        if self.echo.points() >= t.points_down && !spared {
             return Some(Reason::EchoFails);
         }
         (silence >= t.silence_dead && without_stun >= t.silence_dead).then_some(Reason::Unreachable)
@@ -161,10 +193,12 @@ impl Health {
         // One that went after having said so is not flapping.
         let announced = matches!(self.claim, Some(Claim::Draining | Claim::Starting));
         if !announced {
+            self.flapped = Some((now, self.flaps));
             self.flaps = self.flaps.saturating_add(1);
         }
         self.condemned = Some(reason);
         self.run = None;
+        self.answering = None;
         self.suspect_until = None;
         self.stun.calm();
         self.echo.calm();
@@ -185,6 +219,26 @@ impl Health {
             && echoed
             && run.reports >= t.recover_reports
             && now.saturating_duration_since(run.since) >= self.hold(t)
+    }
+
+    /// Whether a relay whose reports do not arrive has answered probes for long enough to be taken
+    /// for alive: it is then suspect.
+    fn answers_on(&self, now: Instant, t: &Thresholds, alone: bool) -> bool {
+        let Some(since) = self.answering.filter(|_| !self.is_out()) else {
+            return false;
+        };
+        let hold = if alone {
+            t.hold
+        } else {
+            self.hold(t).max(t.hold)
+        };
+        let end = since + hold;
+        let echoed = t.echo_interval.is_none() || self.echo.ok_since(since);
+        now >= end
+            && echoed
+            && self.silence(now) >= t.silence_suspect
+            && self.stun.points() < t.points_suspect
+            && self.echo.points() < t.points_suspect
     }
 
     /// How long the relay must do well before it is up again.

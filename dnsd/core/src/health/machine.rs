@@ -52,6 +52,12 @@ pub struct Health {
     /// Set while the relay has to prove itself before it is up again.
     pub(super) condemned: Option<Reason>,
     pub(super) run: Option<Run>,
+    /// Since when a condemned relay that is silent has answered probes without fail.
+    pub(super) answering: Option<Instant>,
+    /// The flaps before the last condemnation that counted as one, and when that was.
+    pub(super) flapped: Option<(Instant, u32)>,
+    /// Whether it had spoken for itself lately when it was last judged.
+    pub(super) speaks: bool,
     /// Whether anything has ever spoken for the relay.
     pub(super) vouched: bool,
     pub(super) flaps: u32,
@@ -80,6 +86,9 @@ impl Health {
             late: false,
             condemned: None,
             run: None,
+            answering: None,
+            flapped: None,
+            speaks: false,
             vouched: false,
             flaps: 0,
             up_since: None,
@@ -161,7 +170,13 @@ impl Health {
         }
         match report.state {
             Claim::Serving => {
+                self.answering = None;
                 if self.condemned.is_some() {
+                    // Whether it relays should be known by the time it has reported enough; one
+                    // condemned for not relaying is asked at the regular pace.
+                    if self.run.is_none() && (was_silent || self.echo.points() < t.points_suspect) {
+                        self.echo.hurry(now);
+                    }
                     let run = self.run.get_or_insert(Run {
                         since: now,
                         reports: 0,
@@ -203,6 +218,11 @@ impl Health {
                 if !self.late || probe.kind == ProbeKind::Echo {
                     track.calm();
                 }
+                let silent = self.silence(now) >= t.silence_suspect;
+                if self.condemned.is_some() && silent && self.answering.is_none() {
+                    self.answering = Some(now);
+                    self.echo.hurry(now);
+                }
             }
             Effect::Failed => {
                 if before == 0 && self.condemned.is_none() {
@@ -211,6 +231,9 @@ impl Health {
                 let doubt = track.points() >= t.points_suspect;
                 if doubt && self.run.is_some_and(|run| probe.sent >= run.since) {
                     self.run = None;
+                }
+                if doubt {
+                    self.answering = None;
                 }
             }
         }
@@ -254,6 +277,7 @@ impl Health {
             Some(self.started + t.silence_down),
             self.stun.last_ok().map(|at| at + t.stun_dead),
             self.run.map(|run| run.since + self.hold(t)),
+            self.answering.map(|since| since + self.hold(t).max(t.hold)),
             self.suspect_until,
         ]
         .into_iter()
@@ -266,6 +290,30 @@ impl Health {
     /// Sets or lifts a person's decision.
     pub fn force(&mut self, decision: Option<Override>) {
         self.decision = decision;
+    }
+
+    /// Whether a fresh report that says so, or a probe, lately spoke for the relay.
+    pub fn speaks(&self) -> bool {
+        self.speaks
+    }
+
+    /// Whether the relay answers STUN and takes clients, so that an echo can tell something.
+    pub fn is_echoed(&self, t: &Thresholds) -> bool {
+        self.may_echo(t)
+    }
+
+    /// Whether the echo through the relay fails.
+    pub fn fails_echo(&self, t: &Thresholds) -> bool {
+        self.echo.points() >= t.points_suspect
+    }
+
+    /// Forgets that a condemnation of just now counted as a flap: others went with it.
+    pub fn pardon(&mut self, now: Instant, t: &Thresholds) {
+        let span = t.silence_dead;
+        let recent = |(at, _): &(Instant, u32)| now.saturating_duration_since(*at) <= span;
+        if let Some((_, before)) = self.flapped.take_if(|flapped| recent(flapped)) {
+            self.flaps = before;
+        }
     }
 
     /// Echo only where it can tell something: STUN succeeds, and the relay does not say itself

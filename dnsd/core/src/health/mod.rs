@@ -74,6 +74,17 @@ pub enum Reason {
     Override,
 }
 
+/// What the judgement of one relay takes from how the others are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Some clients have, or had until just now, no other relay that is up: nothing is held back.
+    pub alone: bool,
+    /// Some clients would have no relay that is up without this one.
+    pub last_up: bool,
+    /// More than half of the relays that answer STUN fail at the echo: the fault is this node's.
+    pub echo_doubtful: bool,
+}
+
 /// A relay's standing, why, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {

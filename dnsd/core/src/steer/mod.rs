@@ -50,6 +50,8 @@ pub struct Seat {
     pub last_good: Option<Instant>,
     /// Whether it is suspect or has changed lately, so that answers around it may soon change.
     pub doubt: bool,
+    /// Whether a report or a probe lately spoke for it, whatever it counts as.
+    pub speaks: bool,
 }
 
 /// All relays as the choice sees them.

@@ -19,14 +19,16 @@ pub(crate) struct Pool {
     pub(crate) doubt: bool,
 }
 
-/// The tiers in the order they are tried. Relays that said themselves that they are leaving are
-/// last-known-good only when there are no others.
-const STEPS: [(Tier, bool); 5] = [
-    (Tier::Healthy, false),
-    (Tier::Full, false),
-    (Tier::LastKnownGood, false),
-    (Tier::LastKnownGood, true),
-    (Tier::Configured, true),
+/// The tiers in the order they are tried, whether relays must have spoken for themselves lately,
+/// and whether they may have said that they are leaving: those that speak come first among the
+/// last-known-good, and those that leave only when there are no others.
+const STEPS: [(Tier, bool, bool); 6] = [
+    (Tier::Healthy, false, false),
+    (Tier::Full, false, false),
+    (Tier::LastKnownGood, true, false),
+    (Tier::LastKnownGood, false, false),
+    (Tier::LastKnownGood, false, true),
+    (Tier::Configured, false, true),
 ];
 
 struct Choice {
@@ -105,7 +107,7 @@ fn choose(
         .max();
     let span = inventory.thresholds().last_known_good;
     let recent = |at: Instant| newest.is_some_and(|newest| newest.duration_since(at) <= span);
-    for (tier, leaving) in STEPS {
+    for (tier, speaking, leaving) in STEPS {
         for near in reach {
             let fits = |relay: &usize| {
                 let seat = view.seats[*relay];
@@ -115,6 +117,7 @@ fn choose(
                         Tier::Full => seat.standing == Standing::Full,
                         Tier::LastKnownGood => {
                             seat.last_good.is_some_and(recent)
+                                && (seat.speaks || !speaking)
                                 && (leaving || seat.standing != Standing::Leaving)
                         }
                         Tier::Configured => true,

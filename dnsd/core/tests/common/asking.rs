@@ -25,6 +25,7 @@ pub fn all_up(inventory: &Inventory) -> View {
         standing: Standing::Up,
         last_good: Some(start()),
         doubt: false,
+        speaks: false,
     };
     View {
         seats: vec![seat; inventory.relays().len()],

@@ -106,6 +106,7 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
             standing,
             last_good,
             doubt: false,
+            speaks: false,
         }
     });
     let view = View {
