@@ -155,6 +155,50 @@ proptest! {
 }
 
 #[test]
+fn the_only_relay_of_its_zone_is_avoided_in_both_lanes() {
+    let relays = vec![
+        relay("r0", "eu", "z0", "v0", 1),
+        relay("r1", "eu", "z0", "v1", 2),
+        relay("r2", "eu", "z1", "v2", 3),
+    ];
+    let inventory = inventory(vec![region("eu", &[], &[])], relays);
+    let snapshot = Snapshot::compile(&inventory, &all_up(&inventory), 1);
+    let first =
+        |owner: &String| [RecordType::A, RecordType::AAAA].map(|t| relays_of(&snapshot, owner, t));
+    for draw in 0..200 {
+        let lone = inventory.relays()[2].addresses().next().unwrap();
+        let [a, b] = owners(&label(draw, None, &[lone])).each_ref().map(first);
+        for family in 0..2 {
+            // Lane and lane, on the two vendors that are left.
+            let named: BTreeSet<u8> = a[family].iter().chain(&b[family]).copied().collect();
+            assert_eq!(named, BTreeSet::from([1, 2]), "{a:?} {b:?}");
+            assert_eq!((a[family].len(), b[family].len()), (1, 1));
+        }
+    }
+    // A client that avoids one of two vendors' relays would be left with one vendor: rather both.
+    let two = common::inventory(
+        vec![region("eu", &[], &[])],
+        vec![
+            relay("r0", "eu", "z0", "v0", 1),
+            relay("r1", "eu", "z1", "v1", 2),
+            relay("r2", "eu", "z2", "v1", 3),
+        ],
+    );
+    let snapshot = Snapshot::compile(&two, &all_up(&two), 1);
+    let avoided = two.relays()[0].addresses().next().unwrap();
+    let lanes = owners(&label(1, None, &[avoided]));
+    let vendors = lanes.each_ref().map(|owner| {
+        let named = relays_of(&snapshot, owner, RecordType::A);
+        named.iter().map(|host| *host > 1).collect::<BTreeSet<_>>()
+    });
+    assert!(vendors[0].is_disjoint(&vendors[1]), "{vendors:?}");
+}
+
+fn relays_of(snapshot: &Snapshot, owner: &str, record_type: RecordType) -> Vec<u8> {
+    relays(&ask(snapshot, owner, record_type, EU))
+}
+
+#[test]
 fn trace_tells_what_answer_does() {
     let inventory = six();
     let mut view = all_up(&inventory);

@@ -111,7 +111,7 @@ pub(super) fn steer<'a>(
         .flat_map(|label| label.avoid)
         .filter_map(|tag| snapshot.relay_by_tag(tag?))
         .collect();
-    let (index, variant) = variant(&plan.variants, draw, &avoid)?;
+    let (index, variant) = variant(plan, draw, &avoid)?;
     let by_network = !matches!(region_by, RegionBy::Label | RegionBy::Name);
     let longest = if by_network {
         snapshot.networks.longest(network.addr())
@@ -188,20 +188,27 @@ fn hash_network(network: IpNet) -> u64 {
 }
 
 /// The variant for a draw: the first from its place on that names no relay to avoid in either
-/// lane; where all do, the one that names them least, and least of all first.
-fn variant<'a>(variants: &'a [Variant], draw: u64, avoid: &[u16]) -> Option<(usize, &'a Variant)> {
-    let count = variants.len();
-    let start = usize::try_from(draw % u64::try_from(count).ok()?.max(1)).ok()?;
-    let from_there = || {
-        (start..count)
-            .chain(0..start)
-            .map(|index| (index, &variants[index]))
-    };
+/// lane, detours last; where all do, the one that names them least, and least of all first.
+fn variant<'a>(plan: &'a RegionPlan, draw: u64, avoid: &[u16]) -> Option<(usize, &'a Variant)> {
+    let count = plan.variants.len();
+    let turn = |count: usize| usize::try_from(draw % u64::try_from(count).ok()?.max(1)).ok();
+    let start = turn(count)?;
     if avoid.is_empty() {
-        return from_there().next();
+        return Some((start, plan.variants.get(start)?));
     }
+    let detour = turn(plan.detours.len())?;
+    let usual = (start..count).chain(0..start);
+    let detours = (count + detour..count + plan.detours.len()).chain(count..count + detour);
+    let at = |index: usize| {
+        plan.variants
+            .get(index)
+            .or_else(|| plan.detours.get(index - count))
+    };
     // `min_by_key` takes the first of equals.
-    from_there().min_by_key(|(_, variant)| harm(variant, avoid))
+    let found = usual
+        .chain(detours)
+        .filter_map(|index| Some((index, at(index)?)));
+    found.min_by_key(|(_, variant)| harm(variant, avoid))
 }
 
 /// How much a variant would hurt a client that wants to avoid some relays: how many lists begin

@@ -16,7 +16,7 @@ pub(super) struct Card {
     pub(super) zone: u16,
     pub(super) suspect: bool,
     /// Whether it answers with IPv4, with IPv6.
-    has: [bool; 2],
+    pub(super) has: [bool; 2],
     weight: u32,
     seed: u64,
 }

@@ -1,13 +1,16 @@
 //! The plan: every region's pool with its answer variants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::deal::{self, FAMILIES};
+use super::deal::{self, Card, FAMILIES};
 use super::pick::pick;
 use super::pool::{Pool, pool};
 use super::{Tier, View};
 use crate::inventory::Inventory;
+
+/// Detours around one relay: those who need one are few.
+const DETOURS: usize = 16;
 
 /// Relays to answer with, best first, as places in the inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,12 +48,15 @@ pub struct RegionPlan {
     pub ttl: u32,
     /// The answers; regions with the same pool share them.
     pub variants: Arc<[Variant]>,
+    /// Answers for clients that must avoid a relay that every one of `variants` names. Their lanes
+    /// may share an availability zone, but a vendor no more than the others.
+    pub detours: Arc<[Variant]>,
 }
 
 /// A plan per region, in the inventory's order.
 pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
     let policy = inventory.policy();
-    let mut compiled: BTreeMap<[Vec<usize>; 2], Arc<[Variant]>> = BTreeMap::new();
+    let mut compiled: BTreeMap<[Vec<usize>; 2], [Arc<[Variant]>; 2]> = BTreeMap::new();
     (0..inventory.regions().len())
         .map(|region| {
             let pool = pool(inventory, view, region);
@@ -60,7 +66,7 @@ pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
                 policy.ttl_max
             };
             let (tier, served_by) = (pool.tier, pool.served_by);
-            let variants = compiled
+            let [variants, detours] = compiled
                 .entry([pool.ipv4.clone(), pool.ipv6.clone()])
                 .or_insert_with(|| variants(inventory, view, &pool))
                 .clone();
@@ -69,32 +75,78 @@ pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
                 served_by,
                 ttl,
                 variants,
+                detours,
             }
         })
         .collect()
 }
 
-fn variants(inventory: &Inventory, view: &View, pool: &Pool) -> Arc<[Variant]> {
+/// A pool's answers, and the ones around each relay that all of those name.
+fn variants(inventory: &Inventory, view: &View, pool: &Pool) -> [Arc<[Variant]>; 2] {
     let mut cards = deal::cards(inventory, view, pool);
-    let count = inventory.policy().answers;
-    (0..inventory.policy().variants)
-        .map(|variant| {
-            deal::rank(&mut cards, variant);
-            let choice = |picked: &[Vec<usize>; 2]| {
-                let [ipv4, ipv6] = FAMILIES.map(|family| {
-                    picked[family]
-                        .iter()
-                        .map(|index| cards[*index].relay)
-                        .collect()
-                });
-                Choice { ipv4, ipv6 }
-            };
-            let lanes = pick(&cards, &deal::deal(&cards), count);
-            let whole = pick(&cards, &[deal::all(&cards), deal::Lane::default()], count);
-            Variant {
-                lanes: [choice(&lanes[0]), choice(&lanes[1])],
-                apex: choice(&whole[0]),
+    let policy = inventory.policy();
+    let variants = compile(&mut cards, policy.variants, policy.answers);
+    let everywhere = |relay: u16| {
+        let named = |variant: &Variant| {
+            variant
+                .lanes
+                .iter()
+                .any(|lane| lane.relays().any(|r| r == relay))
+        };
+        variants.iter().all(named)
+    };
+    let detours = cards
+        .iter()
+        .filter(|card| everywhere(card.relay))
+        .flat_map(|card| {
+            let rest = cards
+                .iter()
+                .copied()
+                .filter(|other| other.relay != card.relay);
+            let mut rest: Vec<Card> = rest.collect();
+            if can_do_with(&cards, &rest) {
+                compile(&mut rest, DETOURS, policy.answers)
+            } else {
+                Vec::new()
             }
-        })
-        .collect()
+        });
+    let detours = detours.collect();
+    [variants.into(), detours]
+}
+
+/// Whether `rest` of the cards can serve alone: it has the families of all of them, and lanes on
+/// different vendors if all of them give that.
+fn can_do_with(all: &[Card], rest: &[Card]) -> bool {
+    FAMILIES.into_iter().all(|family| {
+        let vendors = |cards: &[Card]| {
+            let having = cards.iter().filter(|card| card.has[family]);
+            having
+                .map(|card| card.vendor)
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        vendors(rest) >= vendors(all).min(2)
+    })
+}
+
+fn compile(cards: &mut [Card], variants: usize, answers: usize) -> Vec<Variant> {
+    let variant = |variant| {
+        deal::rank(cards, variant);
+        let choice = |picked: &[Vec<usize>; 2]| {
+            let [ipv4, ipv6] = FAMILIES.map(|family| {
+                picked[family]
+                    .iter()
+                    .map(|index| cards[*index].relay)
+                    .collect()
+            });
+            Choice { ipv4, ipv6 }
+        };
+        let lanes = pick(cards, &deal::deal(cards), answers);
+        let whole = pick(cards, &[deal::all(cards), deal::Lane::default()], answers);
+        Variant {
+            lanes: [choice(&lanes[0]), choice(&lanes[1])],
+            apex: choice(&whole[0]),
+        }
+    };
+    (0..variants).map(variant).collect()
 }
