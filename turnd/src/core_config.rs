@@ -25,7 +25,9 @@ fn core(config: &Config, ports: PortSlice) -> Core {
         v6: relay.ipv6,
     };
     let rest = config.rest.as_ref().map(|rest| rest.listen);
-    let control = relay.listen.iter().copied().chain(rest).chain(config.admin);
+    let dnsd = config.liveness.iter().flat_map(|l| l.dnsd.iter().copied());
+    let listen = relay.listen.iter().copied();
+    let control = listen.chain(rest).chain(config.admin).chain(dnsd);
     let peers = PeerFilter::new(relay_addresses, relay.ports.ports())
         .allow(config.peers.allow.iter().copied())
         .deny(config.peers.deny.iter().copied())

@@ -4,7 +4,7 @@
 //! reach the address it sends from costs one MAC. This swaps two checks of section 9.2.4 and
 //! changes no answer to an honest client.
 
-use credentials::{candidate_passwords, check_expiry, parse_username};
+use credentials::{UnixTime, candidate_passwords, check_expiry, parse_username};
 
 use crate::address::{FiveTuple, Now};
 use crate::allocation::Owner;
@@ -21,6 +21,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) username: &'a str,
     /// Signs the reply.
     pub(crate) key: Key,
+    /// When the credential's time is over, where nothing may be granted beyond it.
+    pub(crate) ends: Option<UnixTime>,
 }
 
 impl Caller<'_> {
@@ -75,12 +77,14 @@ pub(crate) fn authenticate<'a>(
     let judges_expiry = match message.method() {
         // Whoever already has an allocation gets a replay or 437, and needs no valid credential.
         method::ALLOCATE => !is_owner,
-        _ => config.strict_expiry,
+        _ => config.strict_expiry && !is_deletion(message),
     };
+    let mut ends = None;
     if !is_owner || judges_expiry {
         let parsed = parse_username(username).map_err(|_| Challenge::Unauthorized)?;
         if judges_expiry {
             check_expiry(&parsed, now.unix).map_err(|_| Challenge::Unauthorized)?;
+            ends = config.strict_expiry.then(|| parsed.expiry());
         }
     }
     let key = owner
@@ -89,7 +93,11 @@ pub(crate) fn authenticate<'a>(
         .filter(|key| key.verifies(message))
         .or_else(|| key_of(config, username, message))
         .ok_or(Challenge::Unauthorized)?;
-    Ok(Caller { username, key })
+    Ok(Caller {
+        username,
+        key,
+        ends,
+    })
 }
 
 /// The key of whichever accepted secret the message was signed under. All are computed with this

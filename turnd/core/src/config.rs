@@ -34,7 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long things last.
     pub lifetimes: Lifetimes,
-    /// Refuses refreshes once the credential has expired. Otherwise a live allocation goes on with
+    /// Grants nothing beyond the credential's expiry, and refuses every request but a deletion
+    /// from then on. Otherwise a live allocation goes on with
     /// the credential it was made with, up to [`Lifetimes::max_session`].
     pub strict_expiry: bool,
 }
@@ -144,7 +145,7 @@ pub enum Drain {
     /// Everything is.
     #[default]
     Serving,
-    /// No new allocations; running ones go on.
+    /// No new allocations; running ones go on, prolonged by no more than [`Lifetimes::default`].
     Draining {
         /// Where new clients are sent, see [`Alternates`].
         alternates: Alternates,

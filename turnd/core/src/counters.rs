@@ -114,6 +114,8 @@ counters! {
     dropped_peer_no_permission,
     /// Dropped: a peer's datagram too large to be framed.
     dropped_peer_too_large,
+    /// Dropped: from port 0 or to it; no system sends there.
+    dropped_port_zero,
     /// Dropped: inputs while the action queue was full.
     dropped_queue_full,
 }

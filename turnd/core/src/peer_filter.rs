@@ -4,10 +4,10 @@
 //! address is judged by every IPv4 address hidden in it, too ([`embedded()`]): it passes only if it
 //! passes itself and each of them does. In this order:
 //!
-//! 1. control endpoints of this relay (listeners, REST, administration): denied;
-//! 2. this relay's own relayed transport addresses: allowed, so that two clients of one relay meet;
-//! 3. link-local and cloud metadata: denied, and no configuration can change that;
-//! 4. configured denials: denied;
+//! 1. control endpoints (listeners, REST, administration, the nameservers' for reports): denied;
+//! 2. link-local and cloud metadata: denied, and no configuration can change that;
+//! 3. configured denials: denied;
+//! 4. this relay's own relayed transport addresses: allowed, so that two clients of one relay meet;
 //! 5. configured exceptions: allowed;
 //! 6. other ports of the relay's own addresses: denied;
 //! 7. the IANA special-purpose registries and all that is not global unicast ([`special`]): denied;
@@ -89,7 +89,8 @@ impl PeerFilter {
     /// loopback addresses and this relay's own.
     #[must_use]
     pub fn control(mut self, endpoints: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.control.extend(endpoints);
+        let canonical = |c: SocketAddr| SocketAddr::new(c.ip().to_canonical(), c.port());
+        self.control.extend(endpoints.into_iter().map(canonical));
         self
     }
 
@@ -101,10 +102,11 @@ impl PeerFilter {
     /// Judges an address for a permission: denied if every port is.
     pub(crate) fn check_address(&self, address: IpAddr) -> Result<Scope, Denial> {
         if self.own.has(address) {
+            self.judge_firmly(address)?;
             return Ok(Scope::SomePorts);
         }
         self.judge(address, None)?;
-        let has_control = self.control.iter().any(|c| self.is_at(*c, address));
+        let has_control = readings(address).any(|a| self.control.iter().any(|c| self.is_at(*c, a)));
         Ok(if has_control {
             Scope::SomePorts
         } else {
@@ -113,31 +115,19 @@ impl PeerFilter {
     }
 
     fn judge(&self, address: IpAddr, port: Option<u16>) -> Result<(), Denial> {
-        self.judge_one(address, port)?;
-        if let IpAddr::V6(v6) = address {
-            for v4 in embedded(v6).into_iter().flatten() {
-                self.judge_one(IpAddr::V4(v4), port)?;
-            }
-        }
-        Ok(())
+        readings(address).try_for_each(|address| self.judge_one(address, port))
     }
 
     fn judge_one(&self, address: IpAddr, port: Option<u16>) -> Result<(), Denial> {
-        let covers = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
         if port.is_some_and(|port| self.is_control(address, port)) {
             return Err(Denial::Control);
         }
+        self.judge_firmly(address)?;
         let own = self.own.has(address);
         if own && port.is_some_and(|port| self.relay_ports.contains(&port)) {
             return Ok(());
         }
-        if special::is_metadata(address) {
-            return Err(Denial::Metadata);
-        }
-        if covers(&self.deny) {
-            return Err(Denial::Configured);
-        }
-        if covers(&self.allow) {
+        if covers(&self.allow, address) {
             return Ok(());
         }
         if own {
@@ -145,6 +135,17 @@ impl PeerFilter {
         }
         if special::is_special(address) {
             return Err(Denial::Special);
+        }
+        Ok(())
+    }
+
+    /// What no exception lifts, not even for the relay's own addresses.
+    fn judge_firmly(&self, address: IpAddr) -> Result<(), Denial> {
+        if special::is_metadata(address) {
+            return Err(Denial::Metadata);
+        }
+        if covers(&self.deny, address) {
+            return Err(Denial::Configured);
         }
         Ok(())
     }
@@ -159,6 +160,20 @@ impl PeerFilter {
         let here = address.is_loopback() || self.own.has(address);
         endpoint.ip() == address || endpoint.ip().is_unspecified() && here
     }
+}
+
+fn covers(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&address))
+}
+
+/// The address itself and every IPv4 address hidden in it.
+fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let hidden = match address {
+        IpAddr::V4(_) => [None; 4],
+        IpAddr::V6(v6) => embedded(v6),
+    };
+    let hidden = hidden.into_iter().flatten().map(IpAddr::V4);
+    std::iter::once(address).chain(hidden)
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl Relay {
     #[inline]
     pub fn handle_client(&mut self, now: Now, tuple: FiveTuple, packet: &[u8]) -> Verdict {
         self.last = Some(now.instant);
+        // Only a forged datagram comes from port 0, and the system would refuse the reply.
+        if tuple.client.port() == 0 {
+            self.counters.dropped_port_zero += 1;
+            return Verdict::Handled;
+        }
         let verdict = match packet.first() {
             Some(0x40..=0x7f) => self.channel_data(now.instant, &tuple, packet),
             Some(0x00..=0x3f) if data::is_send(packet) => {

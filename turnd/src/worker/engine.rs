@@ -132,8 +132,9 @@ impl Engine {
                     let exit = Exit::Relayed(relay.slot());
                     self.outbox.push(sockets, exit, envelope, &packet[payload]);
                 }
-                Verdict::Handled => self.act(now),
+                Verdict::Handled => {}
             }
+            self.act(now);
         }
     }
 
@@ -158,6 +159,7 @@ impl Engine {
                 self.send_to_client(&framed.tuple, bytes, meta.ecn);
             }
             buffer[behind].copy_from_slice(&saved);
+            self.act(now);
         }
     }
 

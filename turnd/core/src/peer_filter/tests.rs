@@ -321,6 +321,43 @@ fn the_relays_own_endpoints() {
     assert_eq!(scope("10.0.0.1"), Err(Denial::Special));
 }
 
+#[test]
+fn denials_are_stronger_than_being_relayed() {
+    let own = |v4| RelayAddresses {
+        v4: Some(v4),
+        v6: None,
+    };
+    let relayed = Ipv4Addr::new(9, 9, 9, 9);
+    let filter = PeerFilter::new(own(relayed), 50_000..=50_099)
+        .deny(["9.9.9.0/24".parse::<IpNet>().unwrap()]);
+    let peer = SocketAddr::from((relayed, 50_000));
+    assert_eq!(filter.check(peer), Err(Denial::Configured));
+    let address = IpAddr::V4(relayed);
+    assert_eq!(filter.check_address(address), Err(Denial::Configured));
+    let link_local = Ipv4Addr::new(169, 254, 0, 9);
+    let filter = PeerFilter::new(own(link_local), 50_000..=50_099);
+    let peer = SocketAddr::from((link_local, 50_000));
+    assert_eq!(filter.check(peer), Err(Denial::Metadata));
+}
+
+#[test]
+fn control_endpoints_are_found_in_every_notation() {
+    let filter = plain()
+        .allow(["::/0", "0.0.0.0/0"].map(|net| net.parse::<IpNet>().unwrap()))
+        .control(["9.9.9.9:5301", "[::ffff:9.9.9.8]:5301"].map(|c| c.parse().unwrap()));
+    for address in ["9.9.9.9", "::ffff:9.9.9.9", "64:ff9b::909:909", "9.9.9.8"] {
+        let address: IpAddr = address.parse().unwrap();
+        let check = |port| filter.check(SocketAddr::new(address, port));
+        assert_eq!(check(5301), Err(Denial::Control), "{address}");
+        assert_eq!(check(5302), Ok(()), "{address}");
+        assert_eq!(
+            filter.check_address(address),
+            Ok(Scope::SomePorts),
+            "{address}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn agrees_with_the_numbers_everywhere(v4: u32, v6: u128, low in 0_u128..1 << 64) {

@@ -52,7 +52,8 @@ impl Relay {
             return Err(Reject::Capacity);
         };
         let now = exchange.now.instant;
-        let granted = self.config.lifetimes.grant(wish.lifetime);
+        let max_session = self.config.lifetimes.max_session;
+        let granted = self.grant(exchange, wish.lifetime, max_session);
         let relayed = SocketAddr::new(address, port);
         let id = self.table.insert(Allocation {
             tuple: exchange.tuple,
@@ -73,7 +74,7 @@ impl Relay {
                 fingerprint: exchange.message.has_fingerprint(),
                 granted: granted.as_secs() as u32,
             },
-            session_end: now + self.config.lifetimes.max_session.max(granted),
+            session_end: now + max_session,
             charge,
             armed: None,
         });
@@ -156,7 +157,7 @@ impl Relay {
         self.table.set_open(id);
         if let Some(allocation) = self.table.get_mut(id) {
             let granted = std::time::Duration::from_secs(allocation.origin.granted.into());
-            allocation.expires = now.instant + granted;
+            allocation.expires = (now.instant + granted).min(allocation.session_end);
         }
         self.table.arm(id);
         self.counters.allocations_created += 1;

@@ -17,6 +17,10 @@ impl Relay {
         let number = u16::from_be_bytes([number[0], number[1]]);
         let peer = message.attribute(XOR_PEER_ADDRESS);
         let peer = message.xor_address(peer.ok_or(Reject::BadRequest)?)?;
+        // No datagram can be sent to port 0.
+        if peer.port() == 0 {
+            return Err(Reject::BadRequest);
+        }
         // RFC 8656 section 12 ends at 0x4FFF. Clients in use follow RFC 5766, which went on to 0x7FFF:
         // coturn's and pjnath's draw from all of it.
         if !(0x4000..=0x7fff).contains(&number) {

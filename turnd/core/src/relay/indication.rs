@@ -27,6 +27,10 @@ impl Relay {
                 return None;
             }
         };
+        if peer.port() == 0 {
+            self.counters.dropped_port_zero += 1;
+            return None;
+        }
         let id = self.relaying(now, tuple)?;
         // A permission implies the right family and an allowed address; some ports may not be.
         let scope = self.table.get(id)?.peers.permission(peer.ip(), now);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::address::{AllocationId, Family};
+use crate::config::Drain;
 use crate::error::Reject;
 use crate::wire::attribute::{LIFETIME, REQUESTED_ADDRESS_FAMILY};
 
@@ -34,7 +35,7 @@ impl Relay {
                 return Err(Reject::RefreshRefused);
             }
             let left = allocation.session_end.saturating_duration_since(now);
-            let granted = self.config.lifetimes.grant(lifetime).min(left).as_secs();
+            let granted = self.grant(exchange, lifetime, left).as_secs();
             self.prolong(exchange, id, granted)?;
             granted
         };
@@ -43,6 +44,29 @@ impl Relay {
             reply.attribute(LIFETIME, &(granted as u32).to_be_bytes());
         });
         Ok(())
+    }
+
+    /// What is granted for a requested LIFETIME when the session may go on for `left`.
+    pub(super) fn grant(
+        &self,
+        exchange: &Exchange<'_>,
+        requested: Option<u32>,
+        left: Duration,
+    ) -> Duration {
+        let lifetimes = &self.config.lifetimes;
+        let granted = lifetimes.grant(requested).min(left);
+        // Whoever asks for more would not come back before the drain ends, to be refused and move.
+        let granted = match self.drain {
+            Drain::Serving => granted,
+            Drain::Draining { .. } | Drain::RefuseRefresh { .. } => granted.min(lifetimes.default),
+        };
+        match exchange.caller.ends {
+            Some(ends) => {
+                let left = ends.0.saturating_sub(exchange.now.unix.0);
+                granted.min(Duration::from_secs(left))
+            }
+            None => granted,
+        }
     }
 
     fn prolong(

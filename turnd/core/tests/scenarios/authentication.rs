@@ -279,13 +279,37 @@ fn strict_expiry_refuses_refreshes_too() {
         ..config()
     });
     let mut client = Client::with_credential("192.0.2.1:5000", "alice", 100, crate::world::SECRET);
-    client.allocate(&mut world);
-    world.advance_secs(99);
-    assert!(client.refresh(&mut world, None).is_success());
-    world.advance_secs(1);
+    client.learn_nonce(&mut world);
+    let request = client.allocate_request();
+    // Nothing is granted beyond the credential's time.
+    assert_eq!(client.ask(&mut world, request).seconds(), Some(100));
+    world.advance_secs(40);
+    assert_eq!(client.refresh(&mut world, None).seconds(), Some(60));
+    world.advance_secs(60);
+    assert_eq!(world.relay.sessions(), 0);
     let request = client.refresh_request(None);
     let reply = world.ask(client.tuple, &client.sign(request).bytes);
     assert_eq!(reply.error(), Some(401));
+}
+
+#[test]
+fn strict_expiry_lets_an_expired_credential_delete() {
+    let mut world = World::new();
+    let mut client = Client::with_credential("192.0.2.1:5000", "alice", 100, crate::world::SECRET);
+    client.allocate(&mut world);
+    world.relay.reconfigure(
+        Config {
+            strict_expiry: true,
+            ..config()
+        }
+        .into(),
+    );
+    world.advance_secs(200);
+    let request = client.refresh_request(None);
+    let reply = world.ask(client.tuple, &client.sign(request).bytes);
+    assert_eq!(reply.error(), Some(401));
+    assert_eq!(client.refresh(&mut world, Some(0)).seconds(), Some(0));
+    assert_eq!(world.relay.sessions(), 0);
 }
 
 #[test]

@@ -46,13 +46,16 @@ fn new_clients_are_sent_to_a_relay_of_their_family() {
         }
     }
     assert_eq!(seen.len(), 3, "all of them are used");
-    // What runs goes on, replays included.
-    assert!(running.refresh(&mut world, None).is_success());
+    // What runs goes on, replays included, and comes back in time to be refused.
+    let prolonged = running.refresh(&mut world, Some(3600));
+    assert_eq!(prolonged.seconds(), Some(600));
     assert!(running.permit(&mut world, &["9.9.9.9:1"]).is_success());
     assert!(running.bind(&mut world, 0x4000, "9.9.9.9:1").is_success());
     assert!(world.sockets.values().any(|bound| *bound == relayed));
     // And back again.
     world.relay.drain_mode(Drain::Serving);
+    let prolonged = running.refresh(&mut world, Some(3600));
+    assert_eq!(prolonged.seconds(), Some(3600));
     Client::new("192.0.2.1:5001", "alice").allocate(&mut world);
 }
 

@@ -128,3 +128,22 @@ fn no_session_outlives_its_maximum() {
     assert_eq!(world.relay.sessions(), 0);
     assert_eq!(client.refresh(&mut world, None).error(), Some(437));
 }
+
+#[test]
+fn a_short_maximum_holds_from_the_beginning() {
+    let mut world = World::with(Config {
+        lifetimes: Lifetimes {
+            max_session: Duration::from_mins(5),
+            ..Lifetimes::default()
+        },
+        ..config()
+    });
+    let mut client = Client::new("192.0.2.1:5000", "alice");
+    client.learn_nonce(&mut world);
+    let request = client.allocate_request();
+    assert_eq!(client.ask(&mut world, request).seconds(), Some(300));
+    world.advance_secs(299);
+    assert_eq!(client.refresh(&mut world, None).seconds(), Some(1));
+    world.advance_secs(1);
+    assert_eq!(world.relay.sessions(), 0);
+}

@@ -464,3 +464,21 @@ proptest! {
         prop_assert_eq!(world.relay.footprint(), before);
     }
 }
+
+#[test]
+fn port_zero_is_neither_answered_nor_sent_to() {
+    let mut world = World::new();
+    let mut forged = Client::new("192.0.2.1:0", "alice");
+    let request = forged.allocate_request();
+    world.give(forged.tuple, &request.bytes);
+    assert!(world.replies.is_empty());
+    assert_eq!(world.relay.counters().dropped_port_zero, 1);
+    let mut client = Client::new("192.0.2.1:5000", "alice");
+    client.allocate(&mut world);
+    assert!(client.permit(&mut world, &["9.9.9.9:0"]).is_success());
+    let bound = client.bind(&mut world, 0x4000, "9.9.9.9:0");
+    assert_eq!(bound.error(), Some(400));
+    let send = client.send("9.9.9.9:0", b"nowhere");
+    assert_eq!(world.data(client.tuple, &send), None);
+    assert_eq!(world.relay.counters().dropped_port_zero, 2);
+}
