@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use liveness::State as Relay;
+use liveness::{Reason, State as Relay};
 
 use crate::metrics::Metrics;
 use crate::status::{Status, word};
@@ -28,10 +28,11 @@ pub fn router(status: Arc<Status>, metrics: Metrics) -> Router {
         .with_state(Arc::new(Shown { status, metrics }))
 }
 
-/// 200 while every worker turns, whether it takes new sessions or not.
+/// 200 while every worker turns, whether it takes new sessions or not: only what a restart mends
+/// is not healthy.
 async fn healthz(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
     answer(shown.status.view().state, |state| {
-        !matches!(state, Relay::Failing(_))
+        !matches!(state, Relay::Failing(Reason::WorkerStuck))
     })
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveness::{Order as Wanted, State};
+use liveness::{Order as Wanted, Reason, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turnd_core::{Alternates, Drain};
 
@@ -182,7 +182,7 @@ impl Control {
             tracing::info!(before = word(before), now = word(state), "state");
         }
         liveliness.show(&self.status, now);
-        if !matches!(state, State::Failing(_)) {
+        if state != State::Failing(Reason::WorkerStuck) {
             liveliness.pat_watchdog(now);
         }
         ended
@@ -229,7 +229,7 @@ impl Control {
     }
 
     fn acknowledged(&mut self, liveliness: &mut Liveliness, bytes: &[u8]) {
-        let Some(order) = liveliness.acknowledged(bytes) else {
+        let Some(order) = liveliness.acknowledged(bytes, clock::instant()) else {
             return;
         };
         match order {
@@ -290,6 +290,10 @@ impl Control {
             tracing::error!("{REFUSED}");
             return None;
         };
+        if cores.len() != self.workers.len() {
+            tracing::error!(running = self.workers.len(), "{REFUSED}: `relay.workers`");
+            return None;
+        }
         for (worker, core) in self.workers.iter().zip(cores) {
             worker.tell(Order::Configure(core));
         }
@@ -303,5 +307,5 @@ impl Control {
 }
 
 fn alternates(liveliness: &Liveliness) -> Alternates {
-    Alternates::new(liveliness.neighbours())
+    Alternates::new(liveliness.neighbours(clock::instant()))
 }

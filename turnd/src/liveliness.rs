@@ -21,14 +21,9 @@ const FIRST_GENERATION: u64 = 1;
 #[derive(Debug)]
 pub struct Liveliness {
     reporter: Reporter,
-    identity: Identity,
-    capacity: Capacity,
     /// Relayed sockets that may be open at a time.
     descriptors: u32,
     generation: u64,
-    ready: bool,
-    draining: bool,
-    failing: Option<Reason>,
     boot: Boot,
     /// Absent when no nameserver is configured: the state is worked out all the same.
     reports: Option<Reports>,
@@ -71,19 +66,16 @@ impl Liveliness {
             transports: Transports::UDP,
         };
         let capacity = capacity(config, descriptors);
+        let mut reporter = Reporter::new(identity, capacity, clock::instant());
+        reporter.set_configuration(FIRST_GENERATION);
         let reports = match &config.liveness {
             Some(liveness) => Some(Reports::open(config.relay.id, liveness.clone()).await?),
             None => None,
         };
         Ok(Self {
-            reporter: reporter(&identity, capacity, FIRST_GENERATION),
-            identity,
-            capacity,
+            reporter,
             descriptors,
             generation: FIRST_GENERATION,
-            ready: false,
-            draining: false,
-            failing: None,
             boot,
             reports,
             counted: Counted::default(),
@@ -94,19 +86,16 @@ impl Liveliness {
 
     /// Every socket is open and every worker runs.
     pub fn ready(&mut self) {
-        self.ready = true;
         self.reporter.set_ready(true);
     }
 
     /// Whether new sessions are refused.
     pub fn draining(&mut self, draining: bool) {
-        self.draining = draining;
         self.reporter.set_draining(draining);
     }
 
     /// Whether new sessions cannot be served, and why.
     pub fn failing(&mut self, reason: Option<Reason>) {
-        self.failing = reason;
         self.reporter.set_failing(reason);
     }
 
@@ -158,9 +147,9 @@ impl Liveliness {
     }
 
     /// Takes an answer in, and returns an order that is news.
-    pub fn acknowledged(&mut self, bytes: &[u8]) -> Option<Order> {
+    pub fn acknowledged(&mut self, bytes: &[u8], now: Instant) -> Option<Order> {
         let reports = self.reports.as_mut()?;
-        match reports.judge(bytes) {
+        match reports.judge(bytes, now) {
             Ok(news) => {
                 self.counted.acks += 1;
                 if news.boot_floor > 0 {
@@ -176,19 +165,19 @@ impl Liveliness {
         }
     }
 
-    /// Healthy relays that the nameservers named.
-    pub fn neighbours(&self) -> Vec<SocketAddr> {
+    /// Healthy relays that the nameservers named lately.
+    pub fn neighbours(&self, now: Instant) -> Vec<SocketAddr> {
         self.reports
             .as_ref()
-            .map(Reports::neighbours)
+            .map(|reports| reports.neighbours(now))
             .unwrap_or_default()
     }
 
     /// Other capacity, other nameservers, from now on.
     pub fn reconfigure(&mut self, config: &Config) {
-        self.capacity = capacity(config, self.descriptors);
+        let capacity = capacity(config, self.descriptors);
         self.generation += 1;
-        self.reporter.set_capacity(self.capacity);
+        self.reporter.set_capacity(capacity);
         self.reporter.set_configuration(self.generation);
         if let (Some(reports), Some(liveness)) = (&mut self.reports, &config.liveness) {
             reports.reconfigure(liveness.clone());
@@ -211,7 +200,7 @@ impl Liveliness {
         });
     }
 
-    /// Tells the service manager, as often as it wants, that every worker turns.
+    /// Tells the service manager, as often as it wants, that no worker is stuck.
     pub fn pat_watchdog(&mut self, now: Instant) {
         let Some(interval) = self.watchdog else {
             return;
@@ -237,11 +226,7 @@ impl Liveliness {
             boot = self.boot.id(),
             "a nameserver knew a higher boot id"
         );
-        self.identity.boot = self.boot.id();
-        self.reporter = reporter(&self.identity, self.capacity, self.generation);
-        self.reporter.set_ready(self.ready);
-        self.reporter.set_draining(self.draining);
-        self.reporter.set_failing(self.failing);
+        self.reporter.set_boot(self.boot.id());
     }
 }
 
@@ -265,10 +250,4 @@ fn capacity(config: &Config, descriptors: u32) -> Capacity {
         .min(ports.saturating_mul(families))
         .min(descriptors);
     Capacity::new(sessions, config.limits.bandwidth.0)
-}
-
-fn reporter(identity: &Identity, capacity: Capacity, generation: u64) -> Reporter {
-    let mut reporter = Reporter::new(identity.clone(), capacity, clock::instant());
-    reporter.set_configuration(generation);
-    reporter
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use liveness::{ACK_LEN, Ack, KeyRing, Neighbour, NodeId, Order, Refused, RelayId, Report};
 use tokio::net::UdpSocket;
@@ -12,6 +13,9 @@ use crate::config::Liveness;
 /// Acknowledgements older than this many reports are not believed: a recorded one cannot be played
 /// back later.
 const SEQUENCES_BACK: u64 = 20;
+
+/// What a nameserver said longer ago is no longer believed of its neighbours.
+const SAID_FOR: Duration = Duration::from_secs(10);
 
 /// What came of sending one report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,14 +38,12 @@ pub enum Disbelief {
     /// It answers a report that is long past, one that was never sent, or one already answered.
     #[error("it answers a report that is long past or not sent yet")]
     Stale,
-    /// More nodes than nameservers are configured.
-    #[error("more nodes answer than nameservers are configured")]
-    TooMany,
 }
 
 /// What a nameserver last said.
 #[derive(Debug, Clone, Copy)]
 struct Said {
+    at: Instant,
     boot: u64,
     sequence: u64,
     order: Order,
@@ -139,11 +141,12 @@ impl Reports {
         }
     }
 
-    /// Judges an acknowledgement.
+    /// Judges an acknowledgement that came at `now`. Of more nodes than nameservers are configured
+    /// those that spoke last are remembered: a replaced one has another name.
     ///
     /// # Errors
     /// Why it is not believed.
-    pub fn judge(&mut self, bytes: &[u8]) -> Result<News, Disbelief> {
+    pub fn judge(&mut self, bytes: &[u8], now: Instant) -> Result<News, Disbelief> {
         let (ack, _) = Ack::decode(bytes, &self.keys)?;
         let (boot, sequence) = self.last;
         if ack.relay != self.relay || ack.boot != boot {
@@ -158,9 +161,13 @@ impl Reports {
             return Err(Disbelief::Stale);
         }
         if !self.said.contains_key(&ack.node) && self.said.len() >= self.liveness.dnsd.len() {
-            return Err(Disbelief::TooMany);
+            let stalest = self.said.iter().min_by_key(|(_, said)| said.at);
+            if let Some(node) = stalest.map(|(node, _)| *node) {
+                self.said.remove(&node);
+            }
         }
         let said = Said {
+            at: now,
             boot: ack.boot,
             sequence: ack.sequence,
             order: ack.order,
@@ -175,10 +182,12 @@ impl Reports {
         })
     }
 
-    /// Healthy relays that the nameservers named, each once.
-    pub fn neighbours(&self) -> Vec<SocketAddr> {
+    /// Healthy relays that the nameservers named lately, each once.
+    pub fn neighbours(&self, now: Instant) -> Vec<SocketAddr> {
         let mut found = Vec::new();
-        for neighbour in self.said.values().flat_map(|said| said.neighbours) {
+        let lately = |said: &&Said| now.saturating_duration_since(said.at) <= SAID_FOR;
+        let said = self.said.values().filter(lately);
+        for neighbour in said.flat_map(|said| said.neighbours) {
             let four = neighbour.ipv4.map(SocketAddr::V4);
             let six = neighbour.ipv6.map(SocketAddr::V6);
             for address in four.into_iter().chain(six) {
@@ -196,4 +205,58 @@ fn keys(liveness: &Liveness) -> KeyRing {
     // An empty ring takes its first key.
     let _ = keys.insert(liveness.key_id, liveness.key.clone());
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use liveness::{Key, KeyId, Seen};
+
+    use super::*;
+
+    fn key() -> Key {
+        Key::new(b"a key that is long enough to sign".to_vec()).expect("long enough")
+    }
+
+    /// What `node` says to the report with this sequence: one neighbour, at `port`.
+    fn ack(node: &str, sequence: u64, port: u16) -> [u8; ACK_LEN] {
+        let mut ack = Ack {
+            relay: "fra-1".parse().expect("an id"),
+            boot: 1,
+            sequence,
+            node: node.parse().expect("an id"),
+            sent_at_ms: 0,
+            boot_floor: 0,
+            order: Order::None,
+            seen: Seen::Up,
+            revocations: 0,
+            neighbours: Default::default(),
+        };
+        let address = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        ack.neighbours[0].ipv4 = Some(address);
+        ack.encode(KeyId(1), &key())
+    }
+
+    #[tokio::test]
+    async fn a_replaced_nameserver_is_heard_and_old_words_expire() {
+        let liveness = Liveness {
+            key_id: KeyId(1),
+            key: key(),
+            dnsd: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
+            state_file: None,
+        };
+        let relay = "fra-1".parse().expect("an id");
+        let mut reports = Reports::open(relay, liveness).await.expect("sockets");
+        reports.last = (1, 9);
+        let start = crate::clock::instant();
+        let ports = |reports: &Reports, seconds| -> Vec<u16> {
+            let now = start + Duration::from_secs(seconds);
+            let found = reports.neighbours(now);
+            found.into_iter().map(|address| address.port()).collect()
+        };
+        reports.judge(&ack("a", 8, 1001), start).expect("an ack");
+        assert_eq!(ports(&reports, 10), [1001]);
+        assert!(ports(&reports, 11).is_empty());
+        reports.judge(&ack("b", 9, 1002), start).expect("an ack");
+        assert_eq!(ports(&reports, 0), [1002]);
+    }
 }

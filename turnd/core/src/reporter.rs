@@ -165,9 +165,17 @@ impl Reporter {
         self.revocations = revocations;
     }
 
-    /// What the relay is now. A draining relay stays draining whatever else it is, except failing.
+    /// Reports under a higher boot id from now on, all else unchanged: a relay that serves would
+    /// otherwise seem to start again.
+    pub fn set_boot(&mut self, boot: u64) {
+        self.identity.boot = boot;
+        self.sequence = 0;
+    }
+
+    /// What the relay is now. A draining relay stays draining whatever else it is, except failing;
+    /// of reasons to fail a stuck worker comes first.
     pub fn state(&self) -> State {
-        if let Some(reason) = self.failing.or(self.stuck) {
+        if let Some(reason) = self.stuck.or(self.failing) {
             State::Failing(reason)
         } else if self.draining {
             State::Draining

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use liveness::RelayId;
@@ -101,10 +102,10 @@ impl Relay {
         relay.check_ports(table, &ports).then_some(relay)
     }
 
-    /// How many workers run here.
+    /// How many workers run here; the same for the whole run.
     pub fn worker_count(&self) -> usize {
         match self.workers {
-            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            0 => cores(),
             workers => usize::from(workers),
         }
     }
@@ -167,6 +168,14 @@ impl Relay {
         }
         clash.is_none()
     }
+}
+
+/// The cores this process may use, as they were at its start: a reload counts the workers that run,
+/// even when the process has been moved to other cores.
+fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *CORES
 }
 
 fn v4(ip: IpAddr) -> Option<Ipv4Addr> {

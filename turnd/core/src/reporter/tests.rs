@@ -181,3 +181,27 @@ fn what_the_shell_knows_comes_first() {
     reporter.set_draining(false);
     assert_eq!(reporter.state(), State::Starting);
 }
+
+#[test]
+fn a_stuck_worker_comes_before_all_else() {
+    let clock = Clock::new();
+    let mut reporter = reporter(&clock, Capacity::new(100, 0));
+    reporter.set_failing(Some(Reason::RelaySockets));
+    reporter.observe(clock.at(0), &[worker(1, 0)]);
+    reporter.observe(clock.at(2000), &[worker(1, 0)]);
+    assert_eq!(reporter.state(), State::Failing(Reason::WorkerStuck));
+}
+
+#[test]
+fn a_higher_boot_id_changes_nothing_else() {
+    let clock = Clock::new();
+    let mut reporter = reporter(&clock, Capacity::new(100, 0));
+    reporter.set_ready(true);
+    reporter.observe(clock.at(0), &[worker(1, 95)]);
+    let before = reporter.due(clock.at(0), 0).unwrap();
+    reporter.set_boot(9);
+    let after = reporter.due(clock.at(500), 500).unwrap();
+    assert_eq!((after.boot, after.sequence), (9, 1));
+    assert_eq!(after.state, State::Full);
+    assert_eq!((after.load, after.workers), (before.load, before.workers));
+}
