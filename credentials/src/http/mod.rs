@@ -5,7 +5,7 @@
 //!
 //! Both take an API key as `Authorization: Bearer`; the draft's route also takes `key=`. Parameters
 //! stand in the query, in a form or in a JSON object; unknown ones are ignored, so that older
-//! relays of a fleet serve newer callers. Every answer hands out fresh labels below both lanes,
+//! relays of a fleet serve newer callers. Who is given no user id gets one drawn at random. Every answer hands out fresh labels below both lanes,
 //! made from one draw.
 
 mod answer;
@@ -288,9 +288,15 @@ async fn serve(app: &App, request: Request, style: Style) -> Result<Answer, ApiE
             app.retry_after(),
         ));
     }
-    let ask = Ask::read(&given, style)?;
+    let mut ask = Ask::read(&given, style)?;
     let mut draw = [0; 8];
     app.provider.fill(&mut draw[2..]);
+    if ask.user.is_none() {
+        // Callers without a name would otherwise be one user, with one quota, each second.
+        let mut id = [0; 8];
+        app.provider.fill(&mut id);
+        ask.user = Some(data_encoding::BASE32_NOPAD.encode(&id).to_ascii_lowercase());
+    }
     Answer::new(&issuer, tenant, &ask, now, u64::from_be_bytes(draw))
         .map_err(|error| ApiError::parameter(style.user(), &error.to_string()))
 }

@@ -53,10 +53,22 @@ async fn every_answer_has_fresh_labels() {
     let second = call(&world, request(Method::GET, "/v1/credentials", "")).await;
     assert_ne!(first.body["lanes"], second.body["lanes"]);
     assert_ne!(first.labels()[0].draw, second.labels()[0].draw);
-    assert_eq!(
-        first.body["iceServers"][0]["username"],
-        format!("{}", NOW + 3600)
-    );
+}
+
+#[tokio::test]
+async fn callers_without_a_user_are_different_users() {
+    let world = world(RateLimit::default());
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let reply = call(&world, request(Method::GET, "/v1/credentials?user=", "")).await;
+        let username = reply.body["iceServers"][0]["username"].clone();
+        let username = username.as_str().expect("text");
+        let (expiry, id) = username.split_once(':').expect("a user id");
+        assert_eq!(expiry, (NOW + 3600).to_string());
+        assert!(id.len() == 13 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        ids.insert(id.to_owned());
+    }
+    assert_eq!(ids.len(), 3);
 }
 
 #[tokio::test]
@@ -96,7 +108,8 @@ async fn the_draft_as_its_clients_speak_it() {
         }
     }
     let bearer = get("/?service=turn").await;
-    assert_eq!(bearer.body["username"], format!("{}", NOW + 3600));
+    let username = bearer.body["username"].as_str().expect("text");
+    assert!(username.starts_with(&format!("{}:", NOW + 3600)));
 }
 
 #[tokio::test]
