@@ -207,3 +207,17 @@ fn the_way_back_does_not_wait_for_the_next_regular_echo() {
         assert!(took.is_some(), "seed {seed}");
     }
 }
+
+#[test]
+fn one_that_did_not_relay_and_then_goes_altogether_is_known_as_gone() {
+    let mut world = settled(8);
+    world.befall(0, Fate::Gray);
+    world.run(SECOND * 10);
+    assert_eq!(world.state(0), State::Down);
+    world.befall(0, Fate::Killed);
+    world.run(SECOND * 10);
+    assert_eq!(
+        (world.state(0), reason(&world, 0)),
+        (State::Down, Reason::PortClosed)
+    );
+}

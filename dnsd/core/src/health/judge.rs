@@ -29,6 +29,8 @@ impl Health {
             (Some(reason), None) => self.condemn(now, reason, t),
             // One that called itself failing has meanwhile gone altogether.
             (Some(reason), Some(_)) if self.is_out() => self.condemned = Some(reason),
+            // One that did not relay has meanwhile gone altogether.
+            (Some(reason), Some(Reason::EchoFails)) => self.condemned = Some(reason),
             _ => {}
         }
         if self.condemned.is_some()
