@@ -3,43 +3,12 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::coturn::Coturn;
-use credentials::{Credential, Secret, SecretRing};
-use dnsd::probe::echo::{Route, run};
+use common::probing::{LOCAL, SECRET, credential, probe, runtime};
 use dnsd_core::health::Outcome;
-use tokio::sync::oneshot;
-
-const SECRET: &str = "the secret of these tests";
-const PATIENCE: Duration = Duration::from_millis(1500);
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 9, 1));
-
-fn credential(secret: &str) -> Credential {
-    let secret = Secret::new(secret.as_bytes().to_vec()).expect("long enough");
-    let ring = SecretRing::new(secret, Vec::new()).expect("one secret");
-    credentials::issue(&ring, Some("probe"), 600, dnsd::clock::unix()).expect("credential")
-}
-
-async fn probe(relay: SocketAddr, credential: &Credential) -> Outcome {
-    let (told, outcome) = oneshot::channel();
-    let route = Route {
-        client: LOCAL,
-        relay,
-        peer: LOCAL,
-    };
-    run(route, credential, PATIENCE, told).await;
-    outcome.await.expect("an outcome")
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("runtime")
-}
 
 /// Open descriptors and resident kilobytes of this process.
 fn usage() -> (usize, u64) {

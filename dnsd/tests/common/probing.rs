@@ -1,0 +1,38 @@
+//! Echo probes run by hand: from one loopback address, with a credential of the tests' secret.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use credentials::{Credential, Secret, SecretRing};
+use dnsd::probe::echo::{Route, run};
+use dnsd_core::health::Outcome;
+use tokio::sync::oneshot;
+
+pub(crate) const SECRET: &str = "the secret of these tests";
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
+pub(crate) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 9, 1));
+
+pub(crate) fn credential(secret: &str) -> Credential {
+    let secret = Secret::new(secret.as_bytes().to_vec()).expect("long enough");
+    let ring = SecretRing::new(secret, Vec::new()).expect("one secret");
+    credentials::issue(&ring, Some("probe"), 600, dnsd::clock::unix()).expect("credential")
+}
+
+pub(crate) async fn probe(relay: SocketAddr, credential: &Credential) -> Outcome {
+    let (told, outcome) = oneshot::channel();
+    let route = Route {
+        client: LOCAL,
+        relay,
+        peer: LOCAL,
+    };
+    run(route, credential, PATIENCE, told).await;
+    outcome.await.expect("an outcome")
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("runtime")
+}
