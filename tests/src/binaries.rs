@@ -2,8 +2,9 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
+
+use local_cluster::daemons;
 
 /// Names a directory of executables that are already built.
 pub const PREBUILT: &str = "TURNFLEET_BINARIES";
@@ -61,7 +62,7 @@ fn build() -> PathBuf {
         Some(name) => name,
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = daemons::clean(Path::new(&cargo))
         .args(["build", "--quiet", "--profile", profile, "--target-dir"])
         .arg(directory.parent().expect("a target directory"))
         // As `cargo test --workspace` builds them, so that nothing is built twice.

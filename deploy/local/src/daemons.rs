@@ -79,13 +79,27 @@ fn own_directory() -> Result<PathBuf, Failure> {
     })
 }
 
+/// A call of cargo from a program that cargo runs: without what it tells such programs of
+/// themselves, or build scripts that look at it would run again.
+pub fn clean(cargo: &Path) -> Command {
+    let mut command = Command::new(cargo);
+    for (name, _) in env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        let name_told = |name: &str| told.iter().any(|prefix| name.starts_with(prefix));
+        if name.to_str().is_some_and(name_told) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 fn build(cargo: &Path, package: &Path, own: &Path) -> Result<(), Failure> {
     // The profile named `dev` is the only one whose directory has another name.
     let profile = match own.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let status = Command::new(cargo)
+    let status = clean(cargo)
         // With the package that runs, so that every dependency has the features it is built with
         // already.
         .args(["build", "-p", "local-cluster", "-p", "turnd", "-p", "dnsd"])
