@@ -167,7 +167,8 @@ impl Drop for Children {
 
 fn start(recipe: &Recipe) -> io::Result<Child> {
     let log = File::create(&recipe.log)?;
-    Command::new(std::env::current_exe()?)
+    // By this name it is found even if its file has been replaced since, as a build does.
+    Command::new("/proc/self/exe")
         .arg(UNDER)
         .arg(std::process::id().to_string())
         .arg(&recipe.program)
