@@ -175,13 +175,14 @@ impl Control {
         if !ended {
             self.tell_workers(phase, liveliness);
         }
-        liveliness.send_due(now);
         let state = liveliness.state();
         let before = self.status.view().state;
         if before != state {
             tracing::info!(before = word(before), now = word(state), "state");
         }
+        // Shown before it is reported: whoever acts on the report finds the same state here.
         liveliness.show(&self.status, now);
+        liveliness.send_due(now);
         if state != State::Failing(Reason::WorkerStuck) {
             liveliness.pat_watchdog(now);
         }
