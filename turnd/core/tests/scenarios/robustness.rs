@@ -404,6 +404,10 @@ impl Run {
     }
 
     fn reconfigure(&mut self, deny: bool) {
+        // The one before has had its turn; what happens in between has not waited for that.
+        let now = self.world.now();
+        self.world.relay.handle_timeout(now);
+        self.world.drain();
         self.deny = deny;
         let mut config = config();
         if deny {
