@@ -309,7 +309,12 @@ impl Run {
         } else if matches!(self.drain, Drain::RefuseRefresh { .. }) {
             return assert_eq!(code, Some(437));
         } else {
-            let seconds = lifetime.unwrap_or(600).clamp(600, 3600);
+            let most = if self.drain == Drain::Serving {
+                3600
+            } else {
+                600
+            };
+            let seconds = lifetime.unwrap_or(600).clamp(600, most);
             held.end = self.world.elapsed + Duration::from_secs(seconds.into());
         }
         assert_eq!(code, Some(0));
