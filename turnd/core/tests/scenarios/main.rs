@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod codec;
+mod model;
+mod step;
 mod world;
 
 mod allocate;
