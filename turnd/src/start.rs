@@ -13,7 +13,7 @@ use crate::net::descriptors::Descriptors;
 use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
-use crate::worker::{Handle, Worker};
+use crate::worker::{Handle, Listener, Listening, Worker};
 use crate::{admin, core_config, http, rest};
 
 /// Why the relay does not start.
@@ -102,17 +102,24 @@ pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
         any_port.map_err(|error| cannot("relay.relay_addresses")(address, error))?;
     }
     let descriptors = Descriptors::new(descriptors);
-    let workers: Result<Vec<_>, _> = (0..relay.worker_count())
-        .map(|_| Worker::open(&relay.listen, relay.buffers, descriptors.clone()))
-        .collect();
-    let workers = workers.map_err(|(address, error)| listen(address, error))?;
+    let worker = || {
+        let mut worker = Worker::new(relay.buffers, descriptors.clone())
+            .map_err(StartError::system("no event queue for a worker"))?;
+        for address in &relay.listen {
+            Listener::open(Listening::Udp(*address), relay.buffers)
+                .and_then(|listener| worker.listen(listener))
+                .map_err(|error| listen(*address, error))?;
+        }
+        Ok(worker)
+    };
+    let workers: Result<Vec<_>, _> = (0..relay.worker_count()).map(|_| worker()).collect();
     let tcp = |key, address: Option<SocketAddr>| {
         let bind =
             |address| TcpListener::bind(address).map_err(|error| cannot(key)(address, error));
         address.map(bind).transpose()
     };
     Ok(Opened {
-        workers,
+        workers: workers?,
         rest: tcp("rest.listen", config.rest.as_ref().map(|rest| rest.listen))?,
         admin: tcp("admin.listen", config.admin)?,
     })

@@ -4,4 +4,5 @@ pub mod batch;
 pub mod descriptors;
 pub mod outbox;
 pub mod relayed;
+pub mod tokens;
 pub mod udp;

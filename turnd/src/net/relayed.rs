@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 use turnd_core::{AllocationId, OpenError};
 
 use super::descriptors::{Descriptor, Descriptors};
+use super::tokens::Source;
 use super::udp::{Buffers, Sharing, Udp};
 
 /// A relayed socket and whose it is.
@@ -25,19 +26,16 @@ pub struct Relayed {
 pub struct RelayedSockets {
     slots: Vec<Option<Relayed>>,
     open: usize,
-    /// The event token of slot 0; slot n has the n-th after it.
-    first_token: usize,
     buffers: Buffers,
     descriptors: Descriptors,
 }
 
 impl RelayedSockets {
-    /// No sockets yet. Their event tokens start at `first_token`.
-    pub fn new(first_token: usize, buffers: Buffers, descriptors: Descriptors) -> Self {
+    /// No sockets yet.
+    pub fn new(buffers: Buffers, descriptors: Descriptors) -> Self {
         Self {
             slots: Vec::new(),
             open: 0,
-            first_token,
             buffers,
             descriptors,
         }
@@ -58,11 +56,6 @@ impl RelayedSockets {
         self.slots.get(slot)?.as_ref()
     }
 
-    /// The slot an event token belongs to.
-    pub fn slot_of(&self, token: Token) -> Option<usize> {
-        token.0.checked_sub(self.first_token)
-    }
-
     /// Binds `address` for `id` and watches it for datagrams.
     pub fn open(
         &mut self,
@@ -77,7 +70,7 @@ impl RelayedSockets {
         registry
             .register(
                 &mut udp.socket,
-                Token(self.first_token + slot),
+                Source::Relayed(slot).token(),
                 Interest::READABLE,
             )
             .map_err(|error| why(&error))?;

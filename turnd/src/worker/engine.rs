@@ -1,24 +1,24 @@
 //! One worker's packets: from its sockets through the relay core and out again.
 
-use std::net::SocketAddr;
-
 use mio::{Poll, Token};
 use quinn_udp::RecvMeta;
 use turnd_core::{
     Action, AllocationId, FiveTuple, Headroom, Now, OpenError, Relay, TAILROOM, Transport, Verdict,
 };
 
+use super::Worker;
+use super::listeners::{Listener, Listeners, Listening};
 use super::shared::Stats;
-use super::{LISTENERS, Worker};
 use crate::net::batch::datagrams;
 use crate::net::outbox::{Exit, Outbox};
 use crate::net::relayed::RelayedSockets;
+use crate::net::tokens::Source;
 use crate::net::udp::{Envelope, Udp};
 
 /// Where a datagram came in.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Entry {
-    /// On the listener with this index: from a client.
+    /// On the UDP listener in this place: from a client.
     Client(usize),
     /// On the relayed socket of this allocation: from a peer.
     Peer(AllocationId),
@@ -35,27 +35,16 @@ pub(super) struct Engine {
 
 /// The sockets of a worker.
 struct Sockets {
-    listeners: Vec<Udp>,
+    listeners: Listeners,
     relayed: RelayedSockets,
 }
 
 impl Sockets {
     fn exit(&self, exit: Exit) -> Option<&Udp> {
         match exit {
-            Exit::Listener(index) => self.listeners.get(index),
+            Exit::Listener(place) => self.listeners.udp(place),
             Exit::Relayed(slot) => self.relayed.get(slot).map(|relayed| &relayed.udp),
         }
-    }
-
-    /// The listener that `server`, a local address, belongs to.
-    fn listener(&self, server: SocketAddr) -> Option<(usize, &Udp)> {
-        let fits = |udp: &Udp| {
-            let local = udp.local();
-            local.port() == server.port()
-                && local.is_ipv4() == server.is_ipv4()
-                && (local.ip() == server.ip() || local.ip().is_unspecified())
-        };
-        self.listeners.iter().enumerate().find(|(_, udp)| fits(udp))
     }
 }
 
@@ -75,12 +64,14 @@ impl Engine {
 
     /// The socket that an event token belongs to.
     pub(super) fn entry(&self, token: Token) -> Option<(Entry, &Udp)> {
-        if let Some(slot) = self.sockets.relayed.slot_of(token) {
-            let relayed = self.sockets.relayed.get(slot)?;
-            return Some((Entry::Peer(relayed.id), &relayed.udp));
+        match Source::of(token) {
+            Source::Waker => None,
+            Source::Udp(place) => Some((Entry::Client(place), self.sockets.listeners.udp(place)?)),
+            Source::Relayed(slot) => {
+                let relayed = self.sockets.relayed.get(slot)?;
+                Some((Entry::Peer(relayed.id), &relayed.udp))
+            }
         }
-        let index = token.0.checked_sub(LISTENERS)?;
-        Some((Entry::Client(index), self.sockets.listeners.get(index)?))
     }
 
     /// All counters as they are now.
@@ -91,6 +82,21 @@ impl Engine {
             sends: self.outbox.counters(),
             ..self.stats.clone()
         }
+    }
+
+    /// Takes clients on one more listener.
+    pub(super) fn listen(&mut self, listener: Listener) {
+        let added = self.sockets.listeners.add(self.poll.registry(), listener);
+        if let Err(error) = added {
+            // Never seen with a socket just opened; nobody is served on this one.
+            tracing::error!(%error, "a listener is not watched");
+        }
+    }
+
+    /// Closes a listener. What was gathered for it leaves first.
+    pub(super) fn leave(&mut self, at: Listening) {
+        self.flush();
+        self.sockets.listeners.remove(at);
     }
 
     pub(super) fn receive_failed(&mut self) {
@@ -105,7 +111,7 @@ impl Engine {
         meta: &RecvMeta,
         buffer: &[u8],
     ) {
-        let Some(udp) = self.sockets.listeners.get(listener) else {
+        let Some(udp) = self.sockets.listeners.udp(listener) else {
             return;
         };
         let server = udp.local_for(meta.dst_ip);
@@ -212,7 +218,7 @@ impl Engine {
         bytes: &[u8],
         ecn: Option<quinn_udp::EcnCodepoint>,
     ) {
-        let Some((listener, udp)) = self.sockets.listener(tuple.server) else {
+        let Some((listener, udp)) = self.sockets.listeners.udp_of(tuple.server) else {
             return;
         };
         let envelope = Envelope {

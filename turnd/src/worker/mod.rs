@@ -5,27 +5,26 @@
 
 mod busy;
 mod engine;
+mod listeners;
 mod ready;
 mod shared;
 mod turn;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::{io, thread};
 
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Poll, Waker};
 use turnd_core::Relay;
 
+pub use listeners::{Listener, Listening};
 pub use shared::{Handle, Order, Shared, Stats};
+
+use listeners::Listeners;
 
 use crate::net::descriptors::Descriptors;
 use crate::net::relayed::RelayedSockets;
-use crate::net::udp::{Buffers, Sharing, Udp};
-
-/// Wakes the worker to read its orders.
-const WAKER: Token = Token(0);
-/// The first listener; the others follow.
-const LISTENERS: usize = 1;
+use crate::net::tokens::Source;
+use crate::net::udp::Buffers;
 
 /// Relayed sockets get this part of the buffer the listeners get: each carries one session.
 const RELAYED_BUFFER_DIVISOR: usize = 4;
@@ -35,48 +34,37 @@ const RELAYED_BUFFER_DIVISOR: usize = 4;
 pub struct Worker {
     poll: Poll,
     waker: Arc<Waker>,
-    listeners: Vec<Udp>,
+    listeners: Listeners,
     relayed: RelayedSockets,
 }
 
 impl Worker {
-    /// Opens the listeners of one worker.
+    /// A worker without listeners, whose relayed sockets are opened as long as there are
+    /// `descriptors`.
     ///
     /// # Errors
-    /// With the address that could not be listened on.
-    pub fn open(
-        listen: &[SocketAddr],
-        buffers: Buffers,
-        descriptors: Descriptors,
-    ) -> Result<Self, (SocketAddr, io::Error)> {
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let poll = Poll::new().map_err(|error| (nowhere, error))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(|error| (nowhere, error))?;
-        let mut listeners = Vec::with_capacity(listen.len());
-        for (index, address) in listen.iter().enumerate() {
-            let open = || {
-                let mut udp = Udp::bind(*address, Sharing::PerWorker, buffers)?;
-                let token = Token(LISTENERS + index);
-                poll.registry()
-                    .register(&mut udp.socket, token, Interest::READABLE)?;
-                Ok(udp)
-            };
-            listeners.push(open().map_err(|error| (*address, error))?);
-        }
-        let relayed = RelayedSockets::new(
-            LISTENERS + listeners.len(),
-            Buffers {
-                receive: buffers.receive / RELAYED_BUFFER_DIVISOR,
-                send: buffers.send / RELAYED_BUFFER_DIVISOR,
-            },
-            descriptors,
-        );
+    /// When the system has no event queue for it.
+    pub fn new(buffers: Buffers, descriptors: Descriptors) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Source::Waker.token())?;
+        let relayed = Buffers {
+            receive: buffers.receive / RELAYED_BUFFER_DIVISOR,
+            send: buffers.send / RELAYED_BUFFER_DIVISOR,
+        };
         Ok(Self {
             poll,
             waker: Arc::new(waker),
-            listeners,
-            relayed,
+            listeners: Listeners::default(),
+            relayed: RelayedSockets::new(relayed, descriptors),
         })
+    }
+
+    /// Takes clients on one more listener.
+    ///
+    /// # Errors
+    /// When the system does not watch it.
+    pub fn listen(&mut self, listener: Listener) -> io::Result<()> {
+        self.listeners.add(self.poll.registry(), listener)
     }
 
     /// Starts the thread.

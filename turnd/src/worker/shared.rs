@@ -7,6 +7,7 @@ use std::{io, thread};
 use mio::Waker;
 use turnd_core::{Config, Counters, Drain};
 
+use super::listeners::{Listener, Listening};
 use crate::net::outbox::SendCounters;
 
 /// What a worker is told.
@@ -16,6 +17,10 @@ pub enum Order {
     Configure(Arc<Config>),
     /// Take new sessions, or refuse them.
     Drain(Drain),
+    /// Take clients on one more listener.
+    Listen(Listener),
+    /// Close a listener. Sessions of clients that came over it end with their lifetimes.
+    Leave(Listening),
     /// End, whatever goes on.
     Stop,
 }

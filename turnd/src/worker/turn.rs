@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use mio::{Events, Token};
 use turnd_core::{Drain, Relay};
 
+use super::Worker;
 use super::busy::Busy;
 use super::engine::{Engine, Entry};
 use super::ready::Ready;
 use super::shared::{Order, Shared, Stats};
-use super::{WAKER, Worker};
 use crate::clock;
 use crate::net::batch::Batch;
+use crate::net::tokens::Source;
 
 /// The longest wait: the progress counter moves at least this often.
 const IDLE: Duration = Duration::from_millis(250);
@@ -87,7 +88,7 @@ impl Loop {
             return Next::End;
         }
         for event in events.iter() {
-            if event.token() != WAKER {
+            if event.token() != Source::Waker.token() {
                 self.ready.push(event.token());
             }
         }
@@ -149,6 +150,8 @@ impl Loop {
                     self.draining = drain != Drain::Serving;
                     self.engine.relay.drain_mode(drain);
                 }
+                Order::Listen(listener) => self.engine.listen(listener),
+                Order::Leave(at) => self.engine.leave(at),
                 Order::Stop => return Next::End,
             }
             self.engine.act(clock::now());

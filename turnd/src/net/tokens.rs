@@ -1,0 +1,59 @@
+//! Which of a worker's sockets an event token stands for.
+//!
+//! The kinds interleave, so each can grow without meeting another, and the token of a socket stays
+//! the same whatever else is opened or closed. An event of a socket that is closed may still be on
+//! its way when its place has a new tenant: an event says "look", never what will be found.
+
+use mio::Token;
+
+/// A socket of a worker by its kind and place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Not a socket: the worker is woken to read its orders.
+    Waker,
+    /// The UDP listener in this place.
+    Udp(usize),
+    /// The relayed socket in this place.
+    Relayed(usize),
+}
+
+/// Kinds of sources.
+const KINDS: usize = 3;
+
+impl Source {
+    /// The token it is registered with.
+    pub const fn token(self) -> Token {
+        Token(match self {
+            Self::Waker => 0,
+            Self::Udp(place) => place * KINDS + 1,
+            Self::Relayed(place) => place * KINDS + 2,
+        })
+    }
+
+    /// What `token` was made from.
+    pub const fn of(token: Token) -> Self {
+        let place = token.0 / KINDS;
+        match token.0 % KINDS {
+            0 => Self::Waker,
+            1 => Self::Udp(place),
+            _ => Self::Relayed(place),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_source_has_its_own_token_and_is_found_by_it() {
+        let places = (0..1000).flat_map(|place| [Source::Udp(place), Source::Relayed(place)]);
+        let mut seen = HashSet::new();
+        for source in places.chain([Source::Waker]) {
+            assert_eq!(Source::of(source.token()), source);
+            assert!(seen.insert(source.token()), "{source:?}");
+        }
+    }
+}
