@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use turnd_core::{Config as Core, Lifetimes, Limits, PeerFilter, PortSlice, RelayAddresses};
+use turnd_core::{
+    Config as Core, Lifetimes, Limits, PeerFilter, PortSlice, RelayAddresses, Revocations,
+};
 
 use crate::config::Config;
 
@@ -36,6 +38,7 @@ fn core(config: &Config, ports: PortSlice) -> Core {
         realm: relay.realm.clone(),
         software: Some(concat!("Turnfleet ", env!("CARGO_PKG_VERSION")).to_owned()),
         secrets: config.secrets.ring.clone(),
+        revoked: Revocations::default(),
         nonce_keys: config.secrets.nonces.clone(),
         relay_addresses,
         ports,

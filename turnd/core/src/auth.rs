@@ -28,10 +28,15 @@ pub(crate) struct Caller<'a> {
 impl Caller<'_> {
     /// Whom quotas are charged to: the user id, so that fresh credentials give no fresh quota.
     pub(crate) fn quota_name(&self) -> &str {
-        match self.username.split_once(':') {
-            Some((_, id)) if !id.is_empty() => id,
-            _ => self.username,
-        }
+        user_id(self.username)
+    }
+}
+
+/// What stands behind the first colon of a username, or all of it where that is nothing.
+pub(crate) fn user_id(username: &str) -> &str {
+    match username.split_once(':') {
+        Some((_, id)) if !id.is_empty() => id,
+        _ => username,
     }
 }
 
@@ -40,7 +45,8 @@ impl Caller<'_> {
 pub(crate) enum Challenge {
     /// 400: signed, but without USERNAME, REALM or NONCE.
     Incomplete,
-    /// 401: not signed, not by anyone known, or with a credential whose time is over.
+    /// 401: not signed, not by anyone known, or with a credential whose time is over or that is
+    /// revoked.
     Unauthorized,
     /// 438: the nonce is too old, or not ours, or another address's.
     StaleNonce,
@@ -93,6 +99,9 @@ pub(crate) fn authenticate<'a>(
         .filter(|key| key.verifies(message))
         .or_else(|| key_of(config, username, message))
         .ok_or(Challenge::Unauthorized)?;
+    if config.revoked.cover(user_id(username)) && !is_deletion(message) {
+        return Err(Challenge::Unauthorized);
+    }
     Ok(Caller {
         username,
         key,

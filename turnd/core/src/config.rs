@@ -10,6 +10,7 @@ use crate::limits::{ALTERNATES, Limits, REALM};
 use crate::nonce::NonceKeys;
 use crate::peer_filter::PeerFilter;
 use crate::ports::PortSlice;
+use crate::revocations::Revocations;
 
 /// Everything a [`Relay`](crate::Relay) needs to know. Replaced as a whole by
 /// [`Relay::reconfigure`](crate::Relay::reconfigure) under running allocations.
@@ -22,6 +23,9 @@ pub struct Config {
     pub software: Option<String>,
     /// Secrets that time-limited credentials are made of.
     pub secrets: SecretRing,
+    /// Whose credentials count no longer. They are refused everything but a deletion, and what
+    /// they hold ends.
+    pub revoked: Revocations,
     /// Keys of the nonces; the same on every relay of the fleet.
     pub nonce_keys: NonceKeys,
     /// Where relayed transport addresses are taken from.

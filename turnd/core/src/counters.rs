@@ -35,6 +35,8 @@ counters! {
     allocations_deleted,
     /// Allocations whose lifetime ran out.
     allocations_expired,
+    /// Allocations ended because their owner was revoked.
+    allocations_revoked,
     /// Allocations given up while their socket was being opened.
     allocations_abandoned,
     /// Permissions installed; refreshes do not count.

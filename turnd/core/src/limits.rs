@@ -39,6 +39,9 @@ pub const OPEN_ATTEMPTS: u8 = 8;
 /// How long the shell may take to open a relay socket before the answer is 508.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Most users and tenants that can be revoked at a time.
+pub const REVOCATIONS: usize = 65_536;
+
 /// Most alternate servers kept for 300 (Try Alternate).
 pub const ALTERNATES: usize = 8;
 

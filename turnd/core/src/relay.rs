@@ -105,9 +105,10 @@ impl Relay {
     }
 
     /// Replaces the configuration under running allocations. Permissions and channels to peers
-    /// that are denied now are dropped before anything more is relayed to them; a denial that the
-    /// next configuration lifts before anything is relayed and before
-    /// [`handle_timeout`](Self::handle_timeout) came to it drops nothing.
+    /// that are denied now are dropped before anything more is relayed to them, and allocations
+    /// whose owner is revoked now end before they relay anything more. A denial or revocation that
+    /// the next configuration lifts before anything is relayed and before
+    /// [`handle_timeout`](Self::handle_timeout) came to it changes nothing.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         self.config = config;
         self.epoch = self.epoch.wrapping_add(1);

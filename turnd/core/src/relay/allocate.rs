@@ -102,8 +102,8 @@ impl Relay {
         Ok(())
     }
 
-    /// While draining: another relay for those who can go there, else 508. TLS clients check
-    /// names and could not follow an address.
+    /// While draining: another relay for those who can go there, else 508. Clients of TLS and DTLS
+    /// check names and could not follow an address.
     fn check_drain(&self, exchange: &Exchange<'_>) -> Result<(), Reject> {
         let Some(alternates) = self.drain.alternates() else {
             return Ok(());
@@ -112,7 +112,7 @@ impl Relay {
         let family = Family::of(exchange.tuple.client.ip());
         let alternate = alternates
             .pick(family, draw.into())
-            .filter(|_| exchange.tuple.transport == Transport::Udp);
+            .filter(|_| matches!(exchange.tuple.transport, Transport::Udp | Transport::Tcp));
         Err(alternate.map_or(Reject::Capacity, Reject::TryAlternate))
     }
 

@@ -50,7 +50,7 @@ impl Relay {
         }
     }
 
-    /// The open allocation of `tuple`, its peers judged by the current configuration.
+    /// The open allocation of `tuple`, judged by the current configuration.
     #[inline]
     pub(super) fn relaying(&mut self, now: Instant, tuple: &FiveTuple) -> Option<AllocationId> {
         let Some(id) = self.table.find(tuple) else {
@@ -63,7 +63,7 @@ impl Relay {
             return None;
         }
         if allocation.epoch != self.epoch {
-            return self.judge_peers(id).then_some(id);
+            return self.judge(id).then_some(id);
         }
         Some(id)
     }
@@ -87,7 +87,7 @@ impl Relay {
             self.counters.dropped_peer_no_allocation += 1;
             return None;
         };
-        if allocation.epoch != self.epoch && !self.judge_peers(relay) {
+        if allocation.epoch != self.epoch && !self.judge(relay) {
             return None;
         }
         let allocation = self.table.get(relay)?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::action::Action;
 use crate::address::{AllocationId, FiveTuple, Now};
 use crate::allocation::Phase;
+use crate::auth::user_id;
 use crate::limits::TIMEOUTS_PER_CALL;
 use crate::peers::Change;
 
@@ -60,7 +61,7 @@ impl Relay {
         Some(id)
     }
 
-    /// Ends an open allocation.
+    /// Ends an allocation, without an answer to anybody.
     pub(super) fn end(&mut self, id: AllocationId) {
         self.actions.push_back(Action::CloseRelay { id });
         self.forget(id);
@@ -78,7 +79,7 @@ impl Relay {
     /// Drops expired permissions and channels, and those denied by now, before new ones come.
     pub(super) fn refresh_peers(&mut self, now: Instant, id: AllocationId) {
         if self.table.get(id).is_some_and(|a| a.epoch != self.epoch) {
-            self.judge_peers(id);
+            self.judge(id);
         }
         self.purge_peers(now, id);
     }
@@ -94,9 +95,9 @@ impl Relay {
         });
     }
 
-    /// Judges an allocation's peers by the current configuration. False if the queue has no room
-    /// for what could come of it: then nothing may be relayed yet.
-    pub(super) fn judge_peers(&mut self, id: AllocationId) -> bool {
+    /// Judges an allocation by the current configuration: its owner, then its peers. False if it
+    /// ended, or if the queue has no room for what could come of it: then nothing may be relayed.
+    pub(super) fn judge(&mut self, id: AllocationId) -> bool {
         if !self.has_room() {
             self.counters.dropped_queue_full += 1;
             return false;
@@ -104,6 +105,15 @@ impl Relay {
         let Some(allocation) = self.table.get_mut(id) else {
             return false;
         };
+        if self
+            .config
+            .revoked
+            .cover(user_id(&allocation.owner.username))
+        {
+            self.counters.allocations_revoked += 1;
+            self.end(id);
+            return false;
+        }
         let (tuple, filter) = (allocation.tuple, &self.config.peers);
         let (actions, counters) = (&mut self.actions, &mut self.counters);
         allocation.epoch = self.epoch;
@@ -129,7 +139,8 @@ impl Relay {
         for slot in start..end {
             if let Some(id) = self.table.at_slot(slot)
                 && self.table.get(id).is_some_and(|a| a.epoch != self.epoch)
-                && !self.judge_peers(id)
+                && !self.judge(id)
+                && self.table.get(id).is_some()
             {
                 self.sweep = Some(slot);
                 return;

@@ -60,6 +60,19 @@ fn new_clients_are_sent_to_a_relay_of_their_family() {
 }
 
 #[test]
+fn clients_over_tcp_are_sent_elsewhere_too() {
+    let mut world = World::new();
+    world.relay.drain_mode(Drain::Draining {
+        alternates: alternates(),
+    });
+    let mut client = Client::new("192.0.2.1:5000", "alice");
+    client.tuple.transport = Transport::Tcp;
+    client.learn_nonce(&mut world);
+    let request = client.allocate_request();
+    assert_eq!(client.ask(&mut world, request).error(), Some(300));
+}
+
+#[test]
 fn without_a_fitting_alternate_it_is_508() {
     let mut world = World::new();
     for (alternates, transport) in [
@@ -69,6 +82,7 @@ fn without_a_fitting_alternate_it_is_508() {
             Transport::Udp,
         ),
         (alternates(), Transport::Tls),
+        (alternates(), Transport::Dtls),
     ] {
         world.relay.drain_mode(Drain::Draining { alternates });
         let mut client = Client::new("192.0.2.1:5000", "alice");

@@ -18,4 +18,5 @@ mod drain;
 mod permissions;
 mod reconfigure;
 mod refresh;
+mod revocations;
 mod robustness;

@@ -10,7 +10,7 @@ use turnd_core::quota::{Ledger, Quotas};
 use turnd_core::{
     Action, Admission, AllocationId, Charge, Config, Denied, FiveTuple, HEADROOM, Headroom,
     Lifetimes, Limits, NonceKey, NonceKeys, Now, OpenError, PeerFilter, PortSlice, Realm, Relay,
-    RelayAddresses, TAILROOM, Transport, Verdict,
+    RelayAddresses, Revocations, TAILROOM, Transport, Verdict,
 };
 
 use crate::codec::{self, ALLOCATE, Build, NONCE, Parsed, REALM, TRANSPORT, USERNAME};
@@ -54,6 +54,7 @@ pub(crate) fn config() -> Config {
         realm: Realm::new(REALM_NAME).unwrap(),
         software: None,
         secrets: ring(SECRET, &[]),
+        revoked: Revocations::default(),
         nonce_keys: NonceKeys {
             current: NonceKey::new(&[1; 32]),
             previous: None,
