@@ -63,7 +63,7 @@ fn with_a_credential_from_the_rest_endpoint() {
     }
     let relay = Setup::default().start();
     let (username, password) = relay.credential();
-    assert!(username.ends_with(":ann"));
+    assert!(username.ends_with(":tests/ann"));
     assert_eq!(
         lost(&through(&relay, &["-u", &username, "-w", &password])),
         (800, 0)

@@ -19,16 +19,18 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// `draw` decides in dnsd among equals; both lanes get the same, so that they stay disjoint.
+    /// For `user` of the tenant `key`. `draw` decides in dnsd among equals; both lanes get the same, so that they stay disjoint.
     pub(super) fn new(
         issuer: &Issuer,
         key: &ApiKey,
+        user: &str,
         ask: &Ask,
         now: UnixTime,
         draw: u64,
     ) -> Result<Self, IssueError> {
         let ttl = key.ttl.clamp(ask.ttl);
-        let credential = issue(&issuer.ring, ask.user.as_deref(), ttl, now)?;
+        let user_id = format!("{}/{user}", key.id);
+        let credential = issue(&issuer.ring, Some(&user_id), ttl, now)?;
         let located = || ask.client.and_then(|client| (issuer.regions)(client));
         let region = ask.region.clone().or_else(located);
         let label = Label {

@@ -5,8 +5,9 @@
 //!
 //! Both take an API key as `Authorization: Bearer`; the draft's route also takes `key=`. Parameters
 //! stand in the query, in a form or in a JSON object; unknown ones are ignored, so that older
-//! relays of a fleet serve newer callers. Who is given no user id gets one drawn at random. Every answer hands out fresh labels below both lanes,
-//! made from one draw.
+//! relays of a fleet serve newer callers. The user id in the credential is `<API key id>/<user>`, so
+//! that tenants share no quota and can be revoked as a whole; who is given no user gets one drawn at
+//! random. Every answer hands out fresh labels below both lanes, made from one draw.
 
 mod answer;
 mod auth;
@@ -73,7 +74,8 @@ impl Default for RateLimit {
 /// A tenant's key to the REST surface.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    /// The tenant, for logs and limits.
+    /// The tenant: stands before the slash of every user id it is issued, in logs and limits.
+    /// Not empty, without slashes and control characters.
     pub id: String,
     /// What the caller sends.
     pub secret: Secret,
@@ -124,6 +126,9 @@ pub enum InvalidIssuer {
         /// How many there were.
         keys: usize,
     },
+    /// An id that is empty or holds slashes or control characters.
+    #[error("`{0}` cannot be the id of an API key")]
+    KeyId(String),
     /// Two keys with one id, or two ids with one key.
     #[error("the API key of `{0}` has an id or a secret that another one has already")]
     DuplicateKey(String),
@@ -156,8 +161,12 @@ impl Issuer {
         }
         let keys: Vec<auth::Known> = keys.into_iter().map(auth::Known::new).collect();
         for (index, key) in keys.iter().enumerate() {
+            let id = &key.key.id;
+            if id.is_empty() || id.contains(|c: char| c == '/' || c.is_control()) {
+                return Err(InvalidIssuer::KeyId(id.clone()));
+            }
             if keys[..index].iter().any(|other| key.same_as(other)) {
-                return Err(InvalidIssuer::DuplicateKey(key.key.id.clone()));
+                return Err(InvalidIssuer::DuplicateKey(id.clone()));
             }
         }
         Ok(Self {
@@ -288,15 +297,15 @@ async fn serve(app: &App, request: Request, style: Style) -> Result<Answer, ApiE
             app.retry_after(),
         ));
     }
-    let mut ask = Ask::read(&given, style)?;
+    let ask = Ask::read(&given, style)?;
     let mut draw = [0; 8];
     app.provider.fill(&mut draw[2..]);
-    if ask.user.is_none() {
+    let user = ask.user.clone().unwrap_or_else(|| {
         // Callers without a name would otherwise be one user, with one quota, each second.
         let mut id = [0; 8];
         app.provider.fill(&mut id);
-        ask.user = Some(data_encoding::BASE32_NOPAD.encode(&id).to_ascii_lowercase());
-    }
-    Answer::new(&issuer, tenant, &ask, now, u64::from_be_bytes(draw))
+        data_encoding::BASE32_NOPAD.encode(&id).to_ascii_lowercase()
+    });
+    Answer::new(&issuer, tenant, &user, &ask, now, u64::from_be_bytes(draw))
         .map_err(|error| ApiError::parameter(style.user(), &error.to_string()))
 }

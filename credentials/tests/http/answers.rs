@@ -8,14 +8,14 @@ use credentials::label::{Label, Tag};
 use credentials::{UnixTime, password};
 use serde_json::json;
 
-use crate::{KEY, NOW, ZONE, call, get, post, request, ring, world};
+use crate::{KEY, NOW, OTHER_KEY, ZONE, call, get, post, request, ring, world};
 
 #[tokio::test]
 async fn ice_servers_for_a_browser() {
     let reply = get("/v1/credentials?user=alice:1@example.org&ttl=7200").await;
     assert_eq!(reply.status, StatusCode::OK);
     let hosts = ["a", "b"].map(|lane| reply.body["lanes"][lane].as_str().expect("a host"));
-    let username = format!("{}:alice:1@example.org", NOW + 7200);
+    let username = format!("{}:demo/alice:1@example.org", NOW + 7200);
     assert_eq!(
         reply.body,
         json!({
@@ -63,12 +63,31 @@ async fn callers_without_a_user_are_different_users() {
         let reply = call(&world, request(Method::GET, "/v1/credentials?user=", "")).await;
         let username = reply.body["iceServers"][0]["username"].clone();
         let username = username.as_str().expect("text");
-        let (expiry, id) = username.split_once(':').expect("a user id");
-        assert_eq!(expiry, (NOW + 3600).to_string());
+        let prefix = format!("{}:demo/", NOW + 3600);
+        let id = username.strip_prefix(&prefix).expect("the tenant's id");
         assert!(id.len() == 13 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         ids.insert(id.to_owned());
     }
     assert_eq!(ids.len(), 3);
+}
+
+#[tokio::test]
+async fn one_name_at_two_tenants_is_two_users() {
+    for (user, id) in [
+        ("alice", "alice"),
+        ("other/alice", "other/alice"),
+        ("/", "/"),
+    ] {
+        let mut request = request(Method::GET, &format!("/v1/credentials?user={user}"), "");
+        let ours = get(&format!("/v1/credentials?user={user}")).await;
+        let other = format!("Bearer {OTHER_KEY}").parse().expect("a header");
+        request.headers_mut().insert("authorization", other);
+        let theirs = call(&world(RateLimit::default()), request).await;
+        for (reply, tenant) in [(ours, "demo"), (theirs, "other")] {
+            let username = format!("{}:{tenant}/{id}", NOW + 3600);
+            assert_eq!(reply.body["iceServers"][0]["username"], username);
+        }
+    }
 }
 
 #[tokio::test]
@@ -89,7 +108,7 @@ async fn the_draft_as_its_clients_speak_it() {
             .expect("a request");
         let reply = call(&world(RateLimit::default()), asked).await;
         assert_eq!(reply.status, StatusCode::OK, "{method} {uri}");
-        let username = format!("{}:bob", NOW + 3600);
+        let username = format!("{}:demo/bob", NOW + 3600);
         assert_eq!(reply.body["username"], username);
         assert_eq!(
             reply.body["password"],
@@ -109,7 +128,7 @@ async fn the_draft_as_its_clients_speak_it() {
     }
     let bearer = get("/?service=turn").await;
     let username = bearer.body["username"].as_str().expect("text");
-    assert!(username.starts_with(&format!("{}:", NOW + 3600)));
+    assert!(username.starts_with(&format!("{}:demo/", NOW + 3600)));
 }
 
 #[tokio::test]
@@ -162,7 +181,7 @@ async fn parameters_in_a_json_body() {
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
         assert_eq!(
             reply.body["iceServers"][0]["username"],
-            format!("{}:alice", NOW + 60)
+            format!("{}:demo/alice", NOW + 60)
         );
         assert_eq!(reply.labels()[0].region, Some(Tag::of_name("eu")));
         assert!(reply.labels()[1].avoid[0].is_some());

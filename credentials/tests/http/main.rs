@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 const NOW: u64 = 1_800_000_000;
 const KEY: &str = "key-of-the-demo-tenant";
+const OTHER_KEY: &str = "key-of-another-tenant";
 const ZONE: &str = "turn.example";
 
 fn secret(text: &str) -> Secret {
@@ -71,7 +72,7 @@ fn world(rate: RateLimit) -> Arc<World> {
     let issuer = Issuer::new(
         ring(),
         LabelKeys::derive(&ring()),
-        vec![key("other", "key-of-another-tenant"), key("demo", KEY)],
+        vec![key("other", OTHER_KEY), key("demo", KEY)],
         Endpoint {
             zone: ZONE.to_owned(),
             udp_port: 3478,

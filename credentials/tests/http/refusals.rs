@@ -266,6 +266,10 @@ fn issuers_that_cannot_be() {
     );
     let taken = Err(InvalidIssuer::DuplicateKey("b".to_owned()));
     assert_eq!(issuer(vec![key("a", KEY), key("b", KEY)], ZONE), taken);
+    for id in ["", "a/b", "/", "a\n"] {
+        let wrong = Err(InvalidIssuer::KeyId(id.to_owned()));
+        assert_eq!(issuer(vec![key(id, KEY)], ZONE), wrong);
+    }
     let long = format!(
         "{}.example",
         ["x".repeat(60), "y".repeat(60), "z".repeat(60)].join(".")
