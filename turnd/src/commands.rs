@@ -20,6 +20,9 @@ pub fn check(path: &Path, json: bool) -> ExitCode {
     match read {
         Ok(config) => {
             if !json {
+                for warning in config.warnings(clock::unix()) {
+                    eprintln!("{}: warning: {warning}", path.display());
+                }
                 println!("{}: good: {}", path.display(), summary(&config));
             }
             ExitCode::SUCCESS
@@ -59,8 +62,12 @@ fn summary(config: &Config) -> String {
 
 fn as_json(path: &Path, read: &Result<Config, Errors>) -> serde_json::Value {
     let file = path.display().to_string();
-    let Err(errors) = read else {
-        return json!({ "ok": true, "file": file, "problems": [] });
+    let errors = match read {
+        Ok(config) => {
+            let warnings = config.warnings(clock::unix());
+            return json!({ "ok": true, "file": file, "problems": [], "warnings": warnings });
+        }
+        Err(errors) => errors,
     };
     let problems: Vec<_> = errors
         .problems()

@@ -19,6 +19,7 @@ use crate::rest::Credentials;
 use crate::selfcheck::SelfCheck;
 use crate::start::{self, StartError};
 use crate::status::{Status, word};
+use crate::tls::Certificates;
 use crate::worker::{Handle, Order};
 use crate::{boot, cli, clock, commands, core_config, notify, reload, rest};
 
@@ -56,6 +57,7 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
         );
     }
     let opened = start::open(&config, descriptors)?;
+    let certificates = Arc::new(Certificates::new(start::tls(&config)?));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -67,6 +69,7 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
     let control = Control {
         path: path.to_path_buf(),
         config,
+        certificates,
         level,
         workers,
         gate,
@@ -85,6 +88,8 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
 struct Control {
     path: PathBuf,
     config: Config,
+    /// What new TLS connections are accepted with.
+    certificates: Arc<Certificates>,
     level: Level,
     workers: Vec<Handle>,
     gate: Arc<Gate>,
@@ -125,6 +130,7 @@ impl Control {
         let mut liveliness = Liveliness::open(&self.config, self.descriptors, boot)
             .await
             .map_err(StartError::system("the socket for reports was not opened"))?;
+        self.show_configuration();
         liveliness.ready();
         tracing::info!(
             relay = %self.config.relay.id,
@@ -251,6 +257,7 @@ impl Control {
         if let Some(new) = taken {
             liveliness.reconfigure(&new);
             self.config = new;
+            self.show_configuration();
             tracing::info!(file = %self.path.display(), "configuration reloaded");
         }
         self.status.update(|view| {
@@ -259,6 +266,16 @@ impl Control {
             view.reloads_refused += u64::from(!ok);
         });
         notify::ready();
+    }
+
+    /// Says what an operator should know of the configuration in force.
+    fn show_configuration(&self) {
+        for warning in self.config.warnings(clock::unix()) {
+            tracing::warn!("{warning}");
+        }
+        let expires = self.config.tls.as_ref().map(|tls| tls.expires);
+        self.status
+            .update(|view| view.certificate_expires = expires);
     }
 
     /// Reads the file and hands it to all but the reports; says why when it cannot be taken.
@@ -287,6 +304,13 @@ impl Control {
             .as_ref()
             .map(|rest| rest::issuer(&new, rest))
             .transpose();
+        let tls = match start::tls(&new) {
+            Ok(tls) => tls,
+            Err(error) => {
+                tracing::error!("{REFUSED}: {error}");
+                return None;
+            }
+        };
         let (Ok(issuer), Some(cores)) = (issuer, core_config::per_worker(&new)) else {
             tracing::error!("{REFUSED}");
             return None;
@@ -301,6 +325,7 @@ impl Control {
         if let (Some(credentials), Some(issuer)) = (&self.credentials, issuer) {
             credentials.exchange(issuer);
         }
+        self.certificates.exchange(tls);
         self.gate.limit(&new.limits);
         self.level.set(new.log.level);
         Some(new)

@@ -32,4 +32,5 @@ pub mod rest;
 pub mod selfcheck;
 pub mod start;
 pub mod status;
+pub mod tls;
 pub mod worker;

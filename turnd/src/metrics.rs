@@ -153,6 +153,14 @@ impl Relay {
             "Whether the last reload took the file",
             ok,
         )?;
+        if let Some(expires) = view.certificate_expires {
+            gauge(
+                encoder,
+                "certificate_expiry_timestamp_seconds",
+                "When the certificate of TLS and DTLS expires, in seconds since 1970",
+                expires.0,
+            )?;
+        }
         gauge(encoder, "boot_id", "Boot id in the reports", view.boot)?;
         let counters: [(&str, &str, u64); 6] = [
             ("config_reloads", "Reloads taken", view.reloads),

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use turnd_core::{Admission, Relay};
 
 use crate::admission::Gate;
@@ -14,7 +15,7 @@ use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
 use crate::worker::{Handle, Listener, Listening, Worker};
-use crate::{admin, core_config, http, rest};
+use crate::{admin, core_config, http, rest, tls};
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,15 @@ pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
         rest: tcp("rest.listen", config.rest.as_ref().map(|rest| rest.listen))?,
         admin: tcp("admin.listen", config.admin)?,
     })
+}
+
+/// What TLS is served with; `None` when it is not.
+///
+/// # Errors
+/// When the system has no randomness for it.
+pub fn tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let made = config.tls.as_ref().map(tls::server_config).transpose();
+    made.map_err(|error| StartError::system("TLS cannot be served")(io::Error::other(error)))
 }
 
 /// Starts the worker threads on their open sockets.

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use credentials::UnixTime;
 use liveness::{Reason, State};
 
 use crate::clock;
@@ -23,6 +24,8 @@ pub struct View {
     pub reloads: u64,
     /// Reloads that were refused.
     pub reloads_refused: u64,
+    /// When the certificate of TLS and DTLS expires.
+    pub certificate_expires: Option<UnixTime>,
     /// This run's boot id in the reports.
     pub boot: u64,
     /// Reports handed to the kernel, counted per nameserver.
@@ -47,6 +50,7 @@ impl Default for Status {
             reload_ok: true,
             reloads: 0,
             reloads_refused: 0,
+            certificate_expires: None,
             boot: 0,
             reports_sent: 0,
             report_errors: 0,

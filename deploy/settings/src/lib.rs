@@ -29,6 +29,7 @@
 
 mod errors;
 mod file;
+mod named_file;
 mod read;
 mod secret;
 mod table;
@@ -37,6 +38,7 @@ mod value;
 
 pub use errors::{Errors, Problem};
 pub use file::File;
+pub use named_file::NamedFile;
 pub use read::load;
 pub use secret::SecretText;
 pub use table::Table;

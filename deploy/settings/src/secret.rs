@@ -160,11 +160,19 @@ fn expected(least: usize) -> String {
 
 /// The content without the line end at its end, or (what is wrong, what to do).
 fn read_secret_file(path: &Path) -> Result<Zeroizing<String>, (String, String)> {
+    let text = read_guarded(path)?;
+    Ok(Zeroizing::new(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
+}
+
+/// The content of a file that others cannot read, or (what is wrong, what to do).
+pub(crate) fn read_guarded(path: &Path) -> Result<Zeroizing<String>, (String, String)> {
     let readable = "name a file that this daemon's user can read".to_owned();
-    let unread = |error: std::io::Error| (format!("cannot be read: {error}"), readable.clone());
-    let file = File::open(path).map_err(unread)?;
+    let unread = |what: String| (format!("cannot be read: {what}"), readable.clone());
+    let file = File::open(path).map_err(|error| unread(error.to_string()))?;
     // Of the open file, so that it cannot be exchanged between the check and the reading.
-    let metadata = file.metadata().map_err(unread)?;
+    let metadata = file.metadata().map_err(|error| unread(error.to_string()))?;
     if !metadata.is_file() {
         return Err(("is not a regular file".to_owned(), readable));
     }
@@ -173,10 +181,7 @@ fn read_secret_file(path: &Path) -> Result<Zeroizing<String>, (String, String)> 
         let what = format!("is open to every user of this machine (mode {mode:04o})");
         return Err((what, format!("run: chmod 0640 {}", path.display())));
     }
-    let text = read_open(file, limits::SECRET_FILE_BYTES)
-        .map_err(|what| (format!("cannot be read: {what}"), HELP.to_owned()))?;
-    let text = Zeroizing::new(text);
-    Ok(Zeroizing::new(
-        text.trim_end_matches(['\r', '\n']).to_owned(),
-    ))
+    read_open(file, limits::SECRET_FILE_BYTES)
+        .map(Zeroizing::new)
+        .map_err(unread)
 }

@@ -9,10 +9,12 @@ mod relay;
 mod report;
 mod rest;
 mod secrets;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::Path;
 
+use credentials::UnixTime;
 use settings::{Errors, File, Table};
 
 pub use access::{Limits, Peers};
@@ -21,6 +23,7 @@ pub use relay::Relay;
 pub use report::Liveness;
 pub use rest::{ApiKey, ClientRegion, Rest};
 pub use secrets::Secrets;
+pub use tls::{DtlsIdentity, Tls};
 
 /// Hard bounds of what a file may ask for.
 pub mod limits {
@@ -36,6 +39,10 @@ pub mod limits {
     pub const DNSD: usize = 32;
     /// Most API keys.
     pub const API_KEYS: usize = 1024;
+    /// Largest certificate file read, in bytes.
+    pub const CERTIFICATE_FILE_BYTES: u64 = 256 << 10;
+    /// Most certificates of one chain.
+    pub const CERTIFICATES: usize = 10;
 }
 
 /// A whole, checked configuration.
@@ -45,6 +52,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[secrets]`: what credentials, nonces and labels are made with.
     pub secrets: Secrets,
+    /// `[tls]`: what TLS and DTLS are served with; absent when neither is served.
+    pub tls: Option<Tls>,
     /// `[peers]`: whom clients may talk to.
     pub peers: Peers,
     /// `[limits]`: how much is taken on.
@@ -84,6 +93,7 @@ impl Config {
         let secrets = root
             .required_table("secrets")
             .and_then(|mut table| Secrets::build(&mut table));
+        let tls = section(root, "tls", Tls::build);
         let peers = Peers::build(&mut root.table_or_default("peers"));
         let limits = Limits::build(&mut root.table_or_default("limits"));
         let rest = section(root, "rest", Rest::build);
@@ -93,6 +103,7 @@ impl Config {
         let config = Self {
             relay: relay?,
             secrets: secrets?,
+            tls: tls.ok()?,
             peers,
             limits,
             rest: rest.ok()?,
@@ -103,6 +114,11 @@ impl Config {
             log,
         };
         config.check_tcp_listeners(root).then_some(config)
+    }
+
+    /// What an operator should know though it is no error.
+    pub fn warnings(&self, now: UnixTime) -> Vec<String> {
+        self.tls.iter().flat_map(|tls| tls.warnings(now)).collect()
     }
 
     /// REST and admin cannot share an address.

@@ -8,6 +8,7 @@
     reason = "a test waits for the world in real time"
 )]
 
+pub(crate) mod certificates;
 pub(crate) mod turn_client;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -82,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) sections: String,
     /// Limit on file descriptors.
     pub(crate) descriptors: Option<u32>,
+    /// Names and contents of files beside the configuration.
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Default for Setup {
@@ -92,6 +95,7 @@ impl Default for Setup {
             relay: format!("listen = [\"{ip}:{TURN}\"]\nrelay_addresses = [\"{ip}\"]"),
             sections: String::new(),
             descriptors: None,
+            files: Vec::new(),
         }
     }
 }
@@ -141,6 +145,9 @@ impl Setup {
         let config = directory.path().join("turnd.toml");
         let log = directory.path().join("log");
         std::fs::write(&config, self.text()).expect("the configuration is written");
+        for (name, text) in &self.files {
+            certificates::write_secret(&directory.path().join(name), text);
+        }
         let program = env!("CARGO_BIN_EXE_turnd");
         let mut command = match self.descriptors {
             None => Command::new(program),
