@@ -27,13 +27,13 @@ const AFTER_HELP: &str = "\
 Signals of a running turnd:
   SIGTERM, SIGINT  drain: take no new sessions, leave when the last one has ended
                    or after relay.drain_grace; the second one ends it at once
-  SIGHUP           read the configuration again
+  SIGHUP           read the configuration again, like `turnd reload`
 
 Exit codes:
   0   done
   1   failed while running
   2   wrong usage
-  78  wrong configuration";
+  78  wrong configuration, or one that the running relay refused";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,10 @@ pub enum Command {
     Run(Run),
     /// Check a configuration file and say everything that is wrong with it
     Check(Check),
+    /// Tell the running relay to read its configuration again, and say what has changed
+    Reload(Ask),
+    /// Say how the running relay is
+    Status(Ask),
     /// Mint a credential from the configured secret
     Credential(Credential),
 }
@@ -74,6 +78,20 @@ pub struct Check {
     #[command(flatten)]
     pub file: ConfigFile,
     /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `turnd reload`, `turnd status`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// Where the configuration is, which names the relay's admin socket.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The relay's admin socket, instead of the one its configuration names
+    #[arg(long, value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Print the answer as one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -111,6 +129,8 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(run) => crate::control::run(&run.file.config),
         Command::Check(check) => crate::commands::check(&check.file.config, check.json),
+        Command::Reload(ask) => crate::commands::reload(&ask),
+        Command::Status(ask) => crate::commands::status(&ask),
         Command::Credential(credential) => crate::commands::credential(&credential),
     }
 }

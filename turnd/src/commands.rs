@@ -1,4 +1,4 @@
-//! The subcommands that answer and end: `check` and `credential`.
+//! The subcommands that answer and end.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -9,6 +9,7 @@ use settings::Errors;
 
 use crate::cli::{self, EXIT_CONFIGURATION, EXIT_FAILURE};
 use crate::config::Config;
+use crate::operator::{self, Order};
 use crate::{clock, rest};
 
 /// `turnd check`: everything that is wrong with the file, or what it amounts to.
@@ -85,6 +86,110 @@ fn as_json(path: &Path, read: &Result<Config, Errors>) -> serde_json::Value {
         })
         .collect();
     json!({ "ok": false, "file": file, "problems": problems })
+}
+
+/// `turnd reload`: what has changed, or every reason why nothing has.
+///
+/// The file names the socket. One that is wrong is refused here already, as the relay would.
+pub fn reload(ask: &cli::Ask) -> ExitCode {
+    let answer = match answer(ask, Order::Reload) {
+        Ok(answer) => answer,
+        Err(Unasked::Wrong(errors)) => {
+            let lines: Vec<_> = errors.to_string().lines().map(str::to_owned).collect();
+            json!({ "ok": false, "problems": lines })
+        }
+        Err(unasked) => return unasked.tell(),
+    };
+    let lines = |key: &str| {
+        let list = answer[key].as_array().into_iter().flatten();
+        let texts: Vec<_> = list.filter_map(|line| line.as_str()).collect();
+        texts.join("\n")
+    };
+    let ok = answer["ok"] == true;
+    if ask.json {
+        println!("{answer}");
+    } else if ok {
+        let changes = lines("changes");
+        let none = changes.is_empty();
+        println!(
+            "{}",
+            if none {
+                "nothing has changed"
+            } else {
+                &changes
+            }
+        );
+    } else {
+        eprintln!("{}\nnot reloaded: nothing is changed", lines("problems"));
+    }
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_CONFIGURATION)
+    }
+}
+
+/// `turnd status`: how the running relay is.
+pub fn status(ask: &cli::Ask) -> ExitCode {
+    let answer = match answer(ask, Order::Status) {
+        Ok(answer) => answer,
+        Err(unasked) => return unasked.tell(),
+    };
+    if ask.json {
+        println!("{answer}");
+    } else {
+        for (key, value) in answer.as_object().into_iter().flatten() {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            println!("{key}: {text}");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Why the running relay has not answered.
+enum Unasked {
+    /// The file that names the socket is wrong.
+    Wrong(Errors),
+    /// It names none, or nobody listens there.
+    Nobody(String),
+}
+
+impl Unasked {
+    fn tell(self) -> ExitCode {
+        match self {
+            Self::Wrong(errors) => {
+                complain(&errors);
+                ExitCode::from(EXIT_CONFIGURATION)
+            }
+            Self::Nobody(why) => {
+                eprintln!("{why}");
+                ExitCode::from(EXIT_FAILURE)
+            }
+        }
+    }
+}
+
+/// The running relay's answer.
+fn answer(ask: &cli::Ask, order: Order) -> Result<serde_json::Value, Unasked> {
+    let file = &ask.file.config;
+    let configured = || {
+        let config = Config::read(file).map_err(Unasked::Wrong)?;
+        config.socket.ok_or_else(|| {
+            let file = file.display();
+            Unasked::Nobody(format!(
+                "{file}: `admin.socket` is not set: set it, or send SIGHUP"
+            ))
+        })
+    };
+    let socket = ask.socket.clone().map_or_else(configured, Ok)?;
+    operator::ask(&socket, order).map_err(|error| {
+        Unasked::Nobody(format!(
+            "no turnd answers behind {}: {error}",
+            socket.display()
+        ))
+    })
 }
 
 /// `turnd credential`: a username and password that this relay and its fleet accept.

@@ -1,12 +1,15 @@
 //! The control thread: signals, reports, drain, reload; it never touches a packet.
 
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use liveness::{Order as Wanted, Reason, State};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use turnd_core::{Alternates, Drain};
 
 use crate::admission::Gate;
@@ -15,13 +18,14 @@ use crate::drain::{Drainage, Phase};
 use crate::liveliness::Liveliness;
 use crate::logging::{self, Level};
 use crate::net::descriptors;
-use crate::rest::Credentials;
+use crate::operator::{Asked, Order};
+use crate::reload::{Prepared, Refusal};
 use crate::selfcheck::SelfCheck;
-use crate::start::{self, StartError};
+use crate::start::{self, Http, StartError};
 use crate::status::{Status, word};
 use crate::tls::Certificates;
-use crate::worker::{Handle, Order};
-use crate::{boot, cli, clock, commands, core_config, notify, reload, rest};
+use crate::worker::{self, Handle};
+use crate::{boot, cli, clock, commands, notify, operator, reload};
 
 /// How often the workers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -65,7 +69,7 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
     let status = Arc::new(Status::default());
     let gate = Arc::new(Gate::new(&config.limits));
     let workers = start::workers(opened.workers, &config, &gate)?;
-    let credentials = start::http(opened.rest, opened.admin, &config, &workers, &status)?;
+    let http = start::http(opened.rest, opened.admin, &config, &workers, &status)?;
     let control = Control {
         path: path.to_path_buf(),
         config,
@@ -74,7 +78,8 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
         workers,
         gate,
         status,
-        credentials,
+        http,
+        socket: opened.socket,
         drainage: Drainage::default(),
         told: Drain::Serving,
         looked: None,
@@ -94,7 +99,9 @@ struct Control {
     workers: Vec<Handle>,
     gate: Arc<Gate>,
     status: Arc<Status>,
-    credentials: Option<Arc<Credentials>>,
+    http: Http,
+    /// Where orders come in, until it is served.
+    socket: Option<UnixListener>,
     drainage: Drainage,
     /// What the workers were told last.
     told: Drain,
@@ -131,6 +138,7 @@ impl Control {
             .await
             .map_err(StartError::system("the socket for reports was not opened"))?;
         self.show_configuration();
+        let mut asked = self.take_orders();
         liveliness.ready();
         tracing::info!(
             relay = %self.config.relay.id,
@@ -146,13 +154,14 @@ impl Control {
                 () = tokio::time::sleep_until(wake) => {}
                 _ = signals.terminate.recv() => self.stop("SIGTERM"),
                 _ = signals.interrupt.recv() => self.stop("SIGINT"),
-                _ = signals.hangup.recv() => self.reload(&mut liveliness),
+                _ = signals.hangup.recv() => drop(self.reload(&mut liveliness)),
+                Some(asked) = asked.recv() => self.answer(&mut liveliness, asked),
                 bytes = liveliness.receive() => self.acknowledged(&mut liveliness, &bytes),
             }
         }
         tracing::info!(sessions = self.gate.total(), "ended");
         for worker in &self.workers {
-            worker.tell(Order::Stop);
+            worker.tell(worker::Order::Stop);
         }
         self.workers.into_iter().for_each(Handle::join);
         Ok(())
@@ -220,7 +229,7 @@ impl Control {
         }
         self.gate.drain(drain != Drain::Serving);
         for worker in &self.workers {
-            worker.tell(Order::Drain(drain.clone()));
+            worker.tell(worker::Order::Drain(drain.clone()));
         }
         self.told = drain;
     }
@@ -249,16 +258,54 @@ impl Control {
         }
     }
 
-    /// SIGHUP: takes the file as a whole or not at all.
-    fn reload(&mut self, liveliness: &mut Liveliness) {
+    /// Serves the admin socket, if there is one; its orders come out of what is returned.
+    fn take_orders(&mut self) -> mpsc::Receiver<Asked> {
+        let (orders, asked) = mpsc::channel(1);
+        if let Some(socket) = self.socket.take() {
+            tokio::spawn(async move {
+                if let Err(error) = operator::serve(socket, orders).await {
+                    tracing::error!(%error, "the admin socket is no longer served");
+                }
+            });
+        }
+        asked
+    }
+
+    fn answer(&mut self, liveliness: &mut Liveliness, Asked { order, reply }: Asked) {
+        let answer = match order {
+            Order::Reload => match self.reload(liveliness) {
+                Ok(changes) => json!({ "ok": true, "changes": changes }),
+                Err(refusal) => json!({ "ok": false, "problems": refusal.lines() }),
+            },
+            Order::Status => json!({
+                "relay": self.config.relay.id.to_string(),
+                "version": env!("CARGO_PKG_VERSION"),
+                "state": word(liveliness.state()),
+                "sessions": self.gate.total(),
+                "boot": liveliness.boot(),
+            }),
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+    }
+
+    /// Takes the file as a whole or not at all. What has changed, in words.
+    fn reload(&mut self, liveliness: &mut Liveliness) -> Result<Vec<String>, Refusal> {
         notify::reloading();
-        let taken = self.read_again();
-        let ok = taken.is_some();
-        if let Some(new) = taken {
-            liveliness.reconfigure(&new);
-            self.config = new;
-            self.show_configuration();
-            tracing::info!(file = %self.path.display(), "configuration reloaded");
+        let taken = reload::prepare(&self.path, &self.config);
+        let taken = taken.map(|prepared| self.hand_over(liveliness, prepared));
+        let ok = taken.is_ok();
+        match &taken {
+            Ok(changes) => {
+                let changes = changes.join(", ");
+                tracing::info!(file = %self.path.display(), changes, "configuration reloaded");
+            }
+            Err(refusal) => {
+                for line in refusal.lines() {
+                    tracing::error!("{line}");
+                }
+                tracing::error!("configuration not reloaded: nothing is changed");
+            }
         }
         self.status.update(|view| {
             view.reload_ok = ok;
@@ -266,6 +313,41 @@ impl Control {
             view.reloads_refused += u64::from(!ok);
         });
         notify::ready();
+        taken
+    }
+
+    /// Puts into force what is ready. Nothing of it can fail.
+    fn hand_over(&mut self, liveliness: &mut Liveliness, new: Prepared) -> Vec<String> {
+        for listeners in new.opened {
+            for (worker, listener) in self.workers.iter().zip(listeners) {
+                worker.tell(worker::Order::Listen(listener));
+            }
+        }
+        for (worker, core) in self.workers.iter().zip(new.cores) {
+            worker.tell(worker::Order::Configure(core));
+        }
+        for at in new.closed {
+            for worker in &self.workers {
+                worker.tell(worker::Order::Leave(at));
+            }
+        }
+        if let (Some(credentials), Some(issuer)) = (&self.http.credentials, new.issuer) {
+            credentials.exchange(issuer);
+        }
+        // A thread that has panicked has ended the process: somebody receives.
+        if let Some(rest) = new.rest {
+            let _ = self.http.rest.send(Some(rest));
+        }
+        if let Some(admin) = new.admin {
+            let _ = self.http.admin.send(admin);
+        }
+        self.certificates.exchange(new.tls);
+        self.gate.limit(&new.config.limits);
+        self.level.set(new.config.log.level);
+        liveliness.reconfigure(&new.config);
+        self.config = new.config;
+        self.show_configuration();
+        new.changes
     }
 
     /// Says what an operator should know of the configuration in force.
@@ -276,59 +358,6 @@ impl Control {
         let expires = self.config.tls.as_ref().map(|tls| tls.expires);
         self.status
             .update(|view| view.certificate_expires = expires);
-    }
-
-    /// Reads the file and hands it to all but the reports; says why when it cannot be taken.
-    fn read_again(&self) -> Option<Config> {
-        const REFUSED: &str = "configuration not reloaded: nothing is changed";
-        let new = match Config::read(&self.path) {
-            Ok(new) => new,
-            Err(errors) => {
-                for problem in errors.to_string().lines() {
-                    tracing::error!("{problem}");
-                }
-                tracing::error!("{REFUSED}");
-                return None;
-            }
-        };
-        let restart = reload::needs_restart(&self.config, &new);
-        if !restart.is_empty() {
-            tracing::error!(
-                keys = restart.join(", "),
-                "{REFUSED}: these keys need a restart"
-            );
-            return None;
-        }
-        let issuer = new
-            .rest
-            .as_ref()
-            .map(|rest| rest::issuer(&new, rest))
-            .transpose();
-        let tls = match start::tls(&new) {
-            Ok(tls) => tls,
-            Err(error) => {
-                tracing::error!("{REFUSED}: {error}");
-                return None;
-            }
-        };
-        let (Ok(issuer), Some(cores)) = (issuer, core_config::per_worker(&new)) else {
-            tracing::error!("{REFUSED}");
-            return None;
-        };
-        if cores.len() != self.workers.len() {
-            tracing::error!(running = self.workers.len(), "{REFUSED}: `relay.workers`");
-            return None;
-        }
-        for (worker, core) in self.workers.iter().zip(cores) {
-            worker.tell(Order::Configure(core));
-        }
-        if let (Some(credentials), Some(issuer)) = (&self.credentials, issuer) {
-            credentials.exchange(issuer);
-        }
-        self.certificates.exchange(tls);
-        self.gate.limit(&new.limits);
-        self.level.set(new.log.level);
-        Some(new)
     }
 }
 

@@ -1,7 +1,6 @@
 //! A small HTTP/1.1 server for the REST and admin routes, safe to put before strangers: connections
 //! are capped, and one that does not send its request in time is closed.
 
-use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Connections of one listener at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -28,22 +27,45 @@ const HEADER_MAX: usize = 16 << 10;
 /// Pause after a failed accept: with no descriptors left it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` for ever.
-///
-/// # Errors
-/// When the listener cannot be watched.
-pub async fn serve(listener: StdListener, router: Router) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
+/// Exchanges the listener of a running server: what is given takes the place of the one before.
+pub type Exchange = mpsc::UnboundedSender<Option<StdListener>>;
+
+/// Serves `router` on the listener that was given last, for ever. Connections of the one before are
+/// served to their end.
+pub async fn serve(mut listeners: mpsc::UnboundedReceiver<Option<StdListener>>, router: Router) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut listener = None;
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return Ok(());
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        tokio::select! {
+            // Nobody is left to exchange it when the process ends.
+            Some(next) = listeners.recv() => listener = next.and_then(watched),
+            Some((stream, permit)) = accept(listener.as_ref(), &room) => {
                 tokio::spawn(connection(stream, router.clone(), permit));
             }
+            else => return,
+        }
+    }
+}
+
+fn watched(listener: StdListener) -> Option<TcpListener> {
+    let watched = listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener));
+    watched
+        .inspect_err(|error| tracing::error!(%error, "a listener is not watched"))
+        .ok()
+}
+
+/// The next connection; `None` without a listener.
+async fn accept(
+    listener: Option<&TcpListener>,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let listener = listener?;
+    loop {
+        let permit = Arc::clone(room).acquire_owned().await.ok()?;
+        match listener.accept().await {
+            Ok((stream, _)) => return Some((stream, permit)),
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -26,6 +26,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod notify;
+pub mod operator;
 pub mod reload;
 pub mod reports;
 pub mod rest;

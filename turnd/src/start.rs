@@ -2,20 +2,24 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+use axum::Router;
 use rustls::ServerConfig;
+use tokio::sync::mpsc;
 use turnd_core::{Admission, Relay};
 
 use crate::admission::Gate;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::http::Exchange;
 use crate::metrics::Metrics;
 use crate::net::descriptors::Descriptors;
 use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
 use crate::worker::{Handle, Listener, Listening, Worker};
-use crate::{admin, core_config, http, rest, tls};
+use crate::{admin, core_config, http, operator, rest, tls};
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,14 @@ pub enum StartError {
         key: &'static str,
         /// The address.
         address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The admin socket cannot be used.
+    #[error("`admin.socket`: {path}: {}", why(.source))]
+    Socket {
+        /// The socket.
+        path: String,
         /// What the system said.
         source: io::Error,
     },
@@ -49,6 +61,14 @@ pub enum StartError {
 }
 
 impl StartError {
+    fn address(key: &'static str, address: SocketAddr, source: io::Error) -> Self {
+        Self::Address {
+            key,
+            address,
+            source,
+        }
+    }
+
     /// For `map_err`: `what` was tried.
     pub fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { what, source }
@@ -75,6 +95,8 @@ pub struct Opened {
     pub rest: Option<TcpListener>,
     /// The admin listener.
     pub admin: Option<TcpListener>,
+    /// The socket that operators give orders on.
+    pub socket: Option<UnixListener>,
 }
 
 /// Opens the sockets of `config`; at most `descriptors` relayed sockets will be opened later.
@@ -83,47 +105,74 @@ pub struct Opened {
 /// The first that cannot be opened, with its configuration key.
 pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
     let relay = &config.relay;
-    let cannot = |key| {
-        move |address, source| StartError::Address {
-            key,
-            address,
-            source,
-        }
-    };
-    let listen = cannot("relay.listen");
-    // The workers' own listeners share their port, also with a second relay of the same user: only
-    // an exclusive socket finds out that somebody has it.
-    for address in &relay.listen {
-        let alone = Udp::bind(*address, Sharing::Exclusive, relay.buffers);
-        alone.map_err(|error| listen(*address, error))?;
+    // Before anything is opened for good: every address that somebody else has.
+    for at in listening(config) {
+        free(at, relay)?;
     }
     for ip in relay.relay_ips() {
         let address = SocketAddr::new(ip, 0);
         let any_port = Udp::bind(address, Sharing::Exclusive, relay.buffers);
-        any_port.map_err(|error| cannot("relay.relay_addresses")(address, error))?;
+        any_port.map_err(|error| StartError::address("relay.relay_addresses", address, error))?;
     }
     let descriptors = Descriptors::new(descriptors);
     let worker = || {
         let mut worker = Worker::new(relay.buffers, descriptors.clone())
             .map_err(StartError::system("no event queue for a worker"))?;
-        for address in &relay.listen {
-            Listener::open(Listening::Udp(*address), relay.buffers)
+        for at in listening(config) {
+            Listener::open(at, relay.buffers)
                 .and_then(|listener| worker.listen(listener))
-                .map_err(|error| listen(*address, error))?;
+                .map_err(|error| StartError::address(at.key(), at.address(), error))?;
         }
         Ok(worker)
     };
     let workers: Result<Vec<_>, _> = (0..relay.worker_count()).map(|_| worker()).collect();
-    let tcp = |key, address: Option<SocketAddr>| {
-        let bind =
-            |address| TcpListener::bind(address).map_err(|error| cannot(key)(address, error));
-        address.map(bind).transpose()
-    };
     Ok(Opened {
         workers: workers?,
         rest: tcp("rest.listen", config.rest.as_ref().map(|rest| rest.listen))?,
         admin: tcp("admin.listen", config.admin)?,
+        socket: config.socket.as_deref().map(operator::bind).transpose()?,
     })
+}
+
+/// What clients come to by a configuration.
+pub fn listening(config: &Config) -> Vec<Listening> {
+    let udp = config.relay.listen.iter().copied().map(Listening::Udp);
+    udp.collect()
+}
+
+/// Opens one more listener for each worker.
+///
+/// # Errors
+/// When somebody has the address, or it cannot be used.
+pub fn listeners(at: Listening, relay: &config::Relay) -> Result<Vec<Listener>, StartError> {
+    free(at, relay)?;
+    let open = |_| Listener::open(at, relay.buffers);
+    let opened: Result<_, _> = (0..relay.worker_count()).map(open).collect();
+    opened.map_err(|error| StartError::address(at.key(), at.address(), error))
+}
+
+/// Whether nobody has an address. The workers' own listeners share their port, also with a second
+/// relay of the same user: only an exclusive socket finds out.
+fn free(at: Listening, relay: &config::Relay) -> Result<(), StartError> {
+    match at {
+        Listening::Udp(address) => Udp::bind(address, Sharing::Exclusive, relay.buffers)
+            .map(drop)
+            .map_err(|error| StartError::address(at.key(), address, error)),
+    }
+}
+
+/// Opens a listener for HTTP.
+///
+/// # Errors
+/// When the address cannot be used.
+pub fn tcp(
+    key: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, StartError> {
+    let bind = |address| {
+        TcpListener::bind(address).map_err(|error| StartError::address(key, address, error))
+    };
+    address.map(bind).transpose()
 }
 
 /// What TLS is served with; `None` when it is not.
@@ -162,8 +211,19 @@ pub fn workers(
         .collect()
 }
 
+/// The thread that answers HTTP, seen from the control thread.
+#[derive(Debug)]
+pub struct Http {
+    /// What REST answers are made of.
+    pub credentials: Option<Arc<Credentials>>,
+    /// Exchanges the REST listener.
+    pub rest: Exchange,
+    /// Exchanges the admin listener.
+    pub admin: Exchange,
+}
+
 /// Starts the thread that answers HTTP, apart from the control thread so that a flood of requests
-/// delays no report. Returns what the REST answers are made of.
+/// delays no report.
 ///
 /// # Errors
 /// When the system has no thread for it.
@@ -173,7 +233,7 @@ pub fn http(
     config: &Config,
     workers: &[Handle],
     status: &Arc<Status>,
-) -> Result<Option<Arc<Credentials>>, StartError> {
+) -> Result<Http, StartError> {
     let credentials = match &config.rest {
         Some(section) => {
             let issuer = rest::issuer(config, section).map_err(io::Error::other);
@@ -187,31 +247,30 @@ pub fn http(
         .map(|worker| Arc::clone(&worker.shared))
         .collect();
     let admin_routes = admin::router(Arc::clone(status), Metrics::new(shared, Arc::clone(status)));
-    let provider = credentials.clone();
+    let rest_routes = credentials
+        .clone()
+        .map_or_else(Router::new, |provider| credentials::http::router(provider));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::system("the HTTP runtime was not started"))?;
+    let (rest_exchange, rest_listeners) = mpsc::unbounded_channel();
+    let (admin_exchange, admin_listeners) = mpsc::unbounded_channel();
+    // The receivers are right here.
+    let _ = rest_exchange.send(rest);
+    let _ = admin_exchange.send(admin);
     let serve = move || {
-        runtime.block_on(async {
-            let rest = rest.zip(provider).map(|(listener, provider)| {
-                http::serve(listener, credentials::http::router(provider))
-            });
-            let admin = admin.map(|listener| http::serve(listener, admin_routes));
-            tokio::join!(ended("rest", rest), ended("admin", admin));
-        });
+        let rest = http::serve(rest_listeners, rest_routes);
+        let admin = http::serve(admin_listeners, admin_routes);
+        runtime.block_on(async { tokio::join!(rest, admin) });
     };
     std::thread::Builder::new()
         .name("http".to_owned())
         .spawn(serve)
         .map_err(StartError::system("the HTTP thread was not started"))?;
-    Ok(credentials)
-}
-
-/// A listener's server, which ends only when it cannot begin.
-async fn ended(name: &str, server: Option<impl Future<Output = io::Result<()>>>) {
-    let Some(server) = server else { return };
-    if let Err(error) = server.await {
-        tracing::error!(%error, listener = name, "no longer served");
-    }
+    Ok(Http {
+        credentials,
+        rest: rest_exchange,
+        admin: admin_exchange,
+    })
 }

@@ -37,6 +37,8 @@ counters! {
     allocations_expired,
     /// Allocations ended because their owner was revoked.
     allocations_revoked,
+    /// Allocations ended because the listener their client came to was closed.
+    allocations_unserved,
     /// Allocations given up while their socket was being opened.
     allocations_abandoned,
     /// Permissions installed; refreshes do not count.

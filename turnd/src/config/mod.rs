@@ -12,7 +12,7 @@ mod secrets;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use credentials::UnixTime;
 use settings::{Errors, File, Table};
@@ -62,6 +62,8 @@ pub struct Config {
     pub rest: Option<Rest>,
     /// `admin.listen`: health and metrics; absent when not served.
     pub admin: Option<SocketAddr>,
+    /// `admin.socket`: where `turnd reload` and `turnd status` reach the running relay.
+    pub socket: Option<PathBuf>,
     /// `[liveness]`: reports to the nameservers; absent for a relay on its own.
     pub liveness: Option<Liveness>,
     /// `[log]`.
@@ -97,9 +99,10 @@ impl Config {
         let peers = Peers::build(&mut root.table_or_default("peers"));
         let limits = Limits::build(&mut root.table_or_default("limits"));
         let rest = section(root, "rest", Rest::build);
-        let admin = section(root, "admin", |table| table.required("listen"));
+        let admin = section(root, "admin", admin);
         let liveness = section(root, "liveness", Liveness::build);
         let log = Log::build(&mut root.table_or_default("log"));
+        let (admin, socket) = admin.ok()?.unwrap_or_default();
         let config = Self {
             relay: relay?,
             secrets: secrets?,
@@ -107,9 +110,8 @@ impl Config {
             peers,
             limits,
             rest: rest.ok()?,
-            admin: admin
-                .ok()?
-                .map(|listen: settings::Spanned<SocketAddr>| listen.value),
+            admin,
+            socket,
             liveness: liveness.ok()?,
             log,
         };
@@ -139,6 +141,23 @@ impl Config {
 /// What is wrong is in the reader's log already.
 #[derive(Debug)]
 struct Told;
+
+/// `[admin]`: the address of the HTTP listener and the path of the socket, one of them at least.
+fn admin(table: &mut Table<'_>) -> Option<(Option<SocketAddr>, Option<PathBuf>)> {
+    let (listen, socket) = (table.has("listen"), table.has("socket"));
+    let path = table.optional::<String>("socket");
+    let socket_read = path.as_ref().is_some_and(|path| !path.value.is_empty());
+    if path.is_some() && !socket_read {
+        let help = "write e.g. \"/run/turnfleet/turnd.sock\"";
+        table.error(table.key_span("socket"), "`admin.socket` is empty", help);
+    }
+    let address = if socket && !listen {
+        None
+    } else {
+        Some(table.required::<SocketAddr>("listen")?.value)
+    };
+    (socket_read || !socket).then(|| (address, path.map(|path| path.value.into())))
+}
 
 /// A section that may be missing.
 fn section<T>(

@@ -93,9 +93,14 @@ impl Engine {
         }
     }
 
-    /// Closes a listener. What was gathered for it leaves first.
-    pub(super) fn leave(&mut self, at: Listening) {
+    /// Closes a listener, and ends the allocations of the clients that came to it. What was
+    /// gathered for them leaves first.
+    pub(super) fn leave(&mut self, now: Now, at: Listening) {
         self.flush();
+        while !self.relay.unserve(|tuple| at.serves(tuple)) {
+            self.act(now);
+        }
+        self.act(now);
         self.sockets.listeners.remove(at);
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::{Interest, Registry};
+use turnd_core::{FiveTuple, Transport};
 
 use crate::net::tokens::Source;
 use crate::net::udp::{Buffers, Sharing, Udp};
@@ -21,6 +22,37 @@ pub enum Listener {
 pub enum Listening {
     /// TURN over UDP on this address.
     Udp(SocketAddr),
+}
+
+impl Listening {
+    /// The configuration key that lists it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Udp(_) => "relay.listen",
+        }
+    }
+
+    /// The address that is listened on.
+    pub fn address(self) -> SocketAddr {
+        match self {
+            Self::Udp(address) => address,
+        }
+    }
+
+    /// Whether a client with this five-tuple came to it.
+    pub(super) fn serves(self, tuple: &FiveTuple) -> bool {
+        let transport = match self {
+            Self::Udp(_) => matches!(tuple.transport, Transport::Udp | Transport::Dtls),
+        };
+        transport && covers(self.address(), tuple.server)
+    }
+}
+
+/// Whether a socket bound to `local` has the address `server`.
+fn covers(local: SocketAddr, server: SocketAddr) -> bool {
+    local.port() == server.port()
+        && local.is_ipv4() == server.is_ipv4()
+        && (local.ip() == server.ip() || local.ip().is_unspecified())
 }
 
 impl Listener {
@@ -75,15 +107,9 @@ impl Listeners {
 
     /// The UDP listener that `server`, a local address, belongs to.
     pub(super) fn udp_of(&self, server: SocketAddr) -> Option<(usize, &Udp)> {
-        let fits = |udp: &Udp| {
-            let local = udp.local();
-            local.port() == server.port()
-                && local.is_ipv4() == server.is_ipv4()
-                && (local.ip() == server.ip() || local.ip().is_unspecified())
-        };
         let places = self.udp.iter().enumerate();
         let mut open = places.filter_map(|(place, udp)| Some((place, udp.as_ref()?)));
-        open.find(|(_, udp)| fits(udp))
+        open.find(|(_, udp)| covers(udp.local(), server))
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Order {
     Drain(Drain),
     /// Take clients on one more listener.
     Listen(Listener),
-    /// Close a listener. Sessions of clients that came over it end with their lifetimes.
+    /// Close a listener. Sessions of clients that came to it end.
     Leave(Listening),
     /// End, whatever goes on.
     Stop,

@@ -151,7 +151,7 @@ impl Loop {
                     self.engine.relay.drain_mode(drain);
                 }
                 Order::Listen(listener) => self.engine.listen(listener),
-                Order::Leave(at) => self.engine.leave(at),
+                Order::Leave(at) => self.engine.leave(clock::now(), at),
                 Order::Stop => return Next::End,
             }
             self.engine.act(clock::now());

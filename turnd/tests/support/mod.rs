@@ -83,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) sections: String,
     /// Limit on file descriptors.
     pub(crate) descriptors: Option<u32>,
+    /// Further keys of `[admin]`.
+    pub(crate) admin: String,
     /// Names and contents of files beside the configuration.
     pub(crate) files: Vec<(String, String)>,
 }
@@ -95,6 +97,7 @@ impl Default for Setup {
             relay: format!("listen = [\"{ip}:{TURN}\"]\nrelay_addresses = [\"{ip}\"]"),
             sections: String::new(),
             descriptors: None,
+            admin: String::new(),
             files: Vec::new(),
         }
     }
@@ -106,6 +109,7 @@ impl Setup {
             ip,
             relay,
             sections,
+            admin,
             ..
         } = self;
         let grace = if relay.contains("drain_grace") {
@@ -125,7 +129,7 @@ impl Setup {
              [peers]\nallow = [\"127.0.0.0/8\", \"::1/128\"]\n\
              [rest]\nlisten = \"{ip}:{REST}\"\n\
              [[rest.api_keys]]\nid = \"tests\"\nkey = \"{API_KEY}\"\n\
-             [admin]\nlisten = \"{ip}:{ADMIN}\"\n\
+             [admin]\nlisten = \"{ip}:{ADMIN}\"\n{admin}\
              {sections}\n"
         )
     }

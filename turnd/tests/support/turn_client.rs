@@ -105,6 +105,15 @@ impl TurnClient {
         }
     }
 
+    /// What the next Data indication carries, unless none comes in time.
+    pub(crate) fn receive_within(&self, time: Duration) -> Option<Vec<u8>> {
+        self.socket.set_read_timeout(Some(time)).expect("a timeout");
+        let mut buffer = [0; 2048];
+        let len = self.socket.recv(&mut buffer).ok()?;
+        let (kind, attributes) = parse(&buffer[..len]);
+        (kind == DATA).then(|| find(&attributes, DATA_ATTRIBUTE))
+    }
+
     /// A request and its answer: class bits and attributes.
     fn request(&mut self, method: u16, attributes: Attributes) -> (u16, Attributes) {
         let bytes = self.message(method, attributes, !self.nonce.is_empty());
@@ -146,16 +155,25 @@ impl TurnClient {
     fn read(&self) -> (u16, Attributes) {
         let mut buffer = [0; 4096];
         let len = self.socket.recv(&mut buffer).expect("an answer");
-        let word = |at: usize| u16::from_be_bytes([buffer[at], buffer[at + 1]]);
-        assert_eq!(usize::from(word(2)) + 20, len, "the length is right");
-        let (mut at, mut attributes) = (20, Vec::new());
-        while at < len {
-            let size = usize::from(word(at + 2));
-            attributes.push((word(at), buffer[at + 4..at + 4 + size].to_vec()));
-            at += 4 + size.next_multiple_of(4);
-        }
-        (word(0), attributes)
+        parse(&buffer[..len])
     }
+}
+
+/// The type and the attributes of a message.
+fn parse(bytes: &[u8]) -> (u16, Attributes) {
+    let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    assert_eq!(
+        usize::from(word(2)) + 20,
+        bytes.len(),
+        "the length is right"
+    );
+    let (mut at, mut attributes) = (20, Vec::new());
+    while at < bytes.len() {
+        let size = usize::from(word(at + 2));
+        attributes.push((word(at), bytes[at + 4..at + 4 + size].to_vec()));
+        at += 4 + size.next_multiple_of(4);
+    }
+    (word(0), attributes)
 }
 
 fn set_length(bytes: &mut [u8], to_come: usize) {

@@ -51,6 +51,26 @@ impl Relay {
         sweep.into_iter().chain(due).min()
     }
 
+    /// Ends the allocations whose five-tuples are `gone` because the shell closes the listener they
+    /// came to, as many as the queue takes. False while some are left: then the actions are to be
+    /// drained, and this called again.
+    pub fn unserve(&mut self, gone: impl Fn(&FiveTuple) -> bool) -> bool {
+        for slot in 0..self.table.slots() {
+            let Some(id) = self.table.at_slot(slot) else {
+                continue;
+            };
+            if !self.table.get(id).is_some_and(|a| gone(&a.tuple)) {
+                continue;
+            }
+            if !self.has_room() {
+                return false;
+            }
+            self.counters.allocations_unserved += 1;
+            self.end(id);
+        }
+        true
+    }
+
     /// The allocation of `tuple`, ended first if its time is over but no timeout has said so yet.
     pub(super) fn live(&mut self, now: Now, tuple: &FiveTuple) -> Option<AllocationId> {
         let id = self.table.find(tuple)?;

@@ -108,3 +108,25 @@ fn new_addresses_and_limits_are_for_new_allocations() {
     new.refresh(&mut world, Some(0));
     assert_eq!(world.relay.footprint().ports, 0);
 }
+
+#[test]
+fn the_sessions_of_a_listener_that_closes_end_and_no_others() {
+    let mut world = World::new();
+    let mut stays = Client::new("192.0.2.1:5000", "alice");
+    stays.allocate(&mut world);
+    let mut goes = Client::new("192.0.2.1:5001", "alice");
+    goes.tuple.server = addr("203.0.113.1:5349");
+    let relayed = goes.allocate(&mut world);
+    let id = world.id_of(relayed);
+    world.announced.clear();
+
+    let server = goes.tuple.server;
+    assert!(world.relay.unserve(|tuple| tuple.server == server));
+    assert_eq!(world.relay.poll_action(), Some(Action::CloseRelay { id }));
+    assert_eq!(world.relay.poll_action(), None);
+    world.sockets.remove(&id);
+    assert_eq!(world.relay.sessions(), 1);
+    assert_eq!(world.relay.counters().allocations_unserved, 1);
+    assert!(stays.refresh(&mut world, None).is_success());
+    assert_eq!(goes.refresh(&mut world, None).error(), Some(437));
+}
