@@ -6,6 +6,7 @@ pub mod dig;
 pub mod load;
 pub mod outage;
 pub mod process;
+pub mod stun;
 pub mod timing;
 pub mod tools;
 pub mod uclient;

@@ -13,7 +13,6 @@ pub mod outcome;
 pub mod payload;
 pub mod process;
 pub mod session;
-pub mod stun;
 pub mod tally;
 pub mod traffic;
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::stun::{Builder, Message, TransactionId, attribute, kind};
+use crate::stun::{Builder, Message, TransactionId, attribute, kind};
 
 /// First bytes of every payload: anything else on a socket did not come from here.
 const MARK: [u8; 4] = *b"TfLg";

@@ -8,9 +8,9 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{
-    LoadError, Via,
-    stun::{Builder, Message, TransactionId, attribute, kind, long_term_key, rest_password_bytes},
+use super::{LoadError, Via};
+use crate::stun::{
+    Builder, Message, TransactionId, attribute, kind, long_term_key, rest_password_bytes,
 };
 
 /// First wait for an answer; doubled at each repetition (RFC 8489 section 6.2.1).

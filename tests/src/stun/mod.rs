@@ -1,12 +1,17 @@
-//! The load generator's own STUN and TURN codec: just what a client of RFC 8656 needs.
+//! The tests' own STUN and TURN codec: what a client of RFC 8656 needs, and what a rude one sends.
 //!
 //! It shares no code with the server under test, so that both cannot be wrong in the same way.
+
+mod numbers;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+pub use numbers::{attribute, kind};
 
 /// The fixed second word of every message (RFC 8489 section 5).
 pub const MAGIC_COOKIE: u32 = 0x2112_A442;
@@ -14,57 +19,11 @@ pub const MAGIC_COOKIE: u32 = 0x2112_A442;
 pub const HEADER_LEN: usize = 20;
 /// Bytes of a MESSAGE-INTEGRITY value: HMAC-SHA1 (RFC 8489 section 14.5).
 const INTEGRITY_LEN: usize = 20;
+/// Bytes of a whole MESSAGE-INTEGRITY-SHA256 value (RFC 8489 section 14.6).
+const INTEGRITY_SHA256_LEN: usize = 32;
 
 /// A transaction id (RFC 8489 section 5).
 pub type TransactionId = [u8; 12];
-
-/// Message types: method and class together, as they stand in the first two bytes.
-pub mod kind {
-    /// Allocate request (RFC 8656 section 7.1).
-    pub const ALLOCATE: u16 = 0x0003;
-    /// Refresh request (RFC 8656 section 8.1).
-    pub const REFRESH: u16 = 0x0004;
-    /// `CreatePermission` request (RFC 8656 section 10.1).
-    pub const CREATE_PERMISSION: u16 = 0x0008;
-    /// `ChannelBind` request (RFC 8656 section 12.1).
-    pub const CHANNEL_BIND: u16 = 0x0009;
-    /// Send indication (RFC 8656 section 11.1).
-    pub const SEND: u16 = 0x0016;
-    /// Data indication (RFC 8656 section 11.5).
-    pub const DATA: u16 = 0x0017;
-    /// Added to a request's type for its success response (RFC 8489 section 5).
-    pub const SUCCESS: u16 = 0x0100;
-    /// Added to a request's type for its error response (RFC 8489 section 5).
-    pub const ERROR: u16 = 0x0110;
-}
-
-/// Attribute types (RFC 8489 section 18.3, RFC 8656 section 18).
-pub mod attribute {
-    /// USERNAME.
-    pub const USERNAME: u16 = 0x0006;
-    /// MESSAGE-INTEGRITY.
-    pub const MESSAGE_INTEGRITY: u16 = 0x0008;
-    /// ERROR-CODE.
-    pub const ERROR_CODE: u16 = 0x0009;
-    /// CHANNEL-NUMBER.
-    pub const CHANNEL_NUMBER: u16 = 0x000C;
-    /// LIFETIME.
-    pub const LIFETIME: u16 = 0x000D;
-    /// XOR-PEER-ADDRESS.
-    pub const XOR_PEER_ADDRESS: u16 = 0x0012;
-    /// DATA.
-    pub const DATA: u16 = 0x0013;
-    /// REALM.
-    pub const REALM: u16 = 0x0014;
-    /// NONCE.
-    pub const NONCE: u16 = 0x0015;
-    /// XOR-RELAYED-ADDRESS.
-    pub const XOR_RELAYED_ADDRESS: u16 = 0x0016;
-    /// REQUESTED-ADDRESS-FAMILY.
-    pub const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
-    /// REQUESTED-TRANSPORT.
-    pub const REQUESTED_TRANSPORT: u16 = 0x0019;
-}
 
 /// A message under construction; the header's length is right after every step.
 #[derive(Debug)]
@@ -102,19 +61,42 @@ impl Builder {
         self.attribute(attribute::XOR_PEER_ADDRESS, &value)
     }
 
-    /// Appends MESSAGE-INTEGRITY under `key` (RFC 8489 section 14.5) and ends the message.
-    pub fn signed(mut self, key: &[u8]) -> Vec<u8> {
+    /// Appends MESSAGE-INTEGRITY under `key` (RFC 8489 section 14.5).
+    #[must_use]
+    pub fn integrity(mut self, key: &[u8]) -> Self {
         self.set_length(4 + INTEGRITY_LEN);
         let tag = integrity(key, &self.bytes);
-        self.attribute(attribute::MESSAGE_INTEGRITY, &tag).bytes
+        self.attribute(attribute::MESSAGE_INTEGRITY, &tag)
     }
 
-    /// Ends the message without a signature.
+    /// Appends MESSAGE-INTEGRITY-SHA256 under `key`, all 32 bytes (RFC 8489 section 14.6).
+    #[must_use]
+    pub fn integrity_sha256(mut self, key: &[u8]) -> Self {
+        self.set_length(4 + INTEGRITY_SHA256_LEN);
+        let tag = integrity_sha256(key, &self.bytes);
+        self.attribute(attribute::MESSAGE_INTEGRITY_SHA256, &tag)
+    }
+
+    /// Appends FINGERPRINT (RFC 8489 section 14.7).
+    #[must_use]
+    pub fn fingerprint(mut self) -> Self {
+        self.set_length(8);
+        let value = fingerprint(&self.bytes);
+        self.attribute(attribute::FINGERPRINT, &value)
+    }
+
+    /// Appends MESSAGE-INTEGRITY under `key` and ends the message.
+    pub fn signed(self, key: &[u8]) -> Vec<u8> {
+        self.integrity(key).bytes
+    }
+
+    /// Ends the message as it is.
     pub fn unsigned(self) -> Vec<u8> {
         self.bytes
     }
 
-    fn transaction(&self) -> TransactionId {
+    /// The transaction id.
+    pub fn transaction(&self) -> TransactionId {
         let mut id = TransactionId::default();
         id.copy_from_slice(&self.bytes[8..HEADER_LEN]);
         id
@@ -132,6 +114,24 @@ fn integrity(key: &[u8], text: &[u8]) -> [u8; INTEGRITY_LEN] {
     let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes any key");
     mac.update(text);
     mac.finalize().into_bytes().into()
+}
+
+/// HMAC-SHA256 of `text` under `key`.
+fn integrity_sha256(key: &[u8], text: &[u8]) -> [u8; INTEGRITY_SHA256_LEN] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
+/// The value of FINGERPRINT after `text`: its CRC-32, xored with "STUN".
+fn fingerprint(text: &[u8]) -> [u8; 4] {
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(text);
+    (crc ^ 0x5354_554e).to_be_bytes()
+}
+
+/// The long-term key with SHA-256 (RFC 8489 section 18.5.1.2).
+pub fn long_term_key_sha256(username: &str, realm: &str, password: &str) -> [u8; 32] {
+    Sha256::digest(format!("{username}:{realm}:{password}")).into()
 }
 
 /// The long-term key: MD5 of `username:realm:password` (RFC 8489 section 9.2.2).
@@ -195,14 +195,61 @@ impl<'a> Message<'a> {
         read_xor_address(self.get(number)?, self.transaction())
     }
 
-    fn attributes(self) -> impl Iterator<Item = (u16, &'a [u8])> {
-        let mut rest = &self.bytes[HEADER_LEN..];
+    /// All attributes of this type, in order.
+    pub fn all(self, number: u16) -> impl Iterator<Item = &'a [u8]> {
+        self.attributes()
+            .filter(move |(found, _)| *found == number)
+            .map(|(_, value)| value)
+    }
+
+    /// All attributes, in order.
+    pub fn attributes(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+        self.placed().map(|(_, number, value)| (number, value))
+    }
+
+    /// Whether MESSAGE-INTEGRITY is there and was made with `key` (RFC 8489 section 14.5).
+    pub fn signed_by(self, key: &[u8]) -> bool {
+        self.covered(attribute::MESSAGE_INTEGRITY)
+            .is_some_and(|(text, value)| integrity(key, &text) == *value)
+    }
+
+    /// Whether MESSAGE-INTEGRITY-SHA256 is there, whole, and was made with `key`
+    /// (RFC 8489 section 14.6).
+    pub fn signed_sha256_by(self, key: &[u8]) -> bool {
+        self.covered(attribute::MESSAGE_INTEGRITY_SHA256)
+            .is_some_and(|(text, value)| integrity_sha256(key, &text) == *value)
+    }
+
+    /// Whether FINGERPRINT is there, last, and right (RFC 8489 section 14.7).
+    pub fn has_fingerprint(self) -> bool {
+        let last = self.attributes().last().map(|(number, _)| number);
+        last == Some(attribute::FINGERPRINT)
+            && self
+                .covered(attribute::FINGERPRINT)
+                .is_some_and(|(text, value)| fingerprint(&text) == *value)
+    }
+
+    /// What the first attribute of this type covers, with the length as if it were the last one,
+    /// and its value.
+    fn covered(self, number: u16) -> Option<(Vec<u8>, &'a [u8])> {
+        let (at, _, value) = self.placed().find(|(_, found, _)| *found == number)?;
+        let mut text = self.bytes[..at].to_vec();
+        let length = (at - HEADER_LEN + 4 + value.len()) as u16;
+        text[2..4].copy_from_slice(&length.to_be_bytes());
+        Some((text, value))
+    }
+
+    fn placed(self) -> impl Iterator<Item = (usize, u16, &'a [u8])> {
+        let mut at = HEADER_LEN;
         std::iter::from_fn(move || {
+            let rest = self.bytes.get(at..)?;
             let number = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
             let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
             let value = rest.get(4..4 + length)?;
-            rest = rest.get(4 + length.next_multiple_of(4)..)?;
-            Some((number, value))
+            rest.get(4 + length.next_multiple_of(4)..)?;
+            let here = at;
+            at += 4 + length.next_multiple_of(4);
+            Some((here, number, value))
         })
     }
 }
@@ -246,76 +293,4 @@ fn read_xor_address(value: &[u8], transaction: TransactionId) -> Option<SocketAd
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RFC 5769 section 2.4: a request with long-term authentication.
-    const RFC5769_LONG_TERM: &str = "000100602112a44278ad3433c6ad72c029da412e00060012e3839ee38388\
-        e383aae38383e382afe382b900000015001c662f2f3439396b39353464364f4c33346f4c394653547679363473\
-        410014000b6578616d706c652e6f72670000080014f67024656dd64a3e02b8e0712e85c9a28ca89666";
-
-    /// RFC 5769 section 2.3: a response whose XOR-MAPPED-ADDRESS is an IPv6 address.
-    const RFC5769_V6: &str = "010100482112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f\
-        7220002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d900080014a382954e4be67bf11784c97c8292c2\
-        75bfe3ed4180280004c8fb0b4c";
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn builds_the_request_of_rfc_5769_section_2_4() {
-        let wanted = bytes(RFC5769_LONG_TERM);
-        let user = "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}";
-        let mut transaction = TransactionId::default();
-        transaction.copy_from_slice(&wanted[8..20]);
-        let built = Builder::new(0x0001, transaction)
-            .attribute(attribute::USERNAME, user.as_bytes())
-            .attribute(attribute::NONCE, b"f//499k954d6OL34oL9FSTvy64sA")
-            .attribute(attribute::REALM, b"example.org")
-            .signed(&long_term_key(user, "example.org", "TheMatrIX"));
-        assert_eq!(built, wanted);
-    }
-
-    #[test]
-    fn reads_and_writes_the_address_of_rfc_5769_section_2_3() {
-        let packet = bytes(RFC5769_V6);
-        let message = Message::parse(&packet).unwrap();
-        let address = "[2001:db8:1234:5678:11:2233:4455:6677]:32853"
-            .parse()
-            .unwrap();
-        assert_eq!(message.kind(), 0x0101);
-        assert_eq!(message.address(0x0020), Some(address));
-        assert_eq!(
-            xor_address(address, message.transaction()),
-            message.get(0x0020).unwrap()
-        );
-    }
-
-    #[test]
-    fn refuses_messages_that_do_not_fit() {
-        let packet = bytes(RFC5769_V6);
-        for cut in 0..packet.len() {
-            assert!(
-                Message::parse(&packet[..cut]).is_none(),
-                "{cut} bytes were accepted"
-            );
-        }
-        // An attribute that says it is longer than the message.
-        let mut long = packet;
-        long[23] = 0xff;
-        assert!(Message::parse(&long).is_none());
-    }
-
-    #[test]
-    fn reads_the_error_code() {
-        let packet = Builder::new(kind::ALLOCATE + kind::ERROR, [7; 12])
-            .attribute(attribute::ERROR_CODE, &[0, 0, 4, 38])
-            .unsigned();
-        assert_eq!(Message::parse(&packet).unwrap().error_code(), Some(438));
-    }
-}
+mod tests;
