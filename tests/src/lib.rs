@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod client;
 pub mod dig;
+pub mod link;
 pub mod load;
 pub mod outage;
 pub mod process;
+pub mod rules;
 pub mod stun;
+pub mod subject;
 pub mod timing;
 pub mod tools;
 pub mod uclient;
