@@ -8,7 +8,7 @@ use crate::admission::Charge;
 use crate::peers::Peers;
 use crate::ports::Parity;
 use crate::wire::TransactionId;
-use crate::wire::integrity::Key;
+use crate::wire::integrity::{Algorithm, Key};
 
 /// How far an allocation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,36 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Owner {
     pub(crate) username: Box<str>,
-    /// Found once, so that a refresh costs one MAC whatever number of secrets there is.
+    /// Found once, so that a refresh costs one MAC whatever number of secrets there is. Signs the
+    /// reply to the Allocate request.
     pub(crate) key: Key,
+    /// The same made with the other password algorithm, once it was used.
+    other: Option<Key>,
+}
+
+impl Owner {
+    /// Whoever sent the Allocate request under `key`.
+    pub(crate) fn new(username: &str, key: Key) -> Self {
+        Self {
+            username: username.into(),
+            key,
+            other: None,
+        }
+    }
+
+    /// The key that `algorithm` makes, if it was used before.
+    pub(crate) fn key(&self, algorithm: Algorithm) -> Option<&Key> {
+        std::iter::once(&self.key)
+            .chain(&self.other)
+            .find(|key| key.algorithm() == algorithm)
+    }
+
+    /// Keeps a key of the other algorithm.
+    pub(crate) fn remember(&mut self, key: &Key) {
+        if self.key(key.algorithm()).is_none() {
+            self.other = Some(key.clone());
+        }
+    }
 }
 
 /// The Allocate request an allocation was made by: what a reply to it needs.

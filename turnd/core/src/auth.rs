@@ -3,6 +3,10 @@
 //! The nonce is judged before anything is computed from a secret: who has not shown that replies
 //! reach the address it sends from costs one MAC. This swaps two checks of section 9.2.4 and
 //! changes no answer to an honest client.
+//!
+//! USERHASH (section 14.4) is understood and names nobody: usernames of time-limited credentials
+//! are not known beforehand, so there is nothing to look a hash up in. Hence the bit for username
+//! anonymity is never set, and no client may send one.
 
 use credentials::{UnixTime, candidate_passwords, check_expiry, parse_username};
 
@@ -10,8 +14,10 @@ use crate::address::{FiveTuple, Now};
 use crate::allocation::Owner;
 use crate::config::Config;
 use crate::nonce::Freshness;
-use crate::wire::attribute::{LIFETIME, NONCE, REALM, USERNAME};
-use crate::wire::integrity::Key;
+use crate::wire::attribute::{
+    LIFETIME, NONCE, PASSWORD_ALGORITHM, PASSWORD_ALGORITHMS, REALM, USERHASH, USERNAME,
+};
+use crate::wire::integrity::{Algorithm, Integrity, Key};
 use crate::wire::message::Message;
 use crate::wire::method;
 
@@ -43,8 +49,9 @@ pub(crate) fn user_id(username: &str) -> &str {
 /// Why a request is not authentic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
-    /// 400: signed, but without USERNAME, REALM or NONCE.
-    Incomplete,
+    /// 400: signed, but without USERNAME, REALM or NONCE, or by other password algorithms than
+    /// those offered.
+    BadRequest,
     /// 401: not signed, not by anyone known, or with a credential whose time is over or that is
     /// revoked.
     Unauthorized,
@@ -60,12 +67,12 @@ pub(crate) fn authenticate<'a>(
     message: &Message<'a>,
     owner: Option<&Owner>,
 ) -> Result<Caller<'a>, Challenge> {
-    if message.integrity().is_none() {
-        return Err(Challenge::Unauthorized);
-    }
-    let username = message.attribute(USERNAME).ok_or(Challenge::Incomplete)?;
-    let nonce = message.attribute(NONCE).ok_or(Challenge::Incomplete)?;
-    message.attribute(REALM).ok_or(Challenge::Incomplete)?;
+    let (_, integrity) = message.integrity().ok_or(Challenge::Unauthorized)?;
+    let name = message.attribute(USERNAME);
+    name.or_else(|| message.attribute(USERHASH))
+        .ok_or(Challenge::BadRequest)?;
+    let nonce = message.attribute(NONCE).ok_or(Challenge::BadRequest)?;
+    message.attribute(REALM).ok_or(Challenge::BadRequest)?;
 
     let lifetime = config.lifetimes.nonce;
     let freshness = config
@@ -78,7 +85,14 @@ pub(crate) fn authenticate<'a>(
         Freshness::Stale | Freshness::Foreign => return Err(Challenge::StaleNonce),
     }
 
-    let username = std::str::from_utf8(username).map_err(|_| Challenge::Unauthorized)?;
+    let chosen = chosen_algorithm(message)?;
+    let algorithm = chosen.unwrap_or(Algorithm::Md5);
+    // Who does not know of password algorithms gets the older MAC. The others ought to send the
+    // newer one; one that does not would not understand it in the reply.
+    let integrity = chosen.map_or(Integrity::Sha1, |_| integrity);
+
+    let username = name.and_then(|name| std::str::from_utf8(name).ok());
+    let username = username.ok_or(Challenge::Unauthorized)?;
     let is_owner = owner.is_some_and(|owner| *owner.username == *username);
     let judges_expiry = match message.method() {
         // Whoever already has an allocation gets a replay or 437, and needs no valid credential.
@@ -95,9 +109,10 @@ pub(crate) fn authenticate<'a>(
     }
     let key = owner
         .filter(|_| is_owner)
-        .map(|owner| owner.key.clone())
+        .and_then(|owner| owner.key(algorithm))
         .filter(|key| key.verifies(message))
-        .or_else(|| key_of(config, username, message))
+        .map(|key| key.clone().signing_with(integrity))
+        .or_else(|| key_of(config, algorithm, integrity, username, message))
         .ok_or(Challenge::Unauthorized)?;
     if config.revoked.cover(user_id(username)) && !is_deletion(message) {
         return Err(Challenge::Unauthorized);
@@ -109,11 +124,33 @@ pub(crate) fn authenticate<'a>(
     })
 }
 
+/// What the client says it makes its key with; `None` from one that knows of no choice. Every
+/// nonce of ours says that there is one, so whoever was shown another offer, or none, is told
+/// so here (RFC 8489 sections 9.2.1 and 9.2.4).
+fn chosen_algorithm(message: &Message<'_>) -> Result<Option<Algorithm>, Challenge> {
+    let offer = message.attribute(PASSWORD_ALGORITHMS);
+    match (offer, message.attribute(PASSWORD_ALGORITHM)) {
+        (None, None) => Ok(None),
+        (Some(offer), Some(choice)) if offer == Algorithm::OFFER => {
+            let choice = Algorithm::read(choice).ok_or(Challenge::BadRequest)?;
+            Ok(Some(choice))
+        }
+        _ => Err(Challenge::BadRequest),
+    }
+}
+
 /// The key of whichever accepted secret the message was signed under. All are computed with this
 /// server's realm: a client that used another has another key.
-fn key_of(config: &Config, username: &str, message: &Message<'_>) -> Option<Key> {
+fn key_of(
+    config: &Config,
+    algorithm: Algorithm,
+    integrity: Integrity,
+    username: &str,
+    message: &Message<'_>,
+) -> Option<Key> {
+    let realm = config.realm.as_str();
     candidate_passwords(&config.secrets, username)
-        .map(|password| Key::long_term(username, config.realm.as_str(), &password))
+        .map(|password| Key::long_term(algorithm, integrity, username, realm, &password))
         .find(|key| key.verifies(message))
 }
 

@@ -9,7 +9,11 @@ use crate::wire::message::{BadAttribute, Unknown};
 /// A refusal that is answered. Handlers return it as their error, so none forgets to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
-    TryAlternate(SocketAddr),
+    /// 300, to a relay of the client's family, and perhaps one of the other.
+    TryAlternate {
+        first: SocketAddr,
+        other: Option<SocketAddr>,
+    },
     BadRequest,
     Forbidden,
     UnknownAttributes(Unknown),
@@ -28,7 +32,7 @@ impl Reject {
     /// ERROR-CODE with its reason phrase.
     pub(crate) fn code(self) -> (u16, &'static str) {
         match self {
-            Self::TryAlternate(_) => (300, "Try Alternate"),
+            Self::TryAlternate { .. } => (300, "Try Alternate"),
             Self::BadRequest => (400, "Bad Request"),
             Self::Forbidden => (403, "Forbidden"),
             Self::UnknownAttributes(_) => (420, "Unknown Attribute"),
@@ -44,7 +48,7 @@ impl Reject {
 
     pub(crate) fn count(self, counters: &mut Counters) {
         let counter = match self {
-            Self::TryAlternate(_) => &mut counters.errors_try_alternate,
+            Self::TryAlternate { .. } => &mut counters.errors_try_alternate,
             Self::BadRequest => &mut counters.errors_bad_request,
             Self::Forbidden => &mut counters.errors_forbidden,
             Self::UnknownAttributes(_) => &mut counters.errors_unknown_attribute,

@@ -10,8 +10,9 @@ pub const MESSAGE_ATTRIBUTES: usize = 64;
 pub const UNKNOWN_ATTRIBUTES: usize = 8;
 
 /// Longest realm in bytes. RFC 8489 section 14.9 allows 127 characters; a shorter one keeps the
-/// 401 to the smallest honest request within [`AMPLIFICATION`].
-pub const REALM: usize = 64;
+/// 401 to the smallest honest request, nonce and password algorithms included, within
+/// [`AMPLIFICATION`].
+pub const REALM: usize = 56;
 
 /// Most bytes a stranger gets for each byte sent, both counted as IPv4 packets.
 pub const AMPLIFICATION: usize = 3;

@@ -4,7 +4,9 @@
 //!   unix seconds, 4 bytes | HMAC-SHA256(key, label | seconds | client ip as v6 | port), 12 bytes
 //! ```
 //!
-//! as 22 characters of unpadded base64url, which RFC 8489 section 14.10 allows in a quoted string.
+//! as 22 characters of unpadded base64url, which RFC 8489 section 14.10 allows in a quoted string,
+//! behind the 13 characters of the nonce cookie (section 9.2). They say that this server offers
+//! password algorithms: whoever hid the offer from a client would have to change the nonce, too.
 //! Every relay of a fleet has the same keys, so a client sent from one to another (300) may go on
 //! with the nonce it has.
 
@@ -22,8 +24,13 @@ const TIME: usize = 4;
 const TAG: usize = 12;
 const RAW: usize = TIME + TAG;
 
+/// The nonce cookie: a constant, then the 24 security features in base64, counted from the left
+/// (RFC 8489 sections 9.2 and 18.1). Bit 0, password algorithms, is set; bit 1, username
+/// anonymity, is not, see [`crate::auth`].
+const COOKIE: &[u8; 13] = b"obMatJos2gAAA";
+
 /// Length of a nonce on the wire.
-pub(crate) const NONCE_LEN: usize = 22;
+pub(crate) const NONCE_LEN: usize = COOKIE.len() + 22;
 
 /// How far into the future another relay's clock may lie.
 const SKEW: u64 = 60;
@@ -94,7 +101,8 @@ impl NonceKeys {
         let tag = self.current.tag(seconds, client).finalize().into_bytes();
         raw[TIME..].copy_from_slice(&tag[..TAG]);
         let mut text = [0; NONCE_LEN];
-        BASE64URL_NOPAD.encode_mut(&raw, &mut text);
+        text[..COOKIE.len()].copy_from_slice(COOKIE);
+        BASE64URL_NOPAD.encode_mut(&raw, &mut text[COOKIE.len()..]);
         text
     }
 
@@ -125,7 +133,8 @@ impl NonceKeys {
 }
 
 fn decode(nonce: &[u8]) -> Option<(u32, [u8; TAG])> {
-    if nonce.len() != NONCE_LEN {
+    let nonce = nonce.strip_prefix(COOKIE)?;
+    if nonce.len() != NONCE_LEN - COOKIE.len() {
         return None;
     }
     let mut raw = [0; RAW];

@@ -186,6 +186,13 @@ impl Relay {
             Ok(caller) => caller,
             Err(challenge) => return self.challenge(now, tuple, &message, challenge),
         };
+        let owner = id
+            .and_then(|id| self.table.get_mut(id))
+            .map(|allocation| &mut allocation.owner)
+            .filter(|owner| *owner.username == *caller.username);
+        if let Some(owner) = owner {
+            owner.remember(&caller.key);
+        }
         let exchange = Exchange {
             now,
             tuple,

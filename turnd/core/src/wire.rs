@@ -72,6 +72,7 @@ pub(crate) mod attribute {
     pub(crate) const USERHASH: u16 = 0x001e;
     pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     pub(crate) const RESERVATION_TOKEN: u16 = 0x0022;
+    pub(crate) const PASSWORD_ALGORITHMS: u16 = 0x8002;
     pub(crate) const SOFTWARE: u16 = 0x8022;
     pub(crate) const ALTERNATE_SERVER: u16 = 0x8023;
     pub(crate) const FINGERPRINT: u16 = 0x8028;
@@ -123,3 +124,5 @@ pub(crate) const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -59,7 +59,7 @@ impl Relay {
         );
         let realm = table.required_parsed(
             "realm",
-            "a text of 1 to 64 bytes in quotes",
+            "a text of 1 to 56 bytes in quotes",
             "\"turn.example.org\"",
             Realm::new,
         );

@@ -65,10 +65,7 @@ impl Relay {
             epoch: self.epoch,
             peers: Peers::default(),
             relayed,
-            owner: Owner {
-                username: exchange.caller.username.into(),
-                key: exchange.caller.key.clone(),
-            },
+            owner: Owner::new(exchange.caller.username, exchange.caller.key.clone()),
             origin: Origin {
                 transaction: exchange.message.transaction(),
                 fingerprint: exchange.message.has_fingerprint(),
@@ -109,11 +106,16 @@ impl Relay {
             return Ok(());
         };
         let draw = exchange.message.transaction()[11];
-        let family = Family::of(exchange.tuple.client.ip());
+        let (family, other) = match Family::of(exchange.tuple.client.ip()) {
+            Family::V4 => (Family::V4, Family::V6),
+            Family::V6 => (Family::V6, Family::V4),
+        };
+        let other = alternates.pick(other, draw.into());
         let alternate = alternates
             .pick(family, draw.into())
-            .filter(|_| matches!(exchange.tuple.transport, Transport::Udp | Transport::Tcp));
-        Err(alternate.map_or(Reject::Capacity, Reject::TryAlternate))
+            .filter(|_| matches!(exchange.tuple.transport, Transport::Udp | Transport::Tcp))
+            .map(|first| Reject::TryAlternate { first, other });
+        Err(alternate.unwrap_or(Reject::Capacity))
     }
 
     fn take_port(&mut self, family: Family, parity: Parity) -> Option<u16> {

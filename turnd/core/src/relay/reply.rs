@@ -6,7 +6,8 @@ use crate::auth::Challenge;
 use crate::error::Reject;
 use crate::limits::AMPLIFICATION;
 use crate::wire::Class;
-use crate::wire::attribute::{ALTERNATE_SERVER, NONCE, REALM, SOFTWARE};
+use crate::wire::attribute::{ALTERNATE_SERVER, NONCE, PASSWORD_ALGORITHMS, REALM, SOFTWARE};
+use crate::wire::integrity::Algorithm;
 use crate::wire::message::Message;
 use crate::wire::writer::Writer;
 
@@ -37,16 +38,14 @@ impl Relay {
         reply.error_code(code, reason);
         match reject {
             Reject::UnknownAttributes(unknown) => reply.unknown_attributes(unknown.as_slice()),
-            Reject::TryAlternate(server) => {
-                reply.address(ALTERNATE_SERVER, server);
+            Reject::TryAlternate { first, other } => {
+                reply.address(ALTERNATE_SERVER, first);
+                if let Some(other) = other {
+                    reply.address(ALTERNATE_SERVER, other);
+                }
                 // The fleet shares realm and nonce keys: the client goes on there without a
                 // challenge.
-                let nonce = self
-                    .config
-                    .nonce_keys
-                    .issue(exchange.tuple.client, exchange.now.unix);
-                reply.attribute(REALM, self.config.realm.as_str().as_bytes());
-                reply.attribute(NONCE, &nonce);
+                self.add_challenge(exchange.now, exchange.tuple, &mut reply);
             }
             _ => {}
         }
@@ -66,6 +65,15 @@ impl Relay {
         }
     }
 
+    /// What a client needs to sign its next request. Where the nonce says that there are password
+    /// algorithms, they must be told with it (RFC 8489 section 9.2.5).
+    fn add_challenge(&self, now: Now, tuple: FiveTuple, reply: &mut Writer) {
+        let nonce = self.config.nonce_keys.issue(tuple.client, now.unix);
+        reply.attribute(REALM, self.config.realm.as_str().as_bytes());
+        reply.attribute(NONCE, &nonce);
+        reply.attribute(PASSWORD_ALGORITHMS, &Algorithm::OFFER);
+    }
+
     /// Answers a request that is not authentic. 401 and 438 carry realm and nonce, nothing is
     /// signed (RFC 8489 section 9.2.4).
     pub(super) fn challenge(
@@ -76,20 +84,18 @@ impl Relay {
         challenge: Challenge,
     ) {
         let code = match challenge {
-            Challenge::Incomplete => 400,
+            Challenge::BadRequest => 400,
             Challenge::Unauthorized => 401,
             Challenge::StaleNonce => 438,
         };
         let mut reply = Writer::new(message.method(), Class::Error, &message.transaction());
         reply.error_code(code, "");
-        if challenge != Challenge::Incomplete {
-            let nonce = self.config.nonce_keys.issue(tuple.client, now.unix);
-            reply.attribute(REALM, self.config.realm.as_str().as_bytes());
-            reply.attribute(NONCE, &nonce);
+        if challenge != Challenge::BadRequest {
+            self.add_challenge(now, tuple, &mut reply);
         }
         if self.send_unverified(now, tuple, message, reply) {
             let counter = match challenge {
-                Challenge::Incomplete => &mut self.counters.errors_bad_request,
+                Challenge::BadRequest => &mut self.counters.errors_bad_request,
                 Challenge::Unauthorized => &mut self.counters.errors_unauthorized,
                 Challenge::StaleNonce => &mut self.counters.errors_stale_nonce,
             };

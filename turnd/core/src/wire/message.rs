@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::attribute::{FINGERPRINT, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, is_tolerable};
+use super::integrity::Integrity;
 use super::{COOKIE, CRC, Class, FINGERPRINT_XOR, HEADER, TransactionId, padded};
 use crate::limits::{MESSAGE_ATTRIBUTES, UNKNOWN_ATTRIBUTES};
 
@@ -10,9 +11,9 @@ use crate::limits::{MESSAGE_ATTRIBUTES, UNKNOWN_ATTRIBUTES};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     bytes: &'a [u8],
-    /// Where attributes end that count: those after MESSAGE-INTEGRITY do not.
+    /// Where attributes end that count: those after the first MAC do not (RFC 8489 section 9).
     end: usize,
-    integrity: Option<usize>,
+    integrity: Option<(usize, Integrity)>,
     fingerprint: bool,
 }
 
@@ -63,13 +64,20 @@ impl<'a> Message<'a> {
             let open = self.end == self.bytes.len();
             match kind {
                 MESSAGE_INTEGRITY if open => {
-                    if value.len() != 20 {
+                    if value.len() != Integrity::Sha1.length() {
                         return Err(Malformed::Shape);
                     }
-                    self.integrity = Some(at);
+                    self.integrity = Some((at, Integrity::Sha1));
                     self.end = at;
                 }
-                MESSAGE_INTEGRITY_SHA256 if open => self.end = at,
+                // The stronger one counts, also behind the other (RFC 8489 section 9.2.4).
+                MESSAGE_INTEGRITY_SHA256 if !self.has_sha256() => {
+                    if !(16..=32).contains(&value.len()) || !value.len().is_multiple_of(4) {
+                        return Err(Malformed::Shape);
+                    }
+                    self.integrity = Some((at, Integrity::Sha256));
+                    self.end = self.end.min(at);
+                }
                 FINGERPRINT => {
                     self.check_fingerprint(at, value)?;
                     self.end = self.end.min(at);
@@ -81,6 +89,10 @@ impl<'a> Message<'a> {
             at += 4 + padded(value.len());
         }
         Err(Malformed::Shape)
+    }
+
+    fn has_sha256(&self) -> bool {
+        matches!(self.integrity, Some((_, Integrity::Sha256)))
     }
 
     /// FINGERPRINT is the last attribute and covers all before it (RFC 8489 section 14.7).
@@ -122,8 +134,8 @@ impl<'a> Message<'a> {
         id
     }
 
-    /// Where MESSAGE-INTEGRITY begins.
-    pub(crate) fn integrity(&self) -> Option<usize> {
+    /// Where the MAC that counts begins, and which it is.
+    pub(crate) fn integrity(&self) -> Option<(usize, Integrity)> {
         self.integrity
     }
 

@@ -1,11 +1,11 @@
-//! The codec against RFC 5769's vectors and against an independent implementation.
+//! The codec against an independent implementation.
 
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use stun_types::attribute::{
-    Attribute as _, AttributeStaticType as _, ErrorCode, Nonce, RawAttribute, Realm, Username,
-    XorMappedAddress,
+    Attribute as _, AttributeStaticType as _, ErrorCode, Nonce, PasswordAlgorithmValue,
+    PasswordAlgorithms, RawAttribute, Realm, Username, XorMappedAddress,
 };
 use stun_types::message::{
     IntegrityAlgorithm, LongTermKeyCredentials, Message as Oracle, MessageClass, MessageType,
@@ -15,87 +15,21 @@ use turn_types::attribute::{Data, XorPeerAddress};
 use turn_types::channel::ChannelData;
 
 use super::data::{read_channel_data, read_send, write_channel_data, write_data};
-use super::integrity::Key;
+use super::integrity::{Algorithm, Integrity, Key};
 use super::message::{Malformed, Message};
 use super::writer::Writer;
 use super::{Class, attribute, method};
 use crate::headroom::{HEADROOM, Headroom, TAILROOM};
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     data_encoding::HEXLOWER_PERMISSIVE
         .decode(text.split_whitespace().collect::<String>().as_bytes())
         .unwrap()
 }
 
-/// RFC 5769 section 2.2, a Binding success over IPv4.
-const SAMPLE_V4: &str = "0101003c 2112a442 b7e7a701bc34d686fa87dfae
-    8022000b 7465737420766563746f7220 00200008 0001a147 e112a643
-    00080014 2b91f599fd9e90c38c7489f92af9ba53f06be7d7 80280004 c07d4c96";
-/// RFC 5769 section 2.3, the same over IPv6.
-const SAMPLE_V6: &str = "01010048 2112a442 b7e7a701bc34d686fa87dfae
-    8022000b 7465737420766563746f7220 00200014 0002a147 0113a9faa5d3f179bc25f4b5bed2b9d9
-    00080014 a382954e4be67bf11784c97c8292c275bfe3ed41 80280004 c8fb0b4c";
-/// RFC 5769 section 2.4, a request with long-term authentication.
-const SAMPLE_LONG_TERM: &str = "00010060 2112a442 78ad3433c6ad72c029da412e
-    00060012 e3839ee38388e383aae38383e382afe382b90000
-    0015001c 662f2f3439396b39353464364f4c33346f4c39465354767936347341
-    0014000b 6578616d706c652e6f726700 00080014 f67024656dd64a3e02b8e0712e85c9a28ca89666";
-
-#[test]
-fn rfc5769_addresses_and_fingerprints() {
-    for (sample, address) in [
-        (SAMPLE_V4, "192.0.2.1:32853"),
-        (SAMPLE_V6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853"),
-    ] {
-        let bytes = hex(sample);
-        let message = Message::parse(&bytes).unwrap();
-        assert_eq!(message.class(), Class::Success);
-        assert_eq!(message.method(), method::BINDING);
-        assert!(message.has_fingerprint());
-        let value = message.attribute(attribute::XOR_MAPPED_ADDRESS).unwrap();
-        let address: SocketAddr = address.parse().unwrap();
-        assert_eq!(message.xor_address(value), Ok(address));
-
-        let mut again = Writer::new(method::BINDING, Class::Success, &message.transaction());
-        again.xor_address(attribute::XOR_MAPPED_ADDRESS, address);
-        let again = again.finish(None, false);
-        assert_eq!(&again[24..], value, "written as the RFC writes it");
-
-        let mut damaged = bytes;
-        damaged[30] ^= 1;
-        assert_eq!(
-            Message::parse(&damaged).unwrap_err(),
-            Malformed::Fingerprint
-        );
-    }
-}
-
-#[test]
-fn rfc5769_long_term_integrity() {
-    let bytes = hex(SAMPLE_LONG_TERM);
-    let username = "\u{30de}\u{30c8}\u{30ea}\u{30c3}\u{30af}\u{30b9}";
-    // The RFC's password after SASLprep.
-    let key = Key::long_term(username, "example.org", "TheMatrIX");
-    let message = Message::parse(&bytes).unwrap();
-    assert_eq!(
-        message.attribute(attribute::USERNAME),
-        Some(username.as_bytes())
-    );
-    assert!(key.verifies(&message));
-    assert!(!Key::long_term(username, "example.org", "thematrix").verifies(&message));
-    for at in (0..bytes.len()).filter(|at| !(4..8).contains(at)) {
-        let mut damaged = bytes.clone();
-        damaged[at] ^= 1;
-        let verified = Message::parse(&damaged).is_ok_and(|m| key.verifies(&m));
-        assert!(!verified, "byte {at} is not covered");
-    }
-    let signed = &bytes[..bytes.len() - 24];
-    assert_eq!(key.sign(signed), bytes[bytes.len() - 20..]);
-}
-
 #[test]
 fn attributes_after_integrity_do_not_count() {
-    let key = Key::long_term("u", "r", "p");
+    let key = key(Algorithm::Md5, Integrity::Sha1);
     let mut writer = Writer::new(method::REFRESH, Class::Request, &[7; 12]);
     writer.attribute(attribute::USERNAME, b"u");
     let signed = writer.finish(Some(&key), false);
@@ -107,6 +41,77 @@ fn attributes_after_integrity_do_not_count() {
     assert!(key.verifies(&message));
     assert_eq!(message.attribute(attribute::LIFETIME), None);
     assert_eq!(message.attributes().count(), 1);
+}
+
+/// A message with these attributes of zeros, and a length field that counts them.
+fn with_zeros(attributes: &[(u16, usize)]) -> Vec<u8> {
+    let mut writer = Writer::new(method::REFRESH, Class::Request, &[7; 12]);
+    for (kind, length) in attributes {
+        writer.attribute(*kind, &vec![0; *length]);
+    }
+    writer.finish(None, false)
+}
+
+#[test]
+fn the_stronger_of_two_macs_counts_and_only_the_first_of_each() {
+    use attribute::{
+        MESSAGE_INTEGRITY as SHA1, MESSAGE_INTEGRITY_SHA256 as SHA256, NONCE, USERNAME,
+    };
+    let name = (USERNAME, 4);
+    let (sha1, sha256) = (Integrity::Sha1, Integrity::Sha256);
+    for (attributes, expected, counted) in [
+        (&[name][..], None, 1),
+        (&[name, (SHA1, 20)], Some((28, sha1)), 1),
+        (&[name, (SHA256, 32), name], Some((28, sha256)), 1),
+        (&[name, (SHA1, 20), (SHA256, 32)], Some((52, sha256)), 1),
+        // What stands between them is not obeyed, though the second one covers it.
+        (
+            &[name, (SHA1, 20), (NONCE, 4), (SHA256, 32)],
+            Some((60, sha256)),
+            1,
+        ),
+        // Behind the stronger one the weaker one is ignored, like a second one of a kind.
+        (&[name, (SHA256, 32), (SHA1, 20)], Some((28, sha256)), 1),
+        (&[name, (SHA1, 20), (SHA1, 7)], Some((28, sha1)), 1),
+        (
+            &[name, (SHA1, 20), (SHA256, 32), (SHA256, 7)],
+            Some((52, sha256)),
+            1,
+        ),
+    ] {
+        let bytes = with_zeros(attributes);
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!(message.integrity(), expected, "{attributes:x?}");
+        assert_eq!(message.attributes().count(), counted, "{attributes:x?}");
+    }
+}
+
+#[test]
+fn a_mac_of_a_length_that_cannot_be_is_malformed() {
+    for length in 0..=40 {
+        let sha1 = Message::parse(&with_zeros(&[(attribute::MESSAGE_INTEGRITY, length)])).is_ok();
+        assert_eq!(sha1, length == 20);
+        let sha256 = with_zeros(&[(attribute::MESSAGE_INTEGRITY_SHA256, length)]);
+        // RFC 8489 section 14.6.
+        let possible = [16, 20, 24, 28, 32].contains(&length);
+        assert_eq!(Message::parse(&sha256).is_ok(), possible, "{length}");
+    }
+}
+
+#[test]
+fn a_mac_that_was_cut_is_not_taken_for_the_whole() {
+    let key = key(Algorithm::Sha256, Integrity::Sha256);
+    for length in [16, 20, 24, 28, 32] {
+        let mut writer = Writer::new(method::REFRESH, Class::Request, &[7; 12]);
+        writer.attribute(attribute::USERNAME, b"user");
+        let mut covered = writer.finish(None, false);
+        covered[3] += 4 + length as u8;
+        let tag = key.sign(&covered);
+        covered.extend([0, 0x1c, 0, length as u8]);
+        covered.extend(&tag[..length]);
+        let verified = key.verifies(&Message::parse(&covered).unwrap());
+        assert_eq!(verified, length == 32, "{length}");
+    }
 }
 
 #[test]
@@ -143,6 +148,23 @@ fn credentials() -> LongTermKeyCredentials {
     LongTermKeyCredentials::new("user".into(), "secret".into(), "realm".into())
 }
 
+/// Ours of the same credentials.
+fn key(algorithm: Algorithm, integrity: Integrity) -> Key {
+    Key::long_term(algorithm, integrity, "user", "realm", "secret")
+}
+
+/// The two ways the oracle knows: it ties the algorithm of the key to that of the MAC.
+fn either() -> impl Strategy<Value = (IntegrityAlgorithm, Algorithm, Integrity)> {
+    prop_oneof![
+        Just((IntegrityAlgorithm::Sha1, Algorithm::Md5, Integrity::Sha1)),
+        Just((
+            IntegrityAlgorithm::Sha256,
+            Algorithm::Sha256,
+            Integrity::Sha256
+        )),
+    ]
+}
+
 proptest! {
     /// What the oracle writes is read the same here.
     #[test]
@@ -150,7 +172,7 @@ proptest! {
         id: [u8; 12],
         attributes in prop::collection::vec((0x7000_u16..0x9000, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
         mapped in address(),
-        sign: bool,
+        sign in prop::option::of(either()),
         fingerprint: bool,
     ) {
         let kind = MessageType::from_class_method(MessageClass::Request, Method::new(method::ALLOCATE));
@@ -160,8 +182,8 @@ proptest! {
         for (kind, value) in &attributes {
             oracle.add_attribute(&RawAttribute::new((*kind).into(), value)).unwrap();
         }
-        if sign {
-            oracle.add_message_integrity(&credentials().into(), IntegrityAlgorithm::Sha1).unwrap();
+        if let Some((algorithm, _, _)) = sign {
+            oracle.add_message_integrity(&credentials().into(), algorithm).unwrap();
         }
         if fingerprint {
             oracle.add_fingerprint().unwrap();
@@ -171,7 +193,11 @@ proptest! {
         prop_assert_eq!((message.class(), message.method()), (Class::Request, method::ALLOCATE));
         prop_assert_eq!(message.transaction(), id);
         prop_assert_eq!(message.has_fingerprint(), fingerprint);
-        prop_assert_eq!(Key::long_term("user", "realm", "secret").verifies(&message), sign);
+        prop_assert_eq!(message.integrity().map(|(_, kind)| kind), sign.map(|(_, _, kind)| kind));
+        for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
+            let verified = key(algorithm, Integrity::Sha1).verifies(&message);
+            prop_assert_eq!(verified, sign.is_some_and(|(_, made, _)| made == algorithm));
+        }
         let mut read = message.attributes();
         let (kind, value) = read.next().unwrap();
         prop_assert_eq!(kind, attribute::XOR_MAPPED_ADDRESS);
@@ -187,6 +213,7 @@ proptest! {
         mapped in address(),
         realm in "[a-z.]{1,40}",
         code in 300_u16..700,
+        (algorithm, made, integrity) in either(),
         fingerprint: bool,
     ) {
         let mut writer = Writer::new(method::CHANNEL_BIND, Class::Error, &id);
@@ -195,11 +222,16 @@ proptest! {
         writer.xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
         writer.attribute(attribute::NONCE, b"abc");
         writer.attribute(attribute::USERNAME, b"user");
-        let bytes = writer.finish(Some(&Key::long_term("user", "realm", "secret")), fingerprint);
+        writer.attribute(attribute::PASSWORD_ALGORITHMS, &Algorithm::OFFER);
+        let bytes = writer.finish(Some(&Key::long_term(made, integrity, "user", &realm, "secret")), fingerprint);
         let oracle = Oracle::from_bytes(&bytes).unwrap();
         prop_assert!(oracle.has_class(MessageClass::Error) && oracle.has_method(Method::new(0x009)));
         prop_assert_eq!(oracle.transaction_id(), transaction(id));
-        prop_assert!(oracle.validate_integrity(&credentials().into()).is_ok());
+        let credentials = LongTermKeyCredentials::new("user".into(), "secret".into(), realm.clone());
+        prop_assert_eq!(oracle.validate_integrity(&credentials.into()).unwrap(), algorithm);
+        let offer = oracle.attribute::<PasswordAlgorithms>().unwrap();
+        let preference = [PasswordAlgorithmValue::SHA256, PasswordAlgorithmValue::MD5];
+        prop_assert_eq!(offer.algorithms(), preference);
         let error = oracle.attribute::<ErrorCode>().unwrap();
         prop_assert_eq!((error.code(), error.reason()), (code, "Because"));
         let read = oracle.attribute::<Realm>().unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::attribute::{ERROR_CODE, FINGERPRINT, MESSAGE_INTEGRITY, UNKNOWN_ATTRIBUTES};
+use super::attribute::{ERROR_CODE, FINGERPRINT, UNKNOWN_ATTRIBUTES};
 use super::integrity::Key;
 use super::message::xor_v6;
 use super::{COOKIE, CRC, Class, FINGERPRINT_XOR, HEADER, TransactionId, message_type, padded};
@@ -17,7 +17,7 @@ impl Writer {
     /// A message without attributes.
     pub(crate) fn new(method: u16, class: Class, transaction: &TransactionId) -> Self {
         // Holds every reply without a second allocation, save with a long SOFTWARE.
-        let mut bytes = Vec::with_capacity(160);
+        let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(&message_type(method, class).to_be_bytes());
         bytes.extend_from_slice(&[0, 0]);
         bytes.extend_from_slice(&COOKIE);
@@ -93,10 +93,11 @@ impl Writer {
     /// Signs with `key` if there is one, appends FINGERPRINT if wanted, and ends the message.
     pub(crate) fn finish(mut self, key: Option<&Key>, fingerprint: bool) -> Vec<u8> {
         if let Some(key) = key {
-            // The length counts MESSAGE-INTEGRITY itself (RFC 8489 section 14.5).
-            self.set_length(self.bytes.len() + 24);
+            let integrity = key.integrity();
+            // The length counts the MAC itself (RFC 8489 sections 14.5 and 14.6).
+            self.set_length(self.bytes.len() + 4 + integrity.length());
             let tag = key.sign(&self.bytes);
-            self.attribute(MESSAGE_INTEGRITY, &tag);
+            self.attribute(integrity.kind(), &tag[..integrity.length()]);
         }
         if fingerprint {
             self.set_length(self.bytes.len() + 8);

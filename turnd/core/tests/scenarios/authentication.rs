@@ -4,8 +4,8 @@
 use turnd_core::{Config, NonceKey, NonceKeys};
 
 use crate::codec::{
-    ALLOCATE, Build, INTEGRITY, LIFETIME, NONCE, REALM, REFRESH, RELAYED, SOFTWARE, TRANSPORT,
-    USERNAME,
+    ALGORITHMS, ALLOCATE, Build, INTEGRITY, INTEGRITY_SHA256, LIFETIME, NONCE, REALM, REFRESH,
+    RELAYED, SOFTWARE, TRANSPORT, USERNAME,
 };
 use crate::world::{Client, REALM_NAME, World, addr, config, ring};
 
@@ -22,7 +22,11 @@ fn a_request_without_integrity_gets_401_with_realm_and_nonce() {
         let request = Build::request(method, 1).attr(TRANSPORT, &UDP);
         let reply = world.ask(client.tuple, &request.bytes);
         assert_eq!(reply.error(), Some(401));
-        assert_eq!(reply.kinds(), [0x09, REALM, NONCE], "nothing more");
+        assert_eq!(
+            reply.kinds(),
+            [0x09, REALM, NONCE, ALGORITHMS],
+            "nothing more"
+        );
         assert!(reply.bytes.len() + 28 <= 3 * (request.bytes.len() + 28));
     }
 }
@@ -40,9 +44,12 @@ fn a_challenge_much_larger_than_the_request_is_withheld() {
     assert!(world.replies.is_empty());
     assert_eq!(world.relay.counters().dropped_amplification, 1);
     let smallest = Build::request(ALLOCATE, 1).attr(TRANSPORT, &UDP);
-    let reply = world.ask(client.tuple, &smallest.bytes);
-    assert_eq!(reply.error(), Some(401));
-    assert!(reply.bytes.len() + 28 <= 3 * (smallest.bytes.len() + 28));
+    let fingerprinted = smallest.clone().fingerprint();
+    for request in [smallest, fingerprinted] {
+        let reply = world.ask(client.tuple, &request.bytes);
+        assert_eq!(reply.error(), Some(401));
+        assert!(reply.bytes.len() + 28 <= 3 * (request.bytes.len() + 28));
+    }
     assert!(turnd_core::Realm::new(&format!("{realm}r")).is_err());
 }
 
@@ -243,8 +250,12 @@ fn attributes_after_integrity_are_not_obeyed() {
         .attr(0x7fff, &[1]);
     let reply = world.ask(client.tuple, &request.bytes);
     assert_eq!(reply.seconds(), Some(900));
-    // Appended to an unsigned request it does not sign it.
-    let request = client.refresh_request(Some(0)).attr(0x001c, &[0; 32]);
+    // A MAC of zeros signs nothing, alone or behind one that would be good.
+    let request = client.refresh_request(Some(0));
+    let request = client.sign(request).attr(INTEGRITY_SHA256, &[0; 32]);
+    assert_eq!(world.ask(client.tuple, &request.bytes).error(), Some(401));
+    let request = client.refresh_request(Some(0));
+    let request = client.name(request).attr(INTEGRITY_SHA256, &[0; 32]);
     assert_eq!(world.ask(client.tuple, &request.bytes).error(), Some(401));
     assert_eq!(world.relay.sessions(), 1);
 }

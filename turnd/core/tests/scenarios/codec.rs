@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha1::Sha1;
+use sha2::Sha256;
 
 pub(crate) const BINDING: u16 = 1;
 pub(crate) const ALLOCATE: u16 = 3;
@@ -27,8 +28,12 @@ pub(crate) const FAMILY: u16 = 0x17;
 pub(crate) const EVEN_PORT: u16 = 0x18;
 pub(crate) const TRANSPORT: u16 = 0x19;
 pub(crate) const DONT_FRAGMENT: u16 = 0x1a;
+pub(crate) const INTEGRITY_SHA256: u16 = 0x1c;
+pub(crate) const ALGORITHM: u16 = 0x1d;
+pub(crate) const USERHASH: u16 = 0x1e;
 pub(crate) const MAPPED: u16 = 0x20;
 pub(crate) const RESERVATION: u16 = 0x22;
+pub(crate) const ALGORITHMS: u16 = 0x8002;
 pub(crate) const SOFTWARE: u16 = 0x8022;
 pub(crate) const ALTERNATE: u16 = 0x8023;
 pub(crate) const FINGERPRINT: u16 = 0x8028;
@@ -40,9 +45,19 @@ pub(crate) fn key(username: &str, realm: &str, password: &str) -> [u8; 16] {
     Md5::digest(format!("{username}:{realm}:{password}")).into()
 }
 
-fn hmac(key: &[u8], bytes: &[u8]) -> [u8; 20] {
-    let mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
-    mac.chain_update(bytes).finalize().into_bytes().into()
+/// `SHA-256(username ":" realm ":" password)`.
+pub(crate) fn key_sha256(username: &str, realm: &str, password: &str) -> [u8; 32] {
+    Sha256::digest(format!("{username}:{realm}:{password}")).into()
+}
+
+/// The value of MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256.
+fn hmac(kind: u16, key: &[u8], bytes: &[u8]) -> Vec<u8> {
+    if kind == INTEGRITY {
+        let mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
+        return mac.chain_update(bytes).finalize().into_bytes().to_vec();
+    }
+    let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.chain_update(bytes).finalize().into_bytes().to_vec()
 }
 
 /// CRC-32, bit by bit.
@@ -103,9 +118,14 @@ impl Build {
     }
 
     pub(crate) fn sign(self, key: &[u8; 16]) -> Self {
-        let counted = self.fix(24);
-        let tag = hmac(key, &counted.bytes);
-        counted.attr(INTEGRITY, &tag)
+        self.mac(INTEGRITY, key, 20)
+    }
+
+    /// Appends the first `length` bytes of a MAC, as [`INTEGRITY`] or [`INTEGRITY_SHA256`].
+    pub(crate) fn mac(self, kind: u16, key: &[u8], length: usize) -> Self {
+        let counted = self.fix(4 + length);
+        let tag = hmac(kind, key, &counted.bytes);
+        counted.attr(kind, &tag[..length])
     }
 
     pub(crate) fn fingerprint(self) -> Self {
@@ -216,7 +236,17 @@ impl Parsed {
 
     /// Whether MESSAGE-INTEGRITY is there and right.
     pub(crate) fn is_signed(&self, key: &[u8; 16]) -> bool {
-        let Some(at) = self.kinds().iter().position(|kind| *kind == INTEGRITY) else {
+        self.is_signed_by(INTEGRITY, key)
+    }
+
+    /// Whether the MAC of type `kind` is there, whole and right, and the other one is not there.
+    pub(crate) fn is_signed_by(&self, kind: u16, key: &[u8]) -> bool {
+        let macs = |found: &&u16| matches!(**found, INTEGRITY | INTEGRITY_SHA256);
+        let kinds = self.kinds();
+        if kinds.iter().filter(macs).ne([&kind]) {
+            return false;
+        }
+        let Some(at) = kinds.iter().position(|found| *found == kind) else {
             return false;
         };
         let before: usize = self.attributes[..at]
@@ -224,8 +254,9 @@ impl Parsed {
             .map(|(_, value)| 4 + value.len().next_multiple_of(4))
             .sum();
         let mut covered = self.bytes[..20 + before].to_vec();
-        covered[2..4].copy_from_slice(&((before + 24) as u16).to_be_bytes());
-        self.get(INTEGRITY) == Some(&hmac(key, &covered))
+        let length = if kind == INTEGRITY { 24 } else { 36 };
+        covered[2..4].copy_from_slice(&((before + length) as u16).to_be_bytes());
+        self.get(kind) == Some(&hmac(kind, key, &covered))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use turnd_core::{Alternates, Drain, Transport};
 
-use crate::codec::{ALTERNATE, NONCE, REALM};
+use crate::codec::{ALGORITHMS, ALTERNATE, NONCE, REALM};
 use crate::world::{Client, World, addr};
 
 fn alternates() -> Alternates {
@@ -41,7 +41,14 @@ fn new_clients_are_sent_to_a_relay_of_their_family() {
             assert_eq!(reply.error(), Some(300));
             let server = plain(reply.get(ALTERNATE).unwrap());
             assert_eq!(server.is_ipv4(), is_v4);
-            assert!(reply.has(REALM) && reply.has(NONCE));
+            assert!(reply.has(REALM) && reply.has(NONCE) && reply.has(ALGORITHMS));
+            // Behind it one of the other family (RFC 8489 section 10).
+            let servers = reply
+                .attributes
+                .iter()
+                .filter(|(kind, _)| *kind == ALTERNATE);
+            let families: Vec<bool> = servers.map(|(_, v)| plain(v).is_ipv4()).collect();
+            assert_eq!(families, [is_v4, !is_v4]);
             seen.insert(server);
         }
     }

@@ -8,6 +8,7 @@ mod model;
 mod step;
 mod world;
 
+mod algorithms;
 mod allocate;
 mod authentication;
 mod binding;

@@ -316,13 +316,17 @@ impl Client {
         Build::request(method, self.transaction)
     }
 
-    /// Adds the credential.
-    pub(crate) fn sign(&self, build: Build) -> Build {
+    /// Says who asks.
+    pub(crate) fn name(&self, build: Build) -> Build {
         build
             .attr(USERNAME, self.username.as_bytes())
             .attr(REALM, REALM_NAME.as_bytes())
             .attr(NONCE, &self.nonce)
-            .sign(&self.key)
+    }
+
+    /// Adds the credential.
+    pub(crate) fn sign(&self, build: Build) -> Build {
+        self.name(build).sign(&self.key)
     }
 
     /// Signs and sends; the reply must be signed, too.
