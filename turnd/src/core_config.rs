@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use turnd_core::{
-    Config as Core, Lifetimes, Limits, PeerFilter, PortSlice, RelayAddresses, Revocations,
-};
+use turnd_core::{Config as Core, Lifetimes, Limits, PeerFilter, PortSlice, RelayAddresses};
 
 use crate::config::Config;
 
@@ -38,7 +36,7 @@ fn core(config: &Config, ports: PortSlice) -> Core {
         realm: relay.realm.clone(),
         software: Some(concat!("Turnfleet ", env!("CARGO_PKG_VERSION")).to_owned()),
         secrets: config.secrets.ring.clone(),
-        revoked: Revocations::default(),
+        revoked: config.revocations.clone(),
         nonce_keys: config.secrets.nonces.clone(),
         relay_addresses,
         ports,

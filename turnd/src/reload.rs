@@ -186,6 +186,7 @@ fn changes(now: &Config, new: &Config, added: &[&Listening], closed: &[Listening
         ),
         ("`relay.zone`", now.relay.zone != new.relay.zone),
         ("`secrets`", secrets(now) != secrets(new)),
+        ("`revocations`", now.revocations != new.revocations),
         ("`tls`", chain(now) != chain(new)),
         ("`peers`", now.peers != new.peers),
         ("`limits`", now.limits != new.limits),

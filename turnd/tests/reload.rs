@@ -310,6 +310,70 @@ fn what_cannot_be_taken_changes_nothing() {
 }
 
 #[test]
+fn revoked_users_and_tenants_lose_their_sessions_within_a_second_and_others_do_not() {
+    let reloaded = Reloaded::start();
+    let relay = &reloaded.relay;
+    let (_peer, peer) = echo(relay);
+    let secret = credentials::Secret::new(SECRET.as_bytes().to_vec()).expect("long enough");
+    let session = |user: &str| {
+        let username = format!("4000000000:{user}");
+        let password = credentials::password(&secret, &username);
+        let mut client = TurnClient::allocate(relay.turn(), &username, &password);
+        client.permit(peer);
+        client
+    };
+    let relays = |client: &mut TurnClient| {
+        client.send(peer, b"?");
+        client.receive_within(Duration::from_millis(200)).is_some()
+    };
+    let mut ann = session("shop/ann");
+    let mut bob = session("shop/bob");
+    let mut eve = session("bank/eve");
+    let mut tom = session("tom");
+    for client in [&mut ann, &mut bob, &mut eve, &mut tom] {
+        assert!(relays(client));
+    }
+    let file = relay.directory().join("revoked");
+    std::fs::write(&file, "# stolen on Monday\nuser shop/ann\n\n  user tom\n").expect("written");
+    let text = reloaded.setup.text();
+    let revoking = text.clone() + "[revocations]\ntenants = [\"bank\"]\nfile = \"revoked\"\n";
+    let before = Instant::now();
+    assert_eq!(
+        changed(&reloaded.reload(&revoking)),
+        ["`revocations` changed"]
+    );
+    // The relay looks by itself: nobody sends anything meanwhile.
+    wait_for("three have ended", || {
+        let freed = [&ann, &eve, &tom].map(|client| UdpSocket::bind(client.relayed).is_ok());
+        (freed == [true; 3]).then_some(())
+    });
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    println!("three revoked sessions ended {took:?} after the reload was asked for");
+    assert!(relays(&mut bob));
+    for client in [&mut ann, &mut eve, &mut tom] {
+        assert!(!relays(client));
+    }
+    wait_for("they are counted", || {
+        (relay.metric("allocations_revoked_total") == Some(3)).then_some(())
+    });
+    // A file that is not there, or not right, is refused: nobody is let in again by accident.
+    std::fs::write(&file, "user shop/ann\nshop/bob\n").expect("written");
+    let why = refused(&reloaded.reload(&revoking));
+    assert!(
+        why.contains("revoked:2: neither a user nor a tenant"),
+        "{why}"
+    );
+    std::fs::remove_file(&file).expect("removed");
+    let why = refused(&reloaded.reload(&revoking));
+    assert!(why.contains("`revocations.file`: "), "{why}");
+    assert!(relays(&mut bob));
+    // Without the list they may come back.
+    changed(&reloaded.reload(&text));
+    assert!(relays(&mut session("shop/ann")));
+}
+
+#[test]
 fn http_listeners_move() {
     let reloaded = Reloaded::start();
     let relay = &reloaded.relay;

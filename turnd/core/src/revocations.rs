@@ -12,10 +12,10 @@ use crate::limits::REVOCATIONS;
 type Names = HashSet<Box<str>, FixedState>;
 
 /// Revoked user ids and tenants, at most [`REVOCATIONS`]. Cloning shares them.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Revocations(Arc<Lists>);
 
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Lists {
     users: Names,
     tenants: Names,

@@ -8,6 +8,7 @@ mod names;
 mod relay;
 mod report;
 mod rest;
+mod revocations;
 mod secrets;
 mod tls;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use credentials::UnixTime;
 use settings::{Errors, File, Table};
+use turnd_core::Revocations;
 
 pub use access::{Limits, Peers};
 pub use log::{Format, Log};
@@ -39,6 +41,10 @@ pub mod limits {
     pub const DNSD: usize = 32;
     /// Most API keys.
     pub const API_KEYS: usize = 1024;
+    /// Longest user id, in bytes: a username has at most 509 (RFC 8489, section 14.3).
+    pub const USER_ID_BYTES: usize = 508;
+    /// Largest file of revocations read, in bytes.
+    pub const REVOCATIONS_FILE_BYTES: u64 = 8 << 20;
     /// Largest certificate file read, in bytes.
     pub const CERTIFICATE_FILE_BYTES: u64 = 256 << 10;
     /// Most certificates of one chain.
@@ -52,6 +58,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[secrets]`: what credentials, nonces and labels are made with.
     pub secrets: Secrets,
+    /// `[revocations]`: whose credentials no longer count.
+    pub revocations: Revocations,
     /// `[tls]`: what TLS and DTLS are served with; absent when neither is served.
     pub tls: Option<Tls>,
     /// `[peers]`: whom clients may talk to.
@@ -95,6 +103,7 @@ impl Config {
         let secrets = root
             .required_table("secrets")
             .and_then(|mut table| Secrets::build(&mut table));
+        let revocations = section(root, "revocations", revocations::build);
         let tls = section(root, "tls", Tls::build);
         let peers = Peers::build(&mut root.table_or_default("peers"));
         let limits = Limits::build(&mut root.table_or_default("limits"));
@@ -106,6 +115,7 @@ impl Config {
         let config = Self {
             relay: relay?,
             secrets: secrets?,
+            revocations: revocations.ok()?.unwrap_or_default(),
             tls: tls.ok()?,
             peers,
             limits,
