@@ -18,6 +18,7 @@ use crate::drain::{Drainage, Phase};
 use crate::liveliness::Liveliness;
 use crate::logging::{self, Level};
 use crate::net::descriptors;
+use crate::net::stream::caps::Caps;
 use crate::operator::{Asked, Order};
 use crate::reload::{Prepared, Refusal};
 use crate::selfcheck::SelfCheck;
@@ -60,7 +61,8 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
             "too few file descriptors for `limits.sessions`: raise LimitNOFILE"
         );
     }
-    let opened = start::open(&config, descriptors)?;
+    let connections = Caps::new(config.limits.connections());
+    let opened = start::open(&config, descriptors, &connections)?;
     let certificates = Arc::new(Certificates::new(start::tls(&config)?));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -77,6 +79,7 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
         level,
         workers,
         gate,
+        connections,
         status,
         http,
         socket: opened.socket,
@@ -98,6 +101,7 @@ struct Control {
     level: Level,
     workers: Vec<Handle>,
     gate: Arc<Gate>,
+    connections: Caps,
     status: Arc<Status>,
     http: Http,
     /// Where orders come in, until it is served.
@@ -145,6 +149,7 @@ impl Control {
             boot = liveliness.boot(),
             workers = self.workers.len(),
             listen = ?self.config.relay.listen,
+            listen_tcp = ?self.config.relay.listen_tcp,
             "serving"
         );
         notify::ready();
@@ -343,6 +348,7 @@ impl Control {
         }
         self.certificates.exchange(new.tls);
         self.gate.limit(&new.config.limits);
+        self.connections.limit(new.config.limits.connections());
         self.level.set(new.config.log.level);
         liveliness.reconfigure(&new.config);
         self.config = new.config;

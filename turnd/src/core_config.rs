@@ -26,7 +26,7 @@ fn core(config: &Config, ports: PortSlice) -> Core {
     };
     let rest = config.rest.as_ref().map(|rest| rest.listen);
     let dnsd = config.liveness.iter().flat_map(|l| l.dnsd.iter().copied());
-    let listen = relay.listen.iter().copied();
+    let listen = relay.listen.iter().chain(&relay.listen_tcp).copied();
     let control = listen.chain(rest).chain(config.admin).chain(dnsd);
     let peers = PeerFilter::new(relay_addresses, relay.ports.ports())
         .allow(config.peers.allow.iter().copied())

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use turnd_core::Counters;
 
+use crate::net::stream::counters::StreamCounters;
 use crate::status::{Status, word};
 use crate::worker::{Shared, Stats};
 
@@ -93,6 +94,7 @@ impl Relay {
             "Worker threads",
             self.workers.len() as u64,
         )?;
+        encode_streams(encoder, stats)?;
         let counters: [(&str, &str, u64); 7] = [
             (
                 "received_datagrams",
@@ -191,6 +193,59 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+fn encode_streams(encoder: &mut DescriptorEncoder<'_>, stats: &[Stats]) -> Result<(), fmt::Error> {
+    let sum = |of: fn(&StreamCounters) -> u64| stats.iter().map(|s| of(&s.streams)).sum::<u64>();
+    let help = "Connections of clients now";
+    let mut open = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
+    let transports: Reasons = vec![("tcp", sum(|s| s.tcp as u64))];
+    for (transport, count) in transports {
+        let labels = [("transport", transport)];
+        let now = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        now.encode(open.encode_family(&labels)?)?;
+    }
+    let help = "Connections of clients without an allocation now";
+    gauge(
+        encoder,
+        "connections_strangers",
+        help,
+        sum(|s| s.strangers as u64),
+    )?;
+    let counters: [(&str, &str, u64); 3] = [
+        (
+            "connections_accepted",
+            "Connections accepted",
+            sum(|s| s.accepted),
+        ),
+        (
+            "accept_errors",
+            "Connections the kernel failed to accept",
+            sum(|s| s.accept_errors),
+        ),
+        (
+            "stream_late",
+            "Relayed messages dropped: the client does not keep up with its connection",
+            sum(|s| s.late),
+        ),
+    ];
+    for (name, help, value) in counters {
+        counter(encoder, name, help, value)?;
+    }
+    let refused: Reasons = vec![
+        ("source", sum(|s| s.refused_source)),
+        ("total", sum(|s| s.refused_total)),
+    ];
+    let help = "Connections closed at once by reason";
+    by_reason(encoder, "connections_refused", help, &refused)?;
+    let none = StreamCounters::default();
+    let ended = none.ended().map(|(reason, _)| {
+        let of_all = stats.iter().flat_map(|stats| stats.streams.ended());
+        let count = of_all.filter(|(other, _)| *other == reason).map(|(_, n)| n);
+        (reason, count.sum())
+    });
+    let help = "Connections ended by reason";
+    by_reason(encoder, "connections_ended", help, &ended.collect())
 }
 
 /// The core's counters, summed: plain ones, errors by reason, drops by reason.

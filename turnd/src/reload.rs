@@ -47,10 +47,10 @@ pub enum Refusal {
     #[error("these keys need a restart: {}", .0.join(", "))]
     Restart(Vec<&'static str>),
     /// An address cannot move to another listener in one step.
-    #[error(
-        "`relay.listen`: {new} and {old}, which is in use, overlap: this change needs a restart"
-    )]
+    #[error("`{key}`: {new} and {old}, which is in use, overlap: this change needs a restart")]
     Overlap {
+        /// The key both are listed by.
+        key: &'static str,
         /// The new address.
         new: SocketAddr,
         /// The one that is served now.
@@ -121,6 +121,7 @@ fn no_overlap(new: Listening, open: &[Listening]) -> Result<(), Refusal> {
     };
     match open.iter().find(overlaps) {
         Some(old) => Err(Refusal::Overlap {
+            key: new.key(),
             new: address,
             old: old.address(),
         }),

@@ -15,6 +15,8 @@ use crate::config::{self, Config};
 use crate::http::Exchange;
 use crate::metrics::Metrics;
 use crate::net::descriptors::Descriptors;
+use crate::net::stream::caps::Caps;
+use crate::net::stream::listener::Tcp;
 use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
@@ -99,11 +101,12 @@ pub struct Opened {
     pub socket: Option<UnixListener>,
 }
 
-/// Opens the sockets of `config`; at most `descriptors` relayed sockets will be opened later.
+/// Opens the sockets of `config`; at most `descriptors` relayed sockets and connections will be
+/// opened later, and of these at most `connections`.
 ///
 /// # Errors
 /// The first that cannot be opened, with its configuration key.
-pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
+pub fn open(config: &Config, descriptors: u32, connections: &Caps) -> Result<Opened, StartError> {
     let relay = &config.relay;
     // Before anything is opened for good: every address that somebody else has.
     for at in listening(config) {
@@ -116,7 +119,9 @@ pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
     }
     let descriptors = Descriptors::new(descriptors);
     let worker = || {
-        let mut worker = Worker::new(relay.buffers, descriptors.clone())
+        let count = relay.worker_count();
+        let (descriptors, connections) = (descriptors.clone(), connections.clone());
+        let mut worker = Worker::new(count, relay.buffers, descriptors, connections)
             .map_err(StartError::system("no event queue for a worker"))?;
         for at in listening(config) {
             Listener::open(at, relay.buffers)
@@ -137,7 +142,8 @@ pub fn open(config: &Config, descriptors: u32) -> Result<Opened, StartError> {
 /// What clients come to by a configuration.
 pub fn listening(config: &Config) -> Vec<Listening> {
     let udp = config.relay.listen.iter().copied().map(Listening::Udp);
-    udp.collect()
+    let tcp = config.relay.listen_tcp.iter().copied().map(Listening::Tcp);
+    udp.chain(tcp).collect()
 }
 
 /// Opens one more listener for each worker.
@@ -154,11 +160,11 @@ pub fn listeners(at: Listening, relay: &config::Relay) -> Result<Vec<Listener>, 
 /// Whether nobody has an address. The workers' own listeners share their port, also with a second
 /// relay of the same user: only an exclusive socket finds out.
 fn free(at: Listening, relay: &config::Relay) -> Result<(), StartError> {
-    match at {
-        Listening::Udp(address) => Udp::bind(address, Sharing::Exclusive, relay.buffers)
-            .map(drop)
-            .map_err(|error| StartError::address(at.key(), address, error)),
-    }
+    let alone = match at {
+        Listening::Udp(address) => Udp::bind(address, Sharing::Exclusive, relay.buffers).map(drop),
+        Listening::Tcp(address) => Tcp::bind(address, Sharing::Exclusive).map(drop),
+    };
+    alone.map_err(|error| StartError::address(at.key(), at.address(), error))
 }
 
 /// Opens a listener for HTTP.

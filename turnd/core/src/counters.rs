@@ -39,6 +39,8 @@ counters! {
     allocations_revoked,
     /// Allocations ended because the listener their client came to was closed.
     allocations_unserved,
+    /// Allocations ended with the connection of their client.
+    allocations_disconnected,
     /// Allocations given up while their socket was being opened.
     allocations_abandoned,
     /// Permissions installed; refreshes do not count.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use settings::{BitRate, Table};
 
 use super::limits;
+use crate::net::stream::caps::Most;
 
 /// How long a session may live by default.
 const MAX_SESSION: Duration = Duration::from_hours(48);
@@ -55,6 +56,10 @@ pub struct Limits {
     pub sessions_per_user: u32,
     /// Most sessions from one client address at a time (IPv6: one /64).
     pub sessions_per_source: u32,
+    /// Most connections of clients over TCP at a time.
+    pub connections: u32,
+    /// Most of them from one client address (IPv6: one /64).
+    pub connections_per_source: u32,
     /// Longest a session may live, however often it is refreshed.
     pub max_session: Duration,
     /// Whether a session ends with the credential it was made with.
@@ -68,6 +73,9 @@ impl Limits {
         let sessions = table.with_default_in("sessions", 10_000, 1..=limits::SESSIONS);
         let per_user = table.with_default_in("sessions_per_user", 100, 1..=limits::SESSIONS);
         let per_source = table.with_default_in("sessions_per_source", 1000, 1..=limits::SESSIONS);
+        let connections = table.with_default_in("connections", 10_000, 1..=limits::CONNECTIONS);
+        let connections_per_source =
+            table.with_default_in("connections_per_source", 1000, 1..=limits::CONNECTIONS);
         let max_session = table.with_default_in("max_session", MAX_SESSION, MAX_SESSION_RANGE);
         let strict_expiry = table.with_default("strict_expiry", false);
         let bandwidth = table.with_default("bandwidth", BitRate(1_000_000_000));
@@ -82,6 +90,17 @@ impl Limits {
                 "one user could take the whole relay: lower it",
             );
         }
+        if table.has("connections_per_source") && connections_per_source.value > connections.value {
+            table.error(
+                connections_per_source.span,
+                format!(
+                    "`limits.connections_per_source` is {}, more than the {} `limits.connections` \
+                     of all sources together",
+                    connections_per_source.value, connections.value
+                ),
+                "one source could take all connections: lower it",
+            );
+        }
         if bandwidth.value.0 == 0 {
             table.error(
                 bandwidth.span,
@@ -93,9 +112,19 @@ impl Limits {
             sessions: sessions.value,
             sessions_per_user: per_user.value.min(sessions.value),
             sessions_per_source: per_source.value.min(sessions.value),
+            connections: connections.value,
+            connections_per_source: connections_per_source.value.min(connections.value),
             max_session: max_session.value,
             strict_expiry: strict_expiry.value,
             bandwidth: bandwidth.value,
+        }
+    }
+
+    /// How many connections there may be.
+    pub fn connections(&self) -> Most {
+        Most {
+            total: self.connections,
+            per_source: self.connections_per_source,
         }
     }
 }

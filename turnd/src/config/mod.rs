@@ -29,8 +29,10 @@ pub use tls::{DtlsIdentity, Tls};
 
 /// Hard bounds of what a file may ask for.
 pub mod limits {
-    /// Most UDP listen addresses.
+    /// Most listen addresses of each transport.
     pub const LISTENERS: usize = 16;
+    /// Most connections of clients.
+    pub const CONNECTIONS: u32 = 1_000_000;
     /// Most worker threads.
     pub const WORKERS: u16 = 256;
     /// Fewest relayed ports for each worker: below this a worker runs dry by chance.
@@ -133,8 +135,25 @@ impl Config {
         self.tls.iter().flat_map(|tls| tls.warnings(now)).collect()
     }
 
-    /// REST and admin cannot share an address.
+    /// REST, admin and TURN over TCP cannot share an address.
     fn check_tcp_listeners(&self, root: &Table<'_>) -> bool {
+        let http = [
+            ("rest", self.rest.as_ref().map(|rest| rest.listen)),
+            ("admin", self.admin),
+        ];
+        for (section, listen) in http {
+            let turn = self.relay.listen_tcp.iter();
+            let mut taken =
+                turn.filter(|turn| listen.is_some_and(|http| relay::meet(**turn, http)));
+            if let Some(taken) = taken.next() {
+                root.error(
+                    root.key_span(section),
+                    format!("`{section}.listen` is covered by {taken} of `relay.listen_tcp`"),
+                    "TURN clients come there: give HTTP a port of its own",
+                );
+                return false;
+            }
+        }
         let rest = self.rest.as_ref().map(|rest| rest.listen);
         if rest.is_none() || rest != self.admin {
             return true;

@@ -35,6 +35,8 @@ pub struct Relay {
     pub zone: String,
     /// UDP listen addresses, all distinct, none a duplicate of a wildcard.
     pub listen: Vec<SocketAddr>,
+    /// TCP listen addresses, by the same rules; none when no TCP is served.
+    pub listen_tcp: Vec<SocketAddr>,
     /// The address that IPv4 relayed transport addresses are taken from.
     pub ipv4: Option<Ipv4Addr>,
     /// The address that IPv6 relayed transport addresses are taken from.
@@ -70,7 +72,9 @@ impl Relay {
             names::zone,
         );
         let listen = table.required_list("listen");
-        let listen = listen.and_then(|listen| listeners(table, listen));
+        let listen = listen.and_then(|listen| listeners(table, "listen", listen));
+        let listen_tcp = table.list("listen_tcp");
+        let listen_tcp = listeners(table, "listen_tcp", listen_tcp);
         let addresses = table.required_list("relay_addresses");
         let addresses = addresses.and_then(|addresses| relay_addresses(table, &addresses));
         let ports = table.with_default("relay_ports", default_ports()?);
@@ -92,6 +96,7 @@ impl Relay {
             realm: realm?.value,
             zone: zone?.value,
             listen: listen?,
+            listen_tcp: listen_tcp?,
             ipv4,
             ipv6,
             ports: ports.value,
@@ -155,7 +160,7 @@ impl Relay {
             return false;
         }
         let relayed = |ip: IpAddr| self.ipv4 == v4(ip) && v4(ip).is_some() || self.ipv6 == v6(ip);
-        let clash = self.listen.iter().find(|listen| {
+        let clash = self.listen.iter().chain(&self.listen_tcp).find(|listen| {
             let here = listen.ip().is_unspecified() || relayed(listen.ip());
             here && range.contains(&listen.port())
         });
@@ -197,36 +202,39 @@ fn default_ports() -> Option<PortRange> {
 }
 
 /// Checks the listen addresses, each and against each other.
-fn listeners(table: &Table<'_>, list: Vec<Spanned<SocketAddr>>) -> Option<Vec<SocketAddr>> {
+fn listeners(
+    table: &Table<'_>,
+    key: &'static str,
+    list: Vec<Spanned<SocketAddr>>,
+) -> Option<Vec<SocketAddr>> {
     let mut good = true;
     let mut wrong = |span, what: String, help: &str| {
         table.error(span, what, help);
         good = false;
     };
     if list.len() > limits::LISTENERS {
-        let what = format!("`relay.listen` has {} addresses", list.len());
-        wrong(table.key_span("listen"), what, "at most 16 are served");
+        let what = format!("`relay.{key}` has {} addresses", list.len());
+        wrong(table.key_span(key), what, "at most 16 are served");
     }
     for (index, listen) in list.iter().enumerate() {
         let address = listen.value;
         if address.port() == 0 {
             wrong(
                 listen.span,
-                format!("`relay.listen[{index}]` has port 0"),
+                format!("`relay.{key}[{index}]` has port 0"),
                 "clients have to know the port: 3478 is the standard one",
             );
         }
         if let Err(why) = usable(address.ip()) {
-            let what = format!("`relay.listen[{index}]` cannot be listened on: {why}");
+            let what = format!("`relay.{key}[{index}]` cannot be listened on: {why}");
             wrong(listen.span, what, "name an address of this machine");
         }
-        let twice = list[..index].iter().map(|other| other.value).find(|other| {
-            let wild = other.ip().is_unspecified() || address.ip().is_unspecified();
-            let same_family = other.is_ipv4() == address.is_ipv4();
-            other.port() == address.port() && (other.ip() == address.ip() || wild && same_family)
-        });
+        let twice = list[..index]
+            .iter()
+            .map(|other| other.value)
+            .find(|other| meet(*other, address));
         if let Some(other) = twice {
-            let what = format!("`relay.listen[{index}]` is covered by {other} already");
+            let what = format!("`relay.{key}[{index}]` is covered by {other} already");
             wrong(
                 listen.span,
                 what,
@@ -235,6 +243,13 @@ fn listeners(table: &Table<'_>, list: Vec<Spanned<SocketAddr>>) -> Option<Vec<So
         }
     }
     good.then(|| list.into_iter().map(|listen| listen.value).collect())
+}
+
+/// Whether two sockets of one protocol cannot have both addresses.
+pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let wild = other.ip().is_unspecified() || one.ip().is_unspecified();
+    let same_family = other.is_ipv4() == one.is_ipv4();
+    other.port() == one.port() && (other.ip() == one.ip() || wild && same_family)
 }
 
 /// At most one address per family, each one that a socket can be bound to.

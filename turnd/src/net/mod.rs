@@ -4,5 +4,6 @@ pub mod batch;
 pub mod descriptors;
 pub mod outbox;
 pub mod relayed;
+pub mod stream;
 pub mod tokens;
 pub mod udp;

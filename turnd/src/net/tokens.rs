@@ -13,12 +13,16 @@ pub enum Source {
     Waker,
     /// The UDP listener in this place.
     Udp(usize),
+    /// The TCP listener in this place.
+    Tcp(usize),
+    /// The connection of a client in this place.
+    Stream(usize),
     /// The relayed socket in this place.
     Relayed(usize),
 }
 
 /// Kinds of sources.
-const KINDS: usize = 3;
+const KINDS: usize = 5;
 
 impl Source {
     /// The token it is registered with.
@@ -26,7 +30,9 @@ impl Source {
         Token(match self {
             Self::Waker => 0,
             Self::Udp(place) => place * KINDS + 1,
-            Self::Relayed(place) => place * KINDS + 2,
+            Self::Tcp(place) => place * KINDS + 2,
+            Self::Stream(place) => place * KINDS + 3,
+            Self::Relayed(place) => place * KINDS + 4,
         })
     }
 
@@ -36,6 +42,8 @@ impl Source {
         match token.0 % KINDS {
             0 => Self::Waker,
             1 => Self::Udp(place),
+            2 => Self::Tcp(place),
+            3 => Self::Stream(place),
             _ => Self::Relayed(place),
         }
     }
@@ -49,7 +57,14 @@ mod tests {
 
     #[test]
     fn each_source_has_its_own_token_and_is_found_by_it() {
-        let places = (0..1000).flat_map(|place| [Source::Udp(place), Source::Relayed(place)]);
+        let places = (0..1000).flat_map(|place| {
+            [
+                Source::Udp(place),
+                Source::Tcp(place),
+                Source::Stream(place),
+                Source::Relayed(place),
+            ]
+        });
         let mut seen = HashSet::new();
         for source in places.chain([Source::Waker]) {
             assert_eq!(Source::of(source.token()), source);

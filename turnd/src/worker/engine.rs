@@ -1,5 +1,7 @@
 //! One worker's packets: from its sockets through the relay core and out again.
 
+use std::time::Instant;
+
 use mio::{Poll, Token};
 use quinn_udp::RecvMeta;
 use turnd_core::{
@@ -12,6 +14,8 @@ use super::shared::Stats;
 use crate::net::batch::datagrams;
 use crate::net::outbox::{Exit, Outbox};
 use crate::net::relayed::RelayedSockets;
+use crate::net::stream::output::Kind;
+use crate::net::stream::table::Streams;
 use crate::net::tokens::Source;
 use crate::net::udp::{Envelope, Udp};
 
@@ -28,19 +32,22 @@ pub(super) enum Entry {
 pub(super) struct Engine {
     pub(super) poll: Poll,
     pub(super) relay: Relay,
-    sockets: Sockets,
-    outbox: Outbox,
-    stats: Stats,
+    pub(super) sockets: Sockets,
+    pub(super) outbox: Outbox,
+    pub(super) streams: Streams,
+    /// When to try again to accept connections.
+    pub(super) accept_again: Option<Instant>,
+    pub(super) stats: Stats,
 }
 
 /// The sockets of a worker.
-struct Sockets {
-    listeners: Listeners,
+pub(super) struct Sockets {
+    pub(super) listeners: Listeners,
     relayed: RelayedSockets,
 }
 
 impl Sockets {
-    fn exit(&self, exit: Exit) -> Option<&Udp> {
+    pub(super) fn exit(&self, exit: Exit) -> Option<&Udp> {
         match exit {
             Exit::Listener(place) => self.listeners.udp(place),
             Exit::Relayed(slot) => self.relayed.get(slot).map(|relayed| &relayed.udp),
@@ -58,6 +65,8 @@ impl Engine {
                 relayed: worker.relayed,
             },
             outbox: Outbox::default(),
+            streams: worker.streams,
+            accept_again: None,
             stats: Stats::default(),
         }
     }
@@ -65,7 +74,7 @@ impl Engine {
     /// The socket that an event token belongs to.
     pub(super) fn entry(&self, token: Token) -> Option<(Entry, &Udp)> {
         match Source::of(token) {
-            Source::Waker => None,
+            Source::Waker | Source::Tcp(_) | Source::Stream(_) => None,
             Source::Udp(place) => Some((Entry::Client(place), self.sockets.listeners.udp(place)?)),
             Source::Relayed(slot) => {
                 let relayed = self.sockets.relayed.get(slot)?;
@@ -80,6 +89,7 @@ impl Engine {
             relay: self.relay.counters().clone(),
             sessions: self.relay.sessions(),
             sends: self.outbox.counters(),
+            streams: self.streams.counters(),
             ..self.stats.clone()
         }
     }
@@ -167,7 +177,7 @@ impl Engine {
                 && let Some(framed) = self.relay.handle_peer(now, id, meta.addr, &mut packet)
             {
                 let bytes = &packet.buffer()[framed.bytes];
-                self.send_to_client(&framed.tuple, bytes, meta.ecn);
+                self.send_to_client(&framed.tuple, bytes, meta.ecn, Kind::Media);
             }
             buffer[behind].copy_from_slice(&saved);
             self.act(now);
@@ -190,13 +200,16 @@ impl Engine {
     pub(super) fn flush(&mut self) {
         let sockets = |exit| self.sockets.exit(exit);
         self.outbox.flush(sockets);
+        self.streams.flush();
     }
 
     /// Carries out what the core asks for.
     pub(super) fn act(&mut self, now: Now) {
         while let Some(action) = self.relay.poll_action() {
             match action {
-                Action::Send { tuple, bytes } => self.send_to_client(&tuple, &bytes, None),
+                Action::Send { tuple, bytes } => {
+                    self.send_to_client(&tuple, &bytes, None, Kind::Reply);
+                }
                 Action::OpenRelay { id, address } => {
                     let opened = self.sockets.relayed.open(self.poll.registry(), id, address);
                     if opened == Err(OpenError::Exhausted) {
@@ -222,7 +235,11 @@ impl Engine {
         tuple: &FiveTuple,
         bytes: &[u8],
         ecn: Option<quinn_udp::EcnCodepoint>,
+        kind: Kind,
     ) {
+        if tuple.transport.is_stream() {
+            return self.streams.send(tuple, bytes, kind);
+        }
         let Some((listener, udp)) = self.sockets.listeners.udp_of(tuple.server) else {
             return;
         };

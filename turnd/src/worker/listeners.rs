@@ -3,9 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use mio::{Interest, Registry};
+use mio::{Interest, Registry, Token};
 use turnd_core::{FiveTuple, Transport};
 
+use crate::net::stream::listener::Tcp;
 use crate::net::tokens::Source;
 use crate::net::udp::{Buffers, Sharing, Udp};
 
@@ -15,6 +16,8 @@ use crate::net::udp::{Buffers, Sharing, Udp};
 pub enum Listener {
     /// TURN over UDP.
     Udp(Udp),
+    /// TURN over TCP.
+    Tcp(Tcp),
 }
 
 /// What names a listener of a worker.
@@ -22,6 +25,8 @@ pub enum Listener {
 pub enum Listening {
     /// TURN over UDP on this address.
     Udp(SocketAddr),
+    /// TURN over TCP on this address.
+    Tcp(SocketAddr),
 }
 
 impl Listening {
@@ -29,20 +34,23 @@ impl Listening {
     pub fn key(self) -> &'static str {
         match self {
             Self::Udp(_) => "relay.listen",
+            Self::Tcp(_) => "relay.listen_tcp",
         }
     }
 
     /// The address that is listened on.
     pub fn address(self) -> SocketAddr {
         match self {
-            Self::Udp(address) => address,
+            Self::Udp(address) | Self::Tcp(address) => address,
         }
     }
 
-    /// Whether a client with this five-tuple came to it.
+    /// Whether a client with this five-tuple is served on it. A connection is served without the
+    /// listener that accepted it.
     pub(super) fn serves(self, tuple: &FiveTuple) -> bool {
         let transport = match self {
             Self::Udp(_) => matches!(tuple.transport, Transport::Udp | Transport::Dtls),
+            Self::Tcp(_) => false,
         };
         transport && covers(self.address(), tuple.server)
     }
@@ -65,6 +73,7 @@ impl Listener {
             Listening::Udp(address) => {
                 Udp::bind(address, Sharing::PerWorker, buffers).map(Self::Udp)
             }
+            Listening::Tcp(address) => Tcp::bind(address, Sharing::PerWorker).map(Self::Tcp),
         }
     }
 }
@@ -73,6 +82,7 @@ impl Listener {
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     udp: Vec<Option<Udp>>,
+    tcp: Vec<Option<Tcp>>,
 }
 
 impl Listeners {
@@ -84,6 +94,12 @@ impl Listeners {
                 let token = Source::Udp(place).token();
                 registry.register(&mut udp.socket, token, Interest::READABLE)?;
                 self.udp[place] = Some(udp);
+            }
+            Listener::Tcp(mut tcp) => {
+                let place = free_place(&mut self.tcp);
+                let token = Source::Tcp(place).token();
+                registry.register(&mut tcp.socket, token, Interest::READABLE)?;
+                self.tcp[place] = Some(tcp);
             }
         }
         Ok(())
@@ -97,12 +113,27 @@ impl Listeners {
                     place.take_if(|udp| udp.local() == address);
                 }
             }
+            Listening::Tcp(address) => {
+                for place in &mut self.tcp {
+                    place.take_if(|tcp| tcp.local() == address);
+                }
+            }
         }
     }
 
     /// The UDP listener in a place.
     pub(super) fn udp(&self, place: usize) -> Option<&Udp> {
         self.udp.get(place)?.as_ref()
+    }
+
+    /// The TCP listener in a place.
+    pub(super) fn tcp(&self, place: usize) -> Option<&Tcp> {
+        self.tcp.get(place)?.as_ref()
+    }
+
+    /// The tokens of all TCP listeners.
+    pub(super) fn tcp_tokens(&self) -> impl Iterator<Item = Token> {
+        (0..self.tcp.len()).map(|place| Source::Tcp(place).token())
     }
 
     /// The UDP listener that `server`, a local address, belongs to.
@@ -135,9 +166,12 @@ mod tests {
             send: 65536,
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let Listener::Udp(udp) = Listener::open(Listening::Udp(any), buffers).expect("opened");
+        let opened = Listener::open(Listening::Udp(any), buffers).expect("opened");
+        let Listener::Udp(udp) = &opened else {
+            panic!("not what was asked for: {opened:?}");
+        };
         let local = udp.local();
-        (Listener::Udp(udp), local)
+        (opened, local)
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod engine;
 mod listeners;
 mod ready;
 mod shared;
+mod streams;
 mod turn;
 
 use std::sync::{Arc, mpsc};
@@ -23,6 +24,8 @@ use listeners::Listeners;
 
 use crate::net::descriptors::Descriptors;
 use crate::net::relayed::RelayedSockets;
+use crate::net::stream::caps::Caps;
+use crate::net::stream::table::Streams;
 use crate::net::tokens::Source;
 use crate::net::udp::Buffers;
 
@@ -36,15 +39,20 @@ pub struct Worker {
     waker: Arc<Waker>,
     listeners: Listeners,
     relayed: RelayedSockets,
+    streams: Streams,
 }
 
 impl Worker {
-    /// A worker without listeners, whose relayed sockets are opened as long as there are
-    /// `descriptors`.
+    /// A worker without listeners, one of `workers` that share `descriptors` and `connections`.
     ///
     /// # Errors
     /// When the system has no event queue for it.
-    pub fn new(buffers: Buffers, descriptors: Descriptors) -> io::Result<Self> {
+    pub fn new(
+        workers: usize,
+        buffers: Buffers,
+        descriptors: Descriptors,
+        connections: Caps,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let relayed = Buffers {
@@ -55,7 +63,8 @@ impl Worker {
             poll,
             waker: Arc::new(waker),
             listeners: Listeners::default(),
-            relayed: RelayedSockets::new(relayed, descriptors),
+            relayed: RelayedSockets::new(relayed, descriptors.clone()),
+            streams: Streams::new(connections, descriptors, workers),
         })
     }
 

@@ -9,6 +9,7 @@ use turnd_core::{Config, Counters, Drain};
 
 use super::listeners::{Listener, Listening};
 use crate::net::outbox::SendCounters;
+use crate::net::stream::counters::StreamCounters;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -38,7 +39,9 @@ pub struct Stats {
     pub cpu_permille: u16,
     /// Datagrams handed to the kernel.
     pub sends: SendCounters,
-    /// Datagrams received, from clients and peers.
+    /// Connections of clients.
+    pub streams: StreamCounters,
+    /// Datagrams and messages received, from clients and peers.
     pub received: u64,
     /// Receives that the kernel failed.
     pub receive_errors: u64,

@@ -17,6 +17,7 @@ use super::busy::Busy;
 use super::engine::{Engine, Entry};
 use super::ready::Ready;
 use super::shared::{Order, Shared, Stats};
+use super::streams::{Left, Scratch};
 use crate::clock;
 use crate::net::batch::Batch;
 use crate::net::tokens::Source;
@@ -47,6 +48,7 @@ pub(super) struct Loop {
     shared: Arc<Shared>,
     ready: Ready,
     batch: Batch,
+    scratch: Scratch,
     measured: Instant,
     /// Processor time used when it was measured.
     cpu: Duration,
@@ -67,6 +69,7 @@ impl Loop {
             shared,
             ready: Ready::default(),
             batch: Batch::default(),
+            scratch: Scratch::default(),
             measured: clock::instant(),
             cpu: Duration::ZERO,
             busy: Busy::default(),
@@ -104,7 +107,11 @@ impl Loop {
         }
         let now = clock::now();
         self.engine.pass_time(now);
+        self.engine.judge_streams(now.instant);
         self.engine.flush();
+        self.engine.end_streams(now);
+        self.engine.flush();
+        self.accept_again(now.instant);
         self.shared.turned();
         if now.instant.duration_since(self.measured) >= PUBLISH {
             self.publish_measured(now.instant);
@@ -135,7 +142,14 @@ impl Loop {
         if !self.ready.is_empty() {
             return Duration::ZERO;
         }
-        let due = self.engine.relay.poll_timeout();
+        let streams = self.engine.streams_timeout();
+        let due = self
+            .engine
+            .relay
+            .poll_timeout()
+            .into_iter()
+            .chain(streams)
+            .min();
         let until = due.map_or(IDLE, |due| due.saturating_duration_since(clock::instant()));
         until.min(IDLE)
     }
@@ -166,13 +180,36 @@ impl Loop {
     /// Serves one socket: receives up to its budget, and asks for another turn when that was not
     /// enough.
     fn serve(&mut self, token: Token) {
+        let left = match Source::of(token) {
+            Source::Tcp(place) => self.engine.accept(clock::instant(), place),
+            Source::Stream(place) => {
+                self.engine
+                    .serve_stream(clock::now(), place, &mut self.scratch)
+            }
+            Source::Waker | Source::Udp(_) | Source::Relayed(_) => self.serve_udp(token),
+        };
+        if left == Left::Perhaps {
+            self.ready.push(token);
+        }
+    }
+
+    /// Looks at the listeners again some time after an accept that failed.
+    fn accept_again(&mut self, now: Instant) {
+        if self.engine.accept_again.take_if(|at| *at <= now).is_some() {
+            for token in self.engine.sockets.listeners.tcp_tokens() {
+                self.ready.push(token);
+            }
+        }
+    }
+
+    fn serve_udp(&mut self, token: Token) -> Left {
         for _ in 0..RECEIVES_PER_TURN {
             match self.receive(token) {
                 Some(filled) if filled == Batch::SLOTS => {}
-                _ => return,
+                _ => return Left::Nothing,
             }
         }
-        self.ready.push(token);
+        Left::Perhaps
     }
 
     /// One receive from one socket. `None` when there is nothing, or no such socket.

@@ -10,6 +10,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod turn_client;
+pub(crate) mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
+use super::wire::Wire;
+
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha1::Sha1;
@@ -13,10 +15,12 @@ const REFRESH: u16 = 0x0004;
 const SEND: u16 = 0x0016;
 const DATA: u16 = 0x0017;
 const CREATE_PERMISSION: u16 = 0x0008;
+const CHANNEL_BIND: u16 = 0x0009;
 
 const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
+const CHANNEL_NUMBER: u16 = 0x000c;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
 const LIFETIME: u16 = 0x000d;
 const DATA_ATTRIBUTE: u16 = 0x0013;
@@ -29,7 +33,7 @@ type Attributes = Vec<(u16, Vec<u8>)>;
 
 /// A client with an allocation.
 pub(crate) struct TurnClient {
-    socket: UdpSocket,
+    pub(crate) wire: Box<dyn Wire>,
     username: String,
     realm: Vec<u8>,
     nonce: Vec<u8>,
@@ -46,8 +50,13 @@ impl TurnClient {
         socket
             .set_read_timeout(Some(Duration::from_secs(10)))
             .expect("a timeout");
+        Self::over(Box::new(socket), username, password)
+    }
+
+    /// Allocates over a connection that is there already.
+    pub(crate) fn over(wire: Box<dyn Wire>, username: &str, password: &str) -> Self {
         let mut client = Self {
-            socket,
+            wire,
             username: username.to_owned(),
             realm: Vec::new(),
             nonce: Vec::new(),
@@ -78,6 +87,13 @@ impl TurnClient {
         assert_eq!(class, 0x0100);
     }
 
+    /// Binds a channel to a peer.
+    pub(crate) fn bind(&mut self, channel: u16, peer: SocketAddrV4) {
+        let number = [channel.to_be_bytes(), [0, 0]].concat();
+        let attributes = vec![(CHANNEL_NUMBER, number), (XOR_PEER_ADDRESS, xor(peer))];
+        assert_eq!(self.request(CHANNEL_BIND, attributes).0, 0x0100);
+    }
+
     /// Ends the session.
     pub(crate) fn release(mut self) {
         let (class, _) = self.request(REFRESH, vec![(LIFETIME, vec![0; 4])]);
@@ -91,7 +107,7 @@ impl TurnClient {
             (DATA_ATTRIBUTE, data.to_vec()),
         ];
         let bytes = self.message(SEND, attributes, false);
-        self.socket.send(&bytes).expect("sent");
+        self.wire.send(&bytes);
     }
 
     /// The next Data indication: whom from, and what.
@@ -107,17 +123,14 @@ impl TurnClient {
 
     /// What the next Data indication carries, unless none comes in time.
     pub(crate) fn receive_within(&self, time: Duration) -> Option<Vec<u8>> {
-        self.socket.set_read_timeout(Some(time)).expect("a timeout");
-        let mut buffer = [0; 2048];
-        let len = self.socket.recv(&mut buffer).ok()?;
-        let (kind, attributes) = parse(&buffer[..len]);
+        let (kind, attributes) = parse(&self.wire.receive_within(time)?);
         (kind == DATA).then(|| find(&attributes, DATA_ATTRIBUTE))
     }
 
     /// A request and its answer: class bits and attributes.
     fn request(&mut self, method: u16, attributes: Attributes) -> (u16, Attributes) {
         let bytes = self.message(method, attributes, !self.nonce.is_empty());
-        self.socket.send(&bytes).expect("sent");
+        self.wire.send(&bytes);
         loop {
             let (kind, attributes) = self.read();
             if kind & 0x3eef == method {
@@ -153,9 +166,7 @@ impl TurnClient {
     }
 
     fn read(&self) -> (u16, Attributes) {
-        let mut buffer = [0; 4096];
-        let len = self.socket.recv(&mut buffer).expect("an answer");
-        parse(&buffer[..len])
+        parse(&self.wire.receive())
     }
 }
 

@@ -81,6 +81,28 @@ impl Relay {
         Some(id)
     }
 
+    /// The connection of `tuple` has ended (RFC 8656 section 3.1: its allocation ends with it).
+    pub fn client_gone(&mut self, now: Now, tuple: &FiveTuple) {
+        self.last = Some(now.instant);
+        let Some(id) = self.table.find(tuple) else {
+            return;
+        };
+        self.counters.allocations_disconnected += 1;
+        if self.has_room() {
+            return self.end(id);
+        }
+        // Nothing more is relayed, and the next timeout ends it.
+        if let Some(allocation) = self.table.get_mut(id) {
+            allocation.expires = now.instant;
+        }
+        self.table.arm(id);
+    }
+
+    /// Whether the client of `tuple` has an allocation, or one that is being opened.
+    pub fn serves(&self, tuple: &FiveTuple) -> bool {
+        self.table.find(tuple).is_some()
+    }
+
     /// Ends an allocation, without an answer to anybody.
     pub(super) fn end(&mut self, id: AllocationId) {
         self.actions.push_back(Action::CloseRelay { id });

@@ -147,3 +147,33 @@ fn a_short_maximum_holds_from_the_beginning() {
     world.advance_secs(1);
     assert_eq!(world.relay.sessions(), 0);
 }
+
+#[test]
+fn a_connection_takes_its_allocation_with_it() {
+    let mut world = World::new();
+    let mut client = Client::new("192.0.2.1:5000", "alice");
+    client.tuple.transport = turnd_core::Transport::Tcp;
+    let relayed = client.allocate(&mut world);
+    let id = world.id_of(relayed);
+    let now = world.now();
+    assert!(world.relay.serves(&client.tuple));
+    world.relay.client_gone(now, &client.tuple);
+    world.drain();
+    assert_eq!(world.closed, [id]);
+    assert!(world.replies.is_empty(), "there is nobody to be told");
+    assert!(!world.relay.serves(&client.tuple));
+    assert_eq!(world.relay.counters().allocations_disconnected, 1);
+    // Also while its socket is being opened.
+    world.auto_open = false;
+    let request = client.allocate_request();
+    world.give(client.tuple, &client.sign(request).bytes);
+    assert_eq!(world.asked.len(), 1);
+    world.relay.client_gone(now, &client.tuple);
+    world.drain();
+    assert!(world.asked.is_empty());
+    let footprint = world.relay.footprint();
+    assert_eq!((footprint.ports, footprint.allocations), (0, 0));
+    // Gone twice is gone.
+    world.relay.client_gone(now, &client.tuple);
+    assert_eq!(world.relay.counters().allocations_disconnected, 2);
+}

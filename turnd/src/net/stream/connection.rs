@@ -1,0 +1,137 @@
+//! One connection of a client: its socket, the message that is arriving, the bytes that wait to leave.
+
+use std::io::{self, Read as _};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use turnd_core::FiveTuple;
+
+use super::caps::Permit;
+use super::counters::End;
+use super::frame::Assembler;
+use super::limits::{HANDSHAKE, IDLE};
+use super::output::{Kind, Output, Pushed};
+use crate::net::descriptors::Descriptor;
+
+/// A connection, for as long as it is open.
+#[derive(Debug)]
+pub struct Connection {
+    /// Whose it is.
+    pub tuple: FiveTuple,
+    /// Finds its messages.
+    pub assembler: Assembler,
+    pub(super) socket: TcpStream,
+    pub(super) permit: Permit,
+    /// Its place in the order of acceptance.
+    pub(super) number: u64,
+    /// When it has to be looked at; see [`Connection::judge`].
+    pub(super) deadline: Instant,
+    /// Its client has no allocation, or none that was noticed yet.
+    pub(super) stranger: bool,
+    /// It stands in the list of those that have something to send.
+    pub(super) listed: bool,
+    /// It has to end, for this reason.
+    pub(super) doom: Option<End>,
+    output: Output,
+    /// When its latest whole message came.
+    heard: Option<Instant>,
+    _descriptor: Descriptor,
+}
+
+/// What one read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing more for now.
+    Nothing,
+    /// It is over.
+    End(End),
+}
+
+impl Connection {
+    /// A connection just accepted.
+    pub fn new(
+        socket: TcpStream,
+        tuple: FiveTuple,
+        permit: Permit,
+        descriptor: Descriptor,
+        number: u64,
+        now: Instant,
+    ) -> Self {
+        Self {
+            tuple,
+            assembler: Assembler::default(),
+            socket,
+            permit,
+            number,
+            deadline: now + HANDSHAKE,
+            stranger: true,
+            listed: false,
+            doom: None,
+            output: Output::default(),
+            heard: None,
+            _descriptor: descriptor,
+        }
+    }
+
+    /// Whether its client has no allocation.
+    pub fn is_stranger(&self) -> bool {
+        self.stranger
+    }
+
+    /// Reads what has arrived. Nothing, as long as the client does not read what it is owed.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        if self.output.is_pressed() || self.doom.is_some() {
+            return Received::Nothing;
+        }
+        loop {
+            match self.socket.read(buffer) {
+                Ok(0) => return Received::End(End::Client),
+                Ok(count) => return Received::Bytes(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Received::Nothing;
+                }
+                Err(_) => return Received::End(End::Failed),
+            }
+        }
+    }
+
+    /// A whole message has come.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// Adds a message to what waits to be sent.
+    pub(super) fn push(&mut self, bytes: &[u8], kind: Kind) -> Pushed {
+        self.output.push(bytes, kind, self.stranger)
+    }
+
+    /// Hands what waits to the kernel.
+    pub(super) fn write(&mut self) {
+        if self.output.write(&mut self.socket).is_err() {
+            self.doom.get_or_insert(End::Failed);
+        }
+    }
+
+    /// Whether the kernel took not all of what was to be sent.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.output.is_blocked()
+    }
+
+    /// At its deadline: why it ends, or when to look again. A byte now and then prolongs nothing,
+    /// only whole messages do.
+    pub(super) fn judge(&self, now: Instant, has_allocation: bool) -> Result<Instant, End> {
+        if has_allocation {
+            return Ok(now + IDLE);
+        }
+        let heard = self.heard.ok_or(End::Handshake)?;
+        let until = heard + IDLE;
+        if until <= now {
+            Err(End::Idle)
+        } else {
+            Ok(until)
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! All connections of one worker: found by their place (for events) and by their five-tuple (for what
+//! is to be sent), the oldest strangers first to go, each with one deadline.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry};
+use turnd_core::{FiveTuple, Transport};
+
+use super::caps::{Caps, Permit, Source};
+use super::connection::Connection;
+use super::counters::{End, Refused, StreamCounters};
+use super::limits::{STRANGERS_DIVISOR, STRANGERS_MIN};
+use super::output::{Kind, Pushed};
+use crate::net::descriptors::Descriptors;
+use crate::net::tokens::Source as Event;
+
+/// The connections of a worker. Their number is capped by [`Caps`].
+#[derive(Debug)]
+pub struct Streams {
+    places: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    tuples: HashMap<FiveTuple, usize>,
+    /// By the order of acceptance.
+    strangers: BTreeMap<u64, usize>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    /// Those that have something to send, or have to end.
+    listed: Vec<usize>,
+    caps: Caps,
+    descriptors: Descriptors,
+    /// How many workers share the caps.
+    workers: usize,
+    accepted: u64,
+    counters: StreamCounters,
+}
+
+impl Streams {
+    /// No connections yet, of one of `workers` that share `caps` and `descriptors`.
+    pub fn new(caps: Caps, descriptors: Descriptors, workers: usize) -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            tuples: HashMap::new(),
+            strangers: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            listed: Vec::new(),
+            caps,
+            descriptors,
+            workers: workers.max(1),
+            accepted: 0,
+            counters: StreamCounters::default(),
+        }
+    }
+
+    /// What happened so far, and what is open.
+    pub fn counters(&self) -> StreamCounters {
+        StreamCounters {
+            tcp: self.places.len() - self.free.len(),
+            strangers: self.strangers.len(),
+            accepted: self.accepted,
+            ..self.counters.clone()
+        }
+    }
+
+    /// The connection in a place.
+    pub fn get_mut(&mut self, place: usize) -> Option<&mut Connection> {
+        self.places.get_mut(place)?.as_mut()
+    }
+
+    /// The kernel failed to accept one.
+    pub fn accept_failed(&mut self) {
+        self.counters.accept_errors += 1;
+    }
+
+    /// Takes an accepted connection, or closes it and counts why. Where there are too many, the
+    /// oldest stranger goes: the newest may well be an honest client, who needs only a moment.
+    pub fn add(
+        &mut self,
+        registry: &Registry,
+        socket: TcpStream,
+        client: SocketAddr,
+        server: SocketAddr,
+        now: Instant,
+    ) {
+        self.accepted += 1;
+        let tuple = FiveTuple {
+            client,
+            server,
+            transport: Transport::Tcp,
+        };
+        match self.admit(registry, socket, tuple, now) {
+            Ok(()) => {}
+            Err(why) => self.counters.refuse(why),
+        }
+    }
+
+    fn admit(
+        &mut self,
+        registry: &Registry,
+        mut socket: TcpStream,
+        tuple: FiveTuple,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let most = self.caps.total() as usize / STRANGERS_DIVISOR / self.workers;
+        while self.strangers.len() >= most.max(STRANGERS_MIN) && self.evict(None) {}
+        let mut permit = match self.caps.take() {
+            Err(_) if self.evict(None) => self.caps.take(),
+            taken => taken,
+        }?;
+        self.charge(&mut permit, Source::of(tuple.client.ip()))?;
+        let descriptor = match self.descriptors.take() {
+            None if self.evict(None) => self.descriptors.take(),
+            taken => taken,
+        };
+        let descriptor = descriptor.ok_or(Refused::Total)?;
+        let place = self.free.last().copied().unwrap_or(self.places.len());
+        let token = Event::Stream(place).token();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry
+            .register(&mut socket, token, both)
+            .map_err(|_| Refused::Total)?;
+        let number = self.accepted;
+        let connection = Connection::new(socket, tuple, permit, descriptor, number, now);
+        self.strangers.insert(number, place);
+        self.deadlines.insert((connection.deadline, place));
+        if self.free.pop().is_none() {
+            self.places.push(None);
+        }
+        self.places[place] = Some(connection);
+        self.name(place, tuple);
+        Ok(())
+    }
+
+    /// Counts a connection for its source; at the limit of that source its own oldest stranger goes.
+    fn charge(&mut self, permit: &mut Permit, source: Source) -> Result<(), Refused> {
+        match permit.charge(source) {
+            Err(_) if self.evict(Some(source)) => permit.charge(source),
+            charged => charged,
+        }
+    }
+
+    /// Makes a connection the one that is meant by `tuple`. An older one of that name is dead,
+    /// though its end has not been heard of.
+    fn name(&mut self, place: usize, tuple: FiveTuple) {
+        if let Some(older) = self.tuples.insert(tuple, place) {
+            self.doom(older, End::Replaced);
+        }
+    }
+
+    /// Closes the oldest stranger, of one source or of all. False if there is none.
+    fn evict(&mut self, source: Option<Source>) -> bool {
+        let of_source = |place: &usize| {
+            let connection = self.places.get(*place).and_then(Option::as_ref);
+            source.is_none() || connection.is_some_and(|c| c.permit.source() == source)
+        };
+        let oldest = self.strangers.values().copied().find(of_source);
+        oldest.is_some_and(|place| self.remove(place, End::Evicted).is_some())
+    }
+
+    /// Closes a connection, and returns whose it was.
+    fn remove(&mut self, place: usize, why: End) -> Option<FiveTuple> {
+        let connection = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        self.strangers.remove(&connection.number);
+        self.deadlines.remove(&(connection.deadline, place));
+        self.counters.end(why);
+        // Not when another connection has taken over the name.
+        let named = self.tuples.get(&connection.tuple) == Some(&place);
+        if named {
+            self.tuples.remove(&connection.tuple);
+        }
+        Some(connection.tuple)
+    }
+
+    /// Notes that a connection has to end; [`Streams::doomed`] tells when it does.
+    pub fn doom(&mut self, place: usize, why: End) {
+        let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
+            return;
+        };
+        connection.doom.get_or_insert(why);
+        list(&mut self.listed, connection, place);
+    }
+
+    /// Closes the next of those that have to end, and returns its five-tuple. What waits for them
+    /// has been written by the [`Streams::flush`] before.
+    pub fn doomed(&mut self) -> Option<FiveTuple> {
+        while let Some(place) = self.listed.pop() {
+            if let Some(connection) = self.get_mut(place) {
+                connection.listed = false;
+                if let Some(why) = connection.doom {
+                    return self.remove(place, why);
+                }
+            }
+        }
+        None
+    }
+
+    /// A message of the connection has been dealt with: its client may have an allocation now.
+    pub fn settle(&mut self, place: usize, has_allocation: impl FnOnce(&FiveTuple) -> bool) {
+        if let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut)
+            && connection.stranger
+            && has_allocation(&connection.tuple)
+        {
+            connection.stranger = false;
+            self.strangers.remove(&connection.number);
+        }
+    }
+
+    /// Sends `bytes`, one whole message, on the connection of `tuple`.
+    pub fn send(&mut self, tuple: &FiveTuple, bytes: &[u8], kind: Kind) {
+        let Some(&place) = self.tuples.get(tuple) else {
+            return;
+        };
+        let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
+            return;
+        };
+        match connection.push(bytes, kind) {
+            Pushed::Gathered => {}
+            Pushed::Enough => connection.write(),
+            Pushed::Dropped => return self.counters.late += 1,
+            Pushed::Overflow => drop(connection.doom.get_or_insert(End::Overflow)),
+        }
+        list(&mut self.listed, connection, place);
+    }
+
+    /// The connection's socket may take more. Says whether reading from it goes on.
+    pub fn resume(&mut self, place: usize) {
+        if let Some(connection) = self.get_mut(place)
+            && connection.is_blocked()
+        {
+            connection.write();
+        }
+    }
+
+    /// Hands everything gathered to the kernel.
+    pub fn flush(&mut self) {
+        let Self { listed, places, .. } = self;
+        listed.retain(|&place| {
+            let Some(connection) = places.get_mut(place).and_then(Option::as_mut) else {
+                return false;
+            };
+            connection.write();
+            connection.listed = connection.doom.is_some();
+            connection.listed
+        });
+    }
+
+    /// When a connection has to be looked at.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Looks at the next connection whose deadline has come; false when there is none.
+    pub fn look(&mut self, now: Instant, has_allocation: impl Fn(&FiveTuple) -> bool) -> bool {
+        let Some(&(at, place)) = self.deadlines.first().filter(|(at, _)| *at <= now) else {
+            return false;
+        };
+        self.deadlines.remove(&(at, place));
+        let Some(connection) = self.get_mut(place) else {
+            return true;
+        };
+        match connection.judge(now, has_allocation(&connection.tuple)) {
+            Ok(next) => {
+                connection.deadline = next;
+                self.deadlines.insert((next, place));
+            }
+            Err(why) => self.doom(place, why),
+        }
+        true
+    }
+}
+
+fn list(listed: &mut Vec<usize>, connection: &mut Connection, place: usize) {
+    if !std::mem::replace(&mut connection.listed, true) {
+        listed.push(place);
+    }
+}

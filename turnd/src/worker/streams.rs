@@ -1,0 +1,167 @@
+//! Connections of clients through the relay core: what arrives on them, and how they end.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use turnd_core::{Now, Verdict};
+
+use super::engine::Engine;
+use crate::net::outbox::Exit;
+use crate::net::stream::connection::Received;
+use crate::net::stream::counters::End;
+use crate::net::stream::frame::Broken;
+use crate::net::stream::limits::{ACCEPTS_PER_TURN, READ, READS_PER_TURN, STRANGERS_MESSAGE};
+use crate::net::udp::Envelope;
+
+/// A message is never longer than its length field says; ChannelData with the longest is.
+const LONGEST: usize = 68 << 10;
+
+/// After an accept that failed for want of something, which no event tells of when it is there.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Where what arrives is read to; one for all connections of a worker.
+#[derive(Debug)]
+pub(super) struct Scratch(Box<[u8]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(vec![0; READ].into_boxed_slice())
+    }
+}
+
+/// Whether a source may have more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It had its budget.
+    Perhaps,
+    /// Nothing until its next event.
+    Nothing,
+}
+
+impl Engine {
+    /// Accepts what waits at the TCP listener in this place.
+    pub(super) fn accept(&mut self, now: Instant, place: usize) -> Left {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.sockets.listeners.tcp(place) else {
+                return Left::Nothing;
+            };
+            match listener.accept() {
+                Ok((socket, client, server)) => {
+                    let registry = self.poll.registry();
+                    self.streams.add(registry, socket, client, server, now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
+                // The client has gone while it waited.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    self.streams.accept_failed();
+                    self.accept_again = Some(now + ACCEPT_AGAIN);
+                    return Left::Nothing;
+                }
+            }
+        }
+        Left::Perhaps
+    }
+
+    /// Serves one connection: what waits to be sent goes first, then it is read.
+    pub(super) fn serve_stream(&mut self, now: Now, place: usize, scratch: &mut Scratch) -> Left {
+        self.streams.resume(place);
+        for _ in 0..READS_PER_TURN {
+            let Some(connection) = self.streams.get_mut(place) else {
+                return Left::Nothing;
+            };
+            match connection.receive(&mut scratch.0) {
+                Received::Bytes(count) => {
+                    let bytes = scratch.0.get(..count).unwrap_or_default();
+                    if let Err(end) = self.take_messages(now, place, bytes) {
+                        self.streams.doom(place, end);
+                        return Left::Nothing;
+                    }
+                    // A client that pauses reading shows by the next read.
+                    self.streams.flush();
+                }
+                Received::Nothing => return Left::Nothing,
+                Received::End(end) => {
+                    self.streams.doom(place, end);
+                    return Left::Nothing;
+                }
+            }
+        }
+        Left::Perhaps
+    }
+
+    /// Gives the core each message that `bytes`, the next of the stream, make whole.
+    fn take_messages(&mut self, now: Now, place: usize, mut bytes: &[u8]) -> Result<(), End> {
+        let Some(connection) = self.streams.get_mut(place) else {
+            return Ok(());
+        };
+        let tuple = connection.tuple;
+        let mut assembler = std::mem::take(&mut connection.assembler);
+        loop {
+            let Some(connection) = self.streams.get_mut(place) else {
+                return Ok(());
+            };
+            let longest = if connection.is_stranger() {
+                STRANGERS_MESSAGE
+            } else {
+                LONGEST
+            };
+            let next = assembler.next(&mut bytes, longest);
+            let Some(message) = next.map_err(broken)? else {
+                connection.assembler = assembler;
+                return Ok(());
+            };
+            connection.heard(now.instant);
+            self.stats.received += 1;
+            match self.relay.handle_client(now, tuple, message) {
+                Verdict::ToPeer {
+                    relay,
+                    peer,
+                    payload,
+                } => {
+                    let envelope = Envelope {
+                        to: peer,
+                        from: None,
+                        ecn: None,
+                    };
+                    let sockets = |exit| self.sockets.exit(exit);
+                    let exit = Exit::Relayed(relay.slot());
+                    self.outbox.push(sockets, exit, envelope, &message[payload]);
+                }
+                Verdict::Handled => {}
+            }
+            self.act(now);
+            let relay = &self.relay;
+            self.streams.settle(place, |tuple| relay.serves(tuple));
+        }
+    }
+
+    /// Looks at the connections whose deadlines have come.
+    pub(super) fn judge_streams(&mut self, now: Instant) {
+        let relay = &self.relay;
+        while self.streams.look(now, |tuple| relay.serves(tuple)) {}
+    }
+
+    /// Closes the connections that have to end, and ends their allocations.
+    pub(super) fn end_streams(&mut self, now: Now) {
+        while let Some(tuple) = self.streams.doomed() {
+            self.relay.client_gone(now, &tuple);
+            self.act(now);
+        }
+    }
+
+    /// When the streams want [`Engine::judge_streams`] or another try to accept.
+    pub(super) fn streams_timeout(&self) -> Option<Instant> {
+        let deadline = self.streams.deadline();
+        deadline.into_iter().chain(self.accept_again).min()
+    }
+}
+
+fn broken(broken: Broken) -> End {
+    match broken {
+        Broken::Garbage => End::Garbage,
+        Broken::TooLong => End::TooLong,
+    }
+}
