@@ -79,6 +79,12 @@ pub struct Errors {
 impl Errors {
     /// `masked` is the file's text without its secrets; problems come out in file order.
     pub(crate) fn new(name: &str, masked: String, mut problems: Vec<Problem>) -> Self {
+        for problem in &mut problems {
+            // The parser points one past the end when something is missing there.
+            let Span { start, end } = &mut problem.span;
+            *end = masked.floor_char_boundary(*end);
+            *start = masked.floor_char_boundary(*start).min(*end);
+        }
         problems.sort_by_key(|problem| problem.span.start);
         let more = problems.len().saturating_sub(limits::PROBLEMS);
         problems.truncate(limits::PROBLEMS);

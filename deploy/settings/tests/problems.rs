@@ -273,3 +273,17 @@ proptest::proptest! {
         proptest::prop_assert!(!shown.is_empty());
     }
 }
+
+#[test]
+fn every_place_is_in_the_file() {
+    // Where the end of a header is missing, the parser points past the end of the text.
+    for text in ["[peers\nid[", "[\u{20ac}", "a = \"\u{20ac}", "a = [1,"] {
+        let file = File::new("turnd.toml", text);
+        let errors = load(&file, |_| Some(())).expect_err("not valid");
+        for problem in errors.problems() {
+            let span = problem.span;
+            assert!(span.start <= span.end && span.end <= text.len(), "{text}");
+            assert!(errors.position(span.start).is_some(), "{text}");
+        }
+    }
+}
