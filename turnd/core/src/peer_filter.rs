@@ -177,4 +177,6 @@ fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
 }
 
 #[cfg(test)]
+mod registries;
+#[cfg(test)]
 mod tests;
