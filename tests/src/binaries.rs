@@ -35,13 +35,17 @@ pub fn directory() -> &'static Path {
 /// # Panics
 /// When it cannot be made.
 pub fn scratch(name: &str) -> PathBuf {
-    let target = profile_directory()
-        .parent()
-        .expect("a target directory")
-        .to_owned();
-    let dir = target
-        .join("tmp")
-        .join(format!("{name}-{}", std::process::id()));
+    kept(&format!("{name}-{}", std::process::id()))
+}
+
+/// The same for what later runs find again.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn kept(name: &str) -> PathBuf {
+    let directory = profile_directory();
+    let target = directory.parent().expect("a target directory");
+    let dir = target.join("tmp").join(name);
     std::fs::create_dir_all(&dir).expect("a directory to write to");
     dir
 }

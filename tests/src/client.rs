@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::link::{Link, PATIENCE};
@@ -313,10 +315,7 @@ impl Client {
     /// # Panics
     /// When there is none, or something else comes first.
     pub fn from_peer(&mut self) -> FromPeer {
-        let bytes = match self.waiting.pop_front() {
-            Some(bytes) => bytes,
-            None => self.link.receive(PATIENCE).expect("data of a peer"),
-        };
+        let bytes = self.message_within(PATIENCE).expect("data of a peer");
         from_peer(&bytes).unwrap_or_else(|| panic!("not data of a peer: {bytes:02x?}"))
     }
 
@@ -325,10 +324,13 @@ impl Client {
     /// # Panics
     /// When there is none.
     pub fn message(&mut self) -> Vec<u8> {
-        match self.waiting.pop_front() {
-            Some(bytes) => bytes,
-            None => self.link.receive(PATIENCE).expect("a message"),
-        }
+        self.message_within(PATIENCE).expect("a message")
+    }
+
+    /// The next message that is no answer, if it comes soon enough.
+    pub fn message_within(&mut self, patience: Duration) -> Option<Vec<u8>> {
+        let waited = self.waiting.pop_front();
+        waited.or_else(|| self.link.receive(patience).ok())
     }
 }
 
@@ -407,11 +409,68 @@ impl Peer {
         Ok((buffer, from))
     }
 
+    /// Sends to `to` only from now on, and learns when nobody is there.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn connect(&self, to: SocketAddr) {
+        self.0.connect(to).expect("connected");
+    }
+
+    /// Whether the system says that nobody takes `payload` where this peer is connected to.
+    pub fn is_refused(&self, payload: &[u8]) -> bool {
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        self.0.send(payload).is_err_and(refused)
+    }
+
     /// Sends `payload` to `to`.
     ///
     /// # Panics
     /// When the system refuses.
     pub fn send(&self, payload: &[u8], to: SocketAddr) {
         self.0.send_to(payload, to).expect("it is sent");
+    }
+}
+
+/// A peer that sends everything back; ends when dropped.
+#[derive(Debug)]
+pub struct Echo {
+    address: SocketAddr,
+    ends: Arc<AtomicBool>,
+}
+
+impl Echo {
+    /// A peer on `ip`.
+    ///
+    /// # Panics
+    /// When it has no such address.
+    pub fn on(ip: impl Into<IpAddr>) -> Self {
+        let socket = UdpSocket::bind((ip.into(), 0)).expect("a socket");
+        let wait = Duration::from_millis(100);
+        socket.set_read_timeout(Some(wait)).expect("a timeout");
+        let address = socket.local_addr().expect("an address");
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = ends.clone();
+        thread::spawn(move || {
+            let mut buffer = vec![0; 65_536];
+            while !ended.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    // Whoever sent may be gone.
+                    let _ = socket.send_to(&buffer[..length], from);
+                }
+            }
+        });
+        Self { address, ends }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
     }
 }

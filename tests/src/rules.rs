@@ -41,7 +41,7 @@ pub struct Case<'a> {
     /// The server.
     pub subject: &'a Subject,
     deviation: RefCell<Option<Deviation>>,
-    exempt: Cell<Option<&'static str>>,
+    not_run: RefCell<Option<String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,12 @@ impl Case<'_> {
             .map(Link::udp)
             .map(Client::over)
             .collect()
+    }
+
+    /// A client over each kind of stream the server serves.
+    pub fn streams(&self) -> Vec<Client> {
+        let tcp = self.subject.listen().into_iter().map(Link::tcp);
+        tcp.map(Client::over).collect()
     }
 
     /// Says that both servers break this rule, as [`Self::coturn_deviates`] does.
@@ -102,13 +108,9 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the rest of the check is no business of coturn's, and this is coturn.
-    pub fn exempts_coturn(&self, why: &'static str) -> bool {
-        let exempt = self.subject.kind == Kind::Coturn;
-        if exempt {
-            self.exempt.set(Some(why));
-        }
-        exempt
+    /// Says that the check is not run here, and why.
+    pub fn not_run(&self, why: &str) {
+        self.not_run.replace(Some(why.to_owned()));
     }
 }
 
@@ -163,7 +165,7 @@ fn judge(subject: &Subject, rule: &Rule) -> (String, Result<(), Failed>) {
     let case = Case {
         subject,
         deviation: RefCell::default(),
-        exempt: Cell::default(),
+        not_run: RefCell::default(),
     };
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (rule.check)(&case)));
     QUIET.set(false);
@@ -173,9 +175,9 @@ fn judge(subject: &Subject, rule: &Rule) -> (String, Result<(), Failed>) {
             .unwrap_or_default()
     });
     let failed = |text: String| (format!("FAILS: {text}"), Err(Failed::from(text)));
-    match (failure, *case.deviation.borrow(), case.exempt.get()) {
+    match (failure, *case.deviation.borrow(), case.not_run.take()) {
         (None, None, None) => ("holds".to_owned(), Ok(())),
-        (None, None, Some(why)) => (format!("not tested: {why}"), Ok(())),
+        (None, None, Some(why)) => (format!("not run: {why}"), Ok(())),
         (None, Some(known), _) if known.sometimes => ("holds".to_owned(), Ok(())),
         (None, Some(gone), _) => failed(format!("no longer deviates: {}", gone.why)),
         (Some(text), Some(known), _) if text.contains(known.seen) => {

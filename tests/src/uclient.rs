@@ -1,8 +1,10 @@
 //! coturn's `turnutils_uclient` and `turnutils_peer`: a client and an echo peer not of our making.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::process::{Credential, Guard};
@@ -110,6 +112,43 @@ pub fn run(
     messages: u32,
 ) -> Counted {
     start(relay, peer, credential, messages).finish()
+}
+
+/// Runs the client with `arguments`, for `limit` at most.
+///
+/// # Errors
+/// What it said, when it did not get to counting.
+///
+/// # Panics
+/// When it does not start.
+pub fn bounded(arguments: &[String], limit: Duration) -> Result<Counted, String> {
+    let started = Instant::now();
+    let mut child = Command::new("turnutils_uclient")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("turnutils_uclient runs");
+    let mut output = child.stdout.take().expect("it is piped");
+    let guard = Guard::new(child);
+    let reader = thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = output.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    while !reader.is_finished() && started.elapsed() < limit {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let took = started.elapsed();
+    drop(guard);
+    let text = reader.join().expect("reading does not panic");
+    let (sent, received) = counts(&text).ok_or(text)?;
+    Ok(Counted {
+        sent,
+        received,
+        took,
+    })
 }
 
 /// The last pair of totals it printed.

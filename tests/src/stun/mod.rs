@@ -195,6 +195,12 @@ impl<'a> Message<'a> {
         read_xor_address(self.get(number)?, self.transaction())
     }
 
+    /// All attributes of this type in the XOR-MAPPED-ADDRESS format.
+    pub fn addresses(self, number: u16) -> impl Iterator<Item = SocketAddr> {
+        self.all(number)
+            .filter_map(move |value| read_xor_address(value, self.transaction()))
+    }
+
     /// All attributes of this type, in order.
     pub fn all(self, number: u16) -> impl Iterator<Item = &'a [u8]> {
         self.attributes()

@@ -35,7 +35,7 @@ fn text(subject: &Subject) -> String {
     let (first, last) = setup.relay_ports;
     let mut text = format!(
         "[relay]\nid = \"conformance\"\nrealm = \"{REALM}\"\nzone = \"{REALM}\"\n\
-         listen = {listen:?}\nrelay_addresses = {relay:?}\n\
+         listen = {listen:?}\nlisten_tcp = {listen:?}\nrelay_addresses = {relay:?}\n\
          relay_ports = \"{first}-{last}\"\nworkers = {}\n\
          [secrets]\ncurrent = \"{SECRET}\"\n\
          [peers]\nallow = [\"127.0.0.0/8\", \"::1/128\"]\n\

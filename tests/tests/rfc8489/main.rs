@@ -7,6 +7,7 @@ mod section_14;
 mod section_5;
 mod section_6_3;
 mod section_9_2;
+mod section_9_2_1;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
             ("section_5", section_5::RULES),
             ("section_6_3", section_6_3::RULES),
             ("section_9_2", section_9_2::RULES),
+            ("section_9_2_1", section_9_2_1::RULES),
             ("section_10", section_10::RULES),
             ("section_14", section_14::RULES),
         ],

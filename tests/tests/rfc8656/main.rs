@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod capacity;
 mod section_10;
 mod section_11;
 mod section_12;
@@ -10,6 +11,7 @@ mod section_5;
 mod section_7_2;
 mod section_8;
 mod section_9;
+mod streams;
 
 use std::process::ExitCode;
 
@@ -23,12 +25,14 @@ fn main() -> ExitCode {
         &[
             ("section_5", section_5::RULES),
             ("section_7_2", section_7_2::RULES),
+            ("capacity", capacity::RULES),
             ("section_8", section_8::RULES),
             ("section_9", section_9::RULES),
             ("section_10", section_10::RULES),
             ("section_11", section_11::RULES),
             ("section_12", section_12::RULES),
             ("section_13", section_13::RULES),
+            ("streams", streams::RULES),
         ],
     )
 }

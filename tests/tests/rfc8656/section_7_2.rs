@@ -14,13 +14,6 @@ pub(crate) const RULES: &[Rule] = rules![
     an_unknown_address_family_is_440,
     without_an_address_family_the_relayed_address_is_ipv4,
     the_address_family_is_as_requested,
-    both_address_family_attributes_are_400,
-    an_additional_ipv4_address_is_400,
-    a_reservation_token_with_an_even_port_is_400,
-    a_reservation_token_with_an_address_family_is_400,
-    an_unknown_reservation_token_is_508,
-    an_even_port_is_even,
-    relayed_ports_are_of_the_configured_range_and_not_in_a_row,
     an_unknown_required_attribute_is_420_and_named,
     a_lifetime_of_an_hour_is_granted,
     a_lifetime_beyond_an_hour_is_cut,
@@ -93,76 +86,6 @@ fn the_address_family_is_as_requested(case: &Case<'_>) {
             assert_eq!(relayed.is_ipv6(), family == IPV6);
         }
     }
-}
-
-/// One family is requested, or one more than IPv4, not both.
-fn both_address_family_attributes_are_400(case: &Case<'_>) {
-    case.turnd_deviates("answered success", "not built yet");
-    case.coturn_deviates("answered success", "it takes both");
-    let builder = allocate()
-        .attribute(attribute::REQUESTED_ADDRESS_FAMILY, &IPV6)
-        .attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &IPV6);
-    Client::new(case.subject).ask(builder).must_be(400);
-}
-
-/// Only IPv6 can be additional.
-fn an_additional_ipv4_address_is_400(case: &Case<'_>) {
-    case.turnd_deviates("answered success", "not built yet");
-    case.coturn_deviates("answered success", "any family can be additional to it");
-    let builder = allocate().attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &IPV4);
-    Client::new(case.subject).ask(builder).must_be(400);
-}
-
-/// A reserved port is what it is: it cannot be requested to be even.
-fn a_reservation_token_with_an_even_port_is_400(case: &Case<'_>) {
-    let builder = allocate()
-        .attribute(attribute::EVEN_PORT, &[0])
-        .attribute(attribute::RESERVATION_TOKEN, &[1; 8]);
-    Client::new(case.subject).ask(builder).must_be(400);
-}
-
-/// A reserved address is of the family it is of.
-fn a_reservation_token_with_an_address_family_is_400(case: &Case<'_>) {
-    case.turnd_deviates("answered 508", "not built yet");
-    case.coturn_deviates("answered 404", "it looks for the token first");
-    for (number, value) in [
-        (attribute::REQUESTED_ADDRESS_FAMILY, IPV4),
-        (attribute::ADDITIONAL_ADDRESS_FAMILY, IPV6),
-    ] {
-        let builder = allocate()
-            .attribute(number, &value)
-            .attribute(attribute::RESERVATION_TOKEN, &[1; 8]);
-        Client::new(case.subject).ask(builder).must_be(400);
-    }
-}
-
-/// A token that is not, or no more, in the range of reservations has no port.
-fn an_unknown_reservation_token_is_508(case: &Case<'_>) {
-    case.coturn_deviates("answered 404", "it has a code of its own for it");
-    let builder = allocate().attribute(attribute::RESERVATION_TOKEN, &[1; 8]);
-    Client::new(case.subject).ask(builder).must_be(508);
-}
-
-/// EVEN-PORT without a reservation is about one port.
-fn an_even_port_is_even(case: &Case<'_>) {
-    for _ in 0..8 {
-        let builder = allocate().attribute(attribute::EVEN_PORT, &[0]);
-        let reply = Client::new(case.subject).ask(builder).must_succeed();
-        assert!(reply.relayed().port().is_multiple_of(2), "an odd port");
-        let token = reply.message().get(attribute::RESERVATION_TOKEN);
-        assert_eq!(token, None);
-    }
-}
-
-/// Ports are hard to guess.
-fn relayed_ports_are_of_the_configured_range_and_not_in_a_row(case: &Case<'_>) {
-    let (first, last) = case.subject.setup.relay_ports;
-    let ports: Vec<_> = (0..8)
-        .map(|_| Client::allocated(case.subject).1.port())
-        .collect();
-    assert!(ports.iter().all(|port| (first..=last).contains(port)));
-    let in_a_row = ports.windows(2).all(|pair| pair[0] < pair[1]);
-    assert!(!in_a_row, "rising ports: {ports:?}");
 }
 
 /// What a server must understand and does not, it names.

@@ -19,7 +19,6 @@ use credentials::UnixTime;
 use settings::{Errors, File, Table};
 use turnd_core::Revocations;
 
-use crate::net::stream::caps::Policy;
 pub use access::{Limits, Peers};
 pub use log::{Format, Log};
 pub use relay::Relay;
@@ -134,15 +133,6 @@ impl Config {
     /// What an operator should know though it is no error.
     pub fn warnings(&self, now: UnixTime) -> Vec<String> {
         self.tls.iter().flat_map(|tls| tls.warnings(now)).collect()
-    }
-
-    /// How connections are taken.
-    pub fn connections(&self) -> Policy {
-        Policy {
-            total: self.limits.connections,
-            per_source: self.limits.connections_per_source,
-            proxies: self.relay.proxy_protocol_from.clone(),
-        }
     }
 
     /// REST, admin and TURN over TCP cannot share an address.

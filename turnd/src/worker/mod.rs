@@ -22,8 +22,9 @@ pub use shared::{Handle, Order, Shared, Stats};
 
 use listeners::Listeners;
 
+use crate::net::descriptors::Descriptors;
 use crate::net::relayed::RelayedSockets;
-use crate::net::stream::Entrance;
+use crate::net::stream::caps::Caps;
 use crate::net::stream::table::Streams;
 use crate::net::tokens::Source;
 use crate::net::udp::Buffers;
@@ -42,11 +43,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker without listeners.
+    /// A worker without listeners, one of `workers` that share `descriptors` and `connections`.
     ///
     /// # Errors
     /// When the system has no event queue for it.
-    pub fn new(buffers: Buffers, entrance: Entrance) -> io::Result<Self> {
+    pub fn new(
+        workers: usize,
+        buffers: Buffers,
+        descriptors: Descriptors,
+        connections: Caps,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let relayed = Buffers {
@@ -57,8 +63,8 @@ impl Worker {
             poll,
             waker: Arc::new(waker),
             listeners: Listeners::default(),
-            relayed: RelayedSockets::new(relayed, entrance.descriptors.clone()),
-            streams: Streams::new(entrance),
+            relayed: RelayedSockets::new(relayed, descriptors.clone()),
+            streams: Streams::new(connections, descriptors, workers),
         })
     }
 

@@ -1,0 +1,206 @@
+//! coturn's own client, in every mode that a relay of ours is asked to serve.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use cluster_tests::client::Echo;
+use cluster_tests::rules;
+use cluster_tests::rules::{Case, Rule};
+use cluster_tests::subject::{Login, SECRET, client_address};
+use cluster_tests::{tools, uclient};
+
+pub(crate) const RULES: &[Rule] = rules![
+    channels_over_udp,
+    send_indications_over_udp,
+    with_a_user_name_and_a_password,
+    padded_channel_data_over_udp,
+    an_explicit_ipv4_relay,
+    over_ipv6,
+    an_ipv6_relay_for_an_ipv4_client,
+    an_ipv4_relay_for_an_ipv6_client,
+    between_two_clients,
+    with_extra_requests,
+    over_tcp,
+    over_tcp_and_ipv6,
+    between_two_clients_over_tcp,
+];
+
+/// Far longer than any of these takes.
+const LIMIT: Duration = Duration::from_mins(1);
+/// Messages each client sends.
+const MESSAGES: u32 = 50;
+
+/// Where the client goes and what it meets there.
+struct Run<'a> {
+    server: SocketAddr,
+    peer: Option<IpAddr>,
+    words: &'a [&'a str],
+}
+
+/// Runs the client: every message must come back.
+fn relays(case: &Case<'_>, run: &Run<'_>) {
+    if !tools::present("uclient", &["turnutils_uclient"]) {
+        return case.not_run("turnutils_uclient not installed");
+    }
+    let mut words: Vec<String> = run.words.iter().map(|word| (*word).to_owned()).collect();
+    let mut set = |name: &str, value: &dyn ToString| {
+        words.extend([name.to_owned(), value.to_string()]);
+    };
+    let echo = run.peer.map(Echo::on);
+    if let Some(echo) = &echo {
+        set("-e", &echo.address().ip());
+        set("-r", &echo.address().port());
+    }
+    if run.server.is_ipv4() {
+        set("-L", &client_address());
+    }
+    set("-n", &MESSAGES);
+    set("-z", &5);
+    set("-p", &run.server.port());
+    words.push(run.server.ip().to_string());
+    let counted = uclient::bounded(&words, LIMIT).unwrap_or_else(|said| panic!("{said}"));
+    let lost = counted.sent.saturating_sub(counted.received);
+    println!(
+        "uclient {} {:?}: {} sent, {lost} lost",
+        case.subject.kind.name(),
+        run.words,
+        counted.sent
+    );
+    assert!(
+        counted.sent >= MESSAGES && lost == 0,
+        "lost {lost} of {}",
+        counted.sent
+    );
+}
+
+/// The usual run: IPv4, the shared secret, no RTCP pair.
+fn usual(case: &Case<'_>, words: &[&str]) {
+    relays(
+        case,
+        &Run {
+            server: case.subject.v4(),
+            peer: Some(client_address().into()),
+            words: &[&["-c", "-W", SECRET], words].concat(),
+        },
+    );
+}
+
+fn channels_over_udp(case: &Case<'_>) {
+    usual(case, &["-m", "4", "-l", "1000"]);
+}
+
+fn send_indications_over_udp(case: &Case<'_>) {
+    usual(case, &["-s", "-m", "4", "-l", "1000"]);
+}
+
+fn with_a_user_name_and_a_password(case: &Case<'_>) {
+    let login = Login::of("uclient");
+    relays(
+        case,
+        &Run {
+            server: case.subject.v4(),
+            peer: Some(client_address().into()),
+            words: &["-c", "-u", &login.username, "-w", &login.password],
+        },
+    );
+}
+
+fn padded_channel_data_over_udp(case: &Case<'_>) {
+    usual(case, &["-D", "-l", "101"]);
+}
+
+fn an_explicit_ipv4_relay(case: &Case<'_>) {
+    usual(case, &["-X"]);
+}
+
+fn over_ipv6(case: &Case<'_>) {
+    for mode in [&["-x", "-c"][..], &["-x", "-c", "-s"]] {
+        let words = &[mode, &["-W", SECRET]].concat();
+        let (server, peer) = (case.subject.v6(), Some(Ipv6Addr::LOCALHOST.into()));
+        relays(
+            case,
+            &Run {
+                server,
+                peer,
+                words,
+            },
+        );
+    }
+}
+
+fn an_ipv6_relay_for_an_ipv4_client(case: &Case<'_>) {
+    let words = &["-x", "-c", "-W", SECRET];
+    let (server, peer) = (case.subject.v4(), Some(Ipv6Addr::LOCALHOST.into()));
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+fn an_ipv4_relay_for_an_ipv6_client(case: &Case<'_>) {
+    let words = &["-X", "-c", "-W", SECRET];
+    let (server, peer) = (case.subject.v6(), Some(client_address().into()));
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+fn between_two_clients(case: &Case<'_>) {
+    for mode in [&["-y", "-c"][..], &["-y", "-c", "-s"]] {
+        let words = &[mode, &["-m", "4", "-W", SECRET]].concat();
+        let (server, peer) = (case.subject.v4(), None);
+        relays(
+            case,
+            &Run {
+                server,
+                peer,
+                words,
+            },
+        );
+    }
+}
+
+/// More permissions and channels than it needs.
+fn with_extra_requests(case: &Case<'_>) {
+    usual(case, &["-G"]);
+}
+
+fn over_tcp(case: &Case<'_>) {
+    usual(case, &["-t", "-m", "4", "-l", "1000"]);
+    usual(case, &["-t", "-s", "-m", "4", "-l", "1001"]);
+}
+
+fn over_tcp_and_ipv6(case: &Case<'_>) {
+    let words = &["-t", "-x", "-c", "-W", SECRET];
+    let (server, peer) = (case.subject.v6(), Some(Ipv6Addr::LOCALHOST.into()));
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+fn between_two_clients_over_tcp(case: &Case<'_>) {
+    let words = &["-t", "-y", "-c", "-m", "4", "-W", SECRET];
+    let (server, peer) = (case.subject.v4(), None);
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
