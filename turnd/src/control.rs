@@ -17,7 +17,8 @@ use crate::config::Config;
 use crate::drain::{Drainage, Phase};
 use crate::liveliness::Liveliness;
 use crate::logging::{self, Level};
-use crate::net::descriptors;
+use crate::net::descriptors::{self, Descriptors};
+use crate::net::stream::Entrance;
 use crate::net::stream::caps::Caps;
 use crate::operator::{Asked, Order};
 use crate::reload::{Prepared, Refusal};
@@ -61,9 +62,13 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
             "too few file descriptors for `limits.sessions`: raise LimitNOFILE"
         );
     }
-    let connections = Caps::new(config.limits.connections());
-    let opened = start::open(&config, descriptors, &connections)?;
-    let certificates = Arc::new(Certificates::new(start::tls(&config)?));
+    let entrance = Entrance {
+        caps: Caps::new(config.connections()),
+        certificates: Arc::new(Certificates::new(start::tls(&config)?)),
+        descriptors: Descriptors::new(descriptors),
+        workers: config.relay.worker_count(),
+    };
+    let opened = start::open(&config, &entrance)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -75,11 +80,10 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
     let control = Control {
         path: path.to_path_buf(),
         config,
-        certificates,
+        entrance,
         level,
         workers,
         gate,
-        connections,
         status,
         http,
         socket: opened.socket,
@@ -96,12 +100,11 @@ fn serve(path: &Path, config: Config, level: Level) -> Result<(), StartError> {
 struct Control {
     path: PathBuf,
     config: Config,
-    /// What new TLS connections are accepted with.
-    certificates: Arc<Certificates>,
+    /// What new connections are taken by.
+    entrance: Entrance,
     level: Level,
     workers: Vec<Handle>,
     gate: Arc<Gate>,
-    connections: Caps,
     status: Arc<Status>,
     http: Http,
     /// Where orders come in, until it is served.
@@ -346,9 +349,9 @@ impl Control {
         if let Some(admin) = new.admin {
             let _ = self.http.admin.send(admin);
         }
-        self.certificates.exchange(new.tls);
+        self.entrance.certificates.exchange(new.tls);
         self.gate.limit(&new.config.limits);
-        self.connections.limit(new.config.limits.connections());
+        self.entrance.caps.exchange(new.config.connections());
         self.level.set(new.config.log.level);
         liveliness.reconfigure(&new.config);
         self.config = new.config;

@@ -199,7 +199,10 @@ fn encode_streams(encoder: &mut DescriptorEncoder<'_>, stats: &[Stats]) -> Resul
     let sum = |of: fn(&StreamCounters) -> u64| stats.iter().map(|s| of(&s.streams)).sum::<u64>();
     let help = "Connections of clients now";
     let mut open = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
-    let transports: Reasons = vec![("tcp", sum(|s| s.tcp as u64))];
+    let transports: Reasons = vec![
+        ("tcp", sum(|s| s.tcp as u64)),
+        ("tls", sum(|s| s.tls as u64)),
+    ];
     for (transport, count) in transports {
         let labels = [("transport", transport)];
         let now = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));

@@ -185,6 +185,10 @@ fn changes(now: &Config, new: &Config, added: &[&Listening], closed: &[Listening
             "`relay.drain_grace`",
             now.relay.drain_grace != new.relay.drain_grace,
         ),
+        (
+            "`relay.proxy_protocol_from`",
+            now.relay.proxy_protocol_from != new.relay.proxy_protocol_from,
+        ),
         ("`relay.zone`", now.relay.zone != new.relay.zone),
         ("`secrets`", secrets(now) != secrets(new)),
         ("`revocations`", now.revocations != new.revocations),

@@ -14,8 +14,7 @@ use crate::admission::Gate;
 use crate::config::{self, Config};
 use crate::http::Exchange;
 use crate::metrics::Metrics;
-use crate::net::descriptors::Descriptors;
-use crate::net::stream::caps::Caps;
+use crate::net::stream::Entrance;
 use crate::net::stream::listener::Tcp;
 use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
@@ -101,12 +100,11 @@ pub struct Opened {
     pub socket: Option<UnixListener>,
 }
 
-/// Opens the sockets of `config`; at most `descriptors` relayed sockets and connections will be
-/// opened later, and of these at most `connections`.
+/// Opens the sockets of `config`; what is opened later is bounded by `entrance`.
 ///
 /// # Errors
 /// The first that cannot be opened, with its configuration key.
-pub fn open(config: &Config, descriptors: u32, connections: &Caps) -> Result<Opened, StartError> {
+pub fn open(config: &Config, entrance: &Entrance) -> Result<Opened, StartError> {
     let relay = &config.relay;
     // Before anything is opened for good: every address that somebody else has.
     for at in listening(config) {
@@ -117,11 +115,8 @@ pub fn open(config: &Config, descriptors: u32, connections: &Caps) -> Result<Ope
         let any_port = Udp::bind(address, Sharing::Exclusive, relay.buffers);
         any_port.map_err(|error| StartError::address("relay.relay_addresses", address, error))?;
     }
-    let descriptors = Descriptors::new(descriptors);
     let worker = || {
-        let count = relay.worker_count();
-        let (descriptors, connections) = (descriptors.clone(), connections.clone());
-        let mut worker = Worker::new(count, relay.buffers, descriptors, connections)
+        let mut worker = Worker::new(relay.buffers, entrance.clone())
             .map_err(StartError::system("no event queue for a worker"))?;
         for at in listening(config) {
             Listener::open(at, relay.buffers)

@@ -13,9 +13,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream, UdpSocke
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Socket, Type};
 use support::turn_client::TurnClient;
-use support::wire::{Stream, Wire};
+use support::wire::{Stream, Wire, answered, binding, connect_from, ended};
 use support::{PEER, Relay, SECRET, Setup, TURN, Tool};
 use support::{client, echo_peer, has_tool, lost, wait_for};
 
@@ -35,20 +34,6 @@ fn connect(relay: &Relay) -> TcpStream {
     stream
 }
 
-/// A connection from another loopback address.
-fn connect_from(relay: &Relay, from: Ipv4Addr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket
-        .bind(&SocketAddr::from((from, 0)).into())
-        .expect("bound");
-    socket.connect(&relay.turn().into()).expect("connected");
-    let stream = TcpStream::from(socket);
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a timeout");
-    stream
-}
-
 fn wire(stream: &TcpStream) -> Box<dyn Wire> {
     let stream = stream.try_clone().expect("cloned");
     Box::new(Stream(RefCell::new(stream)))
@@ -57,33 +42,6 @@ fn wire(stream: &TcpStream) -> Box<dyn Wire> {
 fn allocate(relay: &Relay, stream: &TcpStream) -> TurnClient {
     let (username, password) = relay.credential();
     TurnClient::over(wire(stream), &username, &password)
-}
-
-/// A Binding request with its number in the transaction id.
-fn binding(number: u32) -> Vec<u8> {
-    let mut bytes = vec![0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x42];
-    bytes.extend([0; 8]);
-    bytes.extend(number.to_be_bytes());
-    bytes
-}
-
-/// The number of the Binding request that the next message answers.
-fn answered(wire: &dyn Wire) -> u32 {
-    let answer = wire.receive();
-    assert_eq!(answer[..2], [0x01, 0x01]);
-    u32::from_be_bytes(answer[16..20].try_into().expect("four bytes"))
-}
-
-/// Whether the server has ended the connection; waits for it.
-fn ended(stream: &mut TcpStream) -> bool {
-    let mut rest = [0; 4096];
-    loop {
-        match stream.read(&mut rest) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() == ErrorKind::ConnectionReset,
-        }
-    }
 }
 
 fn uclient(relay: &Relay, extra: &[&str]) -> String {
@@ -323,7 +281,7 @@ fn at_the_limit_of_a_source_strangers_make_room_and_sessions_do_not() {
     let _third = allocate(&relay, &third);
     let mut refused = connect(&relay);
     assert!(ended(&mut refused), "nobody is left to make room");
-    let other = connect_from(&relay, Ipv4Addr::new(127, 0, 0, 77));
+    let other = connect_from(relay.turn(), Ipv4Addr::new(127, 0, 0, 77));
     let answers = wire(&other);
     answers.send(&binding(9));
     assert_eq!(answered(&*answers), 9);
@@ -350,7 +308,7 @@ fn two_thousand_slow_sockets_keep_nobody_waiting() {
     let slow: Vec<TcpStream> = (0..2000)
         .map(|number: u32| {
             let from = Ipv4Addr::new(127, 1, (number >> 8) as u8, number as u8 | 1);
-            let stream = connect_from(&relay, from);
+            let stream = connect_from(relay.turn(), from);
             (&stream).write_all(&[0]).expect("sent");
             stream
         })

@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use settings::{BitRate, Table};
 
 use super::limits;
-use crate::net::stream::caps::Most;
 
 /// How long a session may live by default.
 const MAX_SESSION: Duration = Duration::from_hours(48);
@@ -56,7 +55,7 @@ pub struct Limits {
     pub sessions_per_user: u32,
     /// Most sessions from one client address at a time (IPv6: one /64).
     pub sessions_per_source: u32,
-    /// Most connections of clients over TCP at a time.
+    /// Most connections of clients over TCP and TLS at a time.
     pub connections: u32,
     /// Most of them from one client address (IPv6: one /64).
     pub connections_per_source: u32,
@@ -117,14 +116,6 @@ impl Limits {
             max_session: max_session.value,
             strict_expiry: strict_expiry.value,
             bandwidth: bandwidth.value,
-        }
-    }
-
-    /// How many connections there may be.
-    pub fn connections(&self) -> Most {
-        Most {
-            total: self.connections,
-            per_source: self.connections_per_source,
         }
     }
 }

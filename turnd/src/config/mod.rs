@@ -19,6 +19,7 @@ use credentials::UnixTime;
 use settings::{Errors, File, Table};
 use turnd_core::Revocations;
 
+use crate::net::stream::caps::Policy;
 pub use access::{Limits, Peers};
 pub use log::{Format, Log};
 pub use relay::Relay;
@@ -133,6 +134,15 @@ impl Config {
     /// What an operator should know though it is no error.
     pub fn warnings(&self, now: UnixTime) -> Vec<String> {
         self.tls.iter().flat_map(|tls| tls.warnings(now)).collect()
+    }
+
+    /// How connections are taken.
+    pub fn connections(&self) -> Policy {
+        Policy {
+            total: self.limits.connections,
+            per_source: self.limits.connections_per_source,
+            proxies: self.relay.proxy_protocol_from.clone(),
+        }
     }
 
     /// REST, admin and TURN over TCP cannot share an address.

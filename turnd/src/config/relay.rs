@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use liveness::RelayId;
 use settings::{PortRange, Spanned, Table};
 use turnd_core::Realm;
@@ -37,6 +38,9 @@ pub struct Relay {
     pub listen: Vec<SocketAddr>,
     /// TCP listen addresses, by the same rules; none when no TCP is served.
     pub listen_tcp: Vec<SocketAddr>,
+    /// Where proxies are that say first whom they speak for (PROXY protocol, version 2). From there
+    /// it is required, from anywhere else it is not understood.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// The address that IPv4 relayed transport addresses are taken from.
     pub ipv4: Option<Ipv4Addr>,
     /// The address that IPv6 relayed transport addresses are taken from.
@@ -75,6 +79,7 @@ impl Relay {
         let listen = listen.and_then(|listen| listeners(table, "listen", listen));
         let listen_tcp = table.list("listen_tcp");
         let listen_tcp = listeners(table, "listen_tcp", listen_tcp);
+        let proxy_protocol_from = proxies(table);
         let addresses = table.required_list("relay_addresses");
         let addresses = addresses.and_then(|addresses| relay_addresses(table, &addresses));
         let ports = table.with_default("relay_ports", default_ports()?);
@@ -97,6 +102,7 @@ impl Relay {
             zone: zone?.value,
             listen: listen?,
             listen_tcp: listen_tcp?,
+            proxy_protocol_from,
             ipv4,
             ipv6,
             ports: ports.value,
@@ -243,6 +249,22 @@ fn listeners(
         }
     }
     good.then(|| list.into_iter().map(|listen| listen.value).collect())
+}
+
+/// The networks of proxies; one of a whole family would let every client say who it is.
+fn proxies(table: &mut Table<'_>) -> Vec<IpNet> {
+    let networks = table.list::<IpNet>("proxy_protocol_from");
+    for network in networks
+        .iter()
+        .filter(|network| network.value.prefix_len() == 0)
+    {
+        table.error(
+            network.span,
+            format!("`relay.proxy_protocol_from` holds {}", network.value),
+            "every client could say who it is: name the proxies' own networks",
+        );
+    }
+    networks.into_iter().map(|network| network.value).collect()
 }
 
 /// Whether two sockets of one protocol cannot have both addresses.

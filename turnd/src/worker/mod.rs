@@ -22,9 +22,8 @@ pub use shared::{Handle, Order, Shared, Stats};
 
 use listeners::Listeners;
 
-use crate::net::descriptors::Descriptors;
 use crate::net::relayed::RelayedSockets;
-use crate::net::stream::caps::Caps;
+use crate::net::stream::Entrance;
 use crate::net::stream::table::Streams;
 use crate::net::tokens::Source;
 use crate::net::udp::Buffers;
@@ -43,16 +42,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker without listeners, one of `workers` that share `descriptors` and `connections`.
+    /// A worker without listeners.
     ///
     /// # Errors
     /// When the system has no event queue for it.
-    pub fn new(
-        workers: usize,
-        buffers: Buffers,
-        descriptors: Descriptors,
-        connections: Caps,
-    ) -> io::Result<Self> {
+    pub fn new(buffers: Buffers, entrance: Entrance) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let relayed = Buffers {
@@ -63,8 +57,8 @@ impl Worker {
             poll,
             waker: Arc::new(waker),
             listeners: Listeners::default(),
-            relayed: RelayedSockets::new(relayed, descriptors.clone()),
-            streams: Streams::new(connections, descriptors, workers),
+            relayed: RelayedSockets::new(relayed, entrance.descriptors.clone()),
+            streams: Streams::new(entrance),
         })
     }
 

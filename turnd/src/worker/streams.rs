@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use turnd_core::{Now, Verdict};
+use turnd_core::{Now, Transport, Verdict};
 
 use super::engine::Engine;
 use crate::net::outbox::Exit;
@@ -21,11 +21,20 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Where what arrives is read to; one for all connections of a worker.
 #[derive(Debug)]
-pub(super) struct Scratch(Box<[u8]>);
+pub(super) struct Scratch {
+    /// As it came.
+    wire: Box<[u8]>,
+    /// What was under TLS.
+    plain: Box<[u8]>,
+}
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(vec![0; READ].into_boxed_slice())
+        let buffer = || vec![0; READ].into_boxed_slice();
+        Self {
+            wire: buffer(),
+            plain: buffer(),
+        }
     }
 }
 
@@ -72,10 +81,11 @@ impl Engine {
             let Some(connection) = self.streams.get_mut(place) else {
                 return Left::Nothing;
             };
-            match connection.receive(&mut scratch.0) {
+            match connection.receive(&mut scratch.wire) {
                 Received::Bytes(count) => {
-                    let bytes = scratch.0.get(..count).unwrap_or_default();
-                    if let Err(end) = self.take_messages(now, place, bytes) {
+                    let Scratch { wire, plain } = scratch;
+                    let bytes = wire.get(..count).unwrap_or_default();
+                    if let Err(end) = self.take_bytes(now, place, bytes, plain) {
                         self.streams.doom(place, end);
                         return Left::Nothing;
                     }
@@ -90,6 +100,32 @@ impl Engine {
             }
         }
         Left::Perhaps
+    }
+
+    /// Takes what has come on the wire through the layers of its connection.
+    fn take_bytes(
+        &mut self,
+        now: Now,
+        place: usize,
+        mut bytes: &[u8],
+        plain: &mut [u8],
+    ) -> Result<(), End> {
+        let transport = self.streams.begin(place, &mut bytes)?;
+        if self.streams.take_replaced() {
+            // Or the core would take the new client for the old one.
+            self.flush();
+            self.end_streams(now);
+        }
+        match transport {
+            None => Ok(()),
+            Some(Transport::Tls) => {
+                while let Some(count) = self.streams.open(place, &mut bytes, plain)? {
+                    self.take_messages(now, place, plain.get(..count).unwrap_or_default())?;
+                }
+                Ok(())
+            }
+            Some(_) => self.take_messages(now, place, bytes),
+        }
     }
 
     /// Gives the core each message that `bytes`, the next of the stream, make whole.

@@ -1,9 +1,11 @@
 //! What carries a client's messages, as RFC 8489 section 6.2 and RFC 8656 section 12.5 say.
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// A connection to the server that keeps messages apart.
 pub(crate) trait Wire: Send {
@@ -64,5 +66,46 @@ impl<S: Read + Write + Send> Wire for Stream<S> {
         stream.read_exact(&mut message[4..]).expect("the rest");
         message.truncate(size);
         message
+    }
+}
+
+/// A connection from another loopback address.
+pub(crate) fn connect_from(server: SocketAddr, from: Ipv4Addr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .bind(&SocketAddr::from((from, 0)).into())
+        .expect("bound");
+    socket.connect(&server.into()).expect("connected");
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    stream
+}
+
+/// A Binding request with its number in the transaction id.
+pub(crate) fn binding(number: u32) -> Vec<u8> {
+    let mut bytes = vec![0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x42];
+    bytes.extend([0; 8]);
+    bytes.extend(number.to_be_bytes());
+    bytes
+}
+
+/// The number of the Binding request that the next message answers.
+pub(crate) fn answered(wire: &dyn Wire) -> u32 {
+    let answer = wire.receive();
+    assert_eq!(answer[..2], [0x01, 0x01]);
+    u32::from_be_bytes(answer[16..20].try_into().expect("four bytes"))
+}
+
+/// Whether the server has ended the connection; waits for it.
+pub(crate) fn ended(stream: &mut impl Read) -> bool {
+    let mut rest = [0; 4096];
+    loop {
+        match stream.read(&mut rest) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+
 use super::counters::Refused;
 
 /// Who is counted as one: an IPv4 address, or an IPv6 /64.
@@ -22,18 +24,20 @@ impl Source {
     }
 }
 
-/// The most of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Most {
+/// The most of each, and who may speak for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
     /// Connections in total.
     pub total: u32,
     /// Connections of one source.
     pub per_source: u32,
+    /// Where proxies are, which say first whom they speak for.
+    pub proxies: Vec<IpNet>,
 }
 
 #[derive(Debug)]
 struct Counts {
-    most: Most,
+    policy: Policy,
     total: u32,
     sources: HashMap<Source, u32>,
 }
@@ -51,28 +55,38 @@ pub struct Permit {
 
 impl Caps {
     /// At most so many at a time.
-    pub fn new(most: Most) -> Self {
+    pub fn new(policy: Policy) -> Self {
         Self(Arc::new(Mutex::new(Counts {
-            most,
+            policy,
             total: 0,
             sources: HashMap::new(),
         })))
     }
 
-    /// Other limits for what is asked from now on.
-    pub fn limit(&self, most: Most) {
-        self.lock().most = most;
+    /// Another policy for what is asked from now on.
+    pub fn exchange(&self, policy: Policy) {
+        self.lock().policy = policy;
     }
 
     /// The most connections in total.
     pub fn total(&self) -> u32 {
-        self.lock().most.total
+        self.lock().policy.total
+    }
+
+    /// Whether a proxy is there, which says first whom it speaks for.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let counts = self.lock();
+        counts
+            .policy
+            .proxies
+            .iter()
+            .any(|net| net.contains(&address))
     }
 
     /// One more connection, whose source is known with [`Permit::charge`].
     pub fn take(&self) -> Result<Permit, Refused> {
         let mut counts = self.lock();
-        if counts.total >= counts.most.total {
+        if counts.total >= counts.policy.total {
             return Err(Refused::Total);
         }
         counts.total += 1;
@@ -91,7 +105,7 @@ impl Permit {
     /// Counts the connection for `source` from now on.
     pub fn charge(&mut self, source: Source) -> Result<(), Refused> {
         let mut counts = self.caps.lock();
-        let most = counts.most.per_source;
+        let most = counts.policy.per_source;
         let count = counts.sources.get(&source).copied().unwrap_or_default();
         if count >= most {
             return Err(Refused::Source);
@@ -140,9 +154,10 @@ mod tests {
 
     #[test]
     fn what_ends_makes_room_and_leaves_nothing() {
-        let caps = Caps::new(Most {
+        let caps = Caps::new(Policy {
             total: 3,
             per_source: 2,
+            proxies: Vec::new(),
         });
         let connect = |from| {
             let mut permit = caps.take()?;
@@ -163,15 +178,16 @@ mod tests {
 
     #[test]
     fn lower_limits_end_nothing() {
-        let most = |total| Most {
+        let most = |total| Policy {
             total,
             per_source: 9,
+            proxies: Vec::new(),
         };
         let caps = Caps::new(most(2));
         let _held = [caps.take().expect("one"), caps.take().expect("two")];
-        caps.limit(most(1));
+        caps.exchange(most(1));
         assert_eq!(caps.take().err(), Some(Refused::Total));
-        caps.limit(most(3));
+        caps.exchange(most(3));
         assert!(caps.take().is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! One connection of a client: its socket, the message that is arriving, the bytes that wait to leave.
+//! One connection of a client: its socket, its layers, the message that is arriving, the bytes that wait to leave.
 
 use std::io::{self, Read as _};
 use std::time::Instant;
@@ -9,6 +9,7 @@ use turnd_core::FiveTuple;
 use super::caps::Permit;
 use super::counters::End;
 use super::frame::Assembler;
+use super::layer::Layer;
 use super::limits::{HANDSHAKE, IDLE};
 use super::output::{Kind, Output, Pushed};
 use crate::net::descriptors::Descriptor;
@@ -20,6 +21,7 @@ pub struct Connection {
     pub tuple: FiveTuple,
     /// Finds its messages.
     pub assembler: Assembler,
+    pub(super) layer: Layer,
     pub(super) socket: TcpStream,
     pub(super) permit: Permit,
     /// Its place in the order of acceptance.
@@ -54,6 +56,7 @@ impl Connection {
     pub fn new(
         socket: TcpStream,
         tuple: FiveTuple,
+        layer: Layer,
         permit: Permit,
         descriptor: Descriptor,
         number: u64,
@@ -62,6 +65,7 @@ impl Connection {
         Self {
             tuple,
             assembler: Assembler::default(),
+            layer,
             socket,
             permit,
             number,
@@ -110,8 +114,22 @@ impl Connection {
 
     /// Hands what waits to the kernel.
     pub(super) fn write(&mut self) {
-        if self.output.write(&mut self.socket).is_err() {
+        let written = match &mut self.layer {
+            Layer::Tls(tls) => self.output.write(&mut tls.over(&mut self.socket)),
+            Layer::Proxied(_) | Layer::Unknown | Layer::Plain => {
+                self.output.write(&mut self.socket)
+            }
+        };
+        if written.is_err() {
             self.doom.get_or_insert(End::Failed);
+        }
+    }
+
+    /// Says goodbye, where the transport has a word for it.
+    pub(super) fn close(&mut self) {
+        if let Layer::Tls(tls) = &mut self.layer {
+            tls.close();
+            self.write();
         }
     }
 

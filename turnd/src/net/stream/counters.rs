@@ -11,6 +11,10 @@ pub enum End {
     Garbage,
     /// A message is longer than is taken.
     TooLong,
+    /// TLS failed: no common version, cipher or protocol, or a broken record.
+    Tls,
+    /// What a proxy sent first is no header of version 2.
+    Proxy,
     /// No whole message within the time for it.
     Handshake,
     /// No allocation, and no message for too long.
@@ -21,10 +25,12 @@ pub enum End {
     Overflow,
     /// Its five-tuple has come anew, over another connection.
     Replaced,
+    /// Its proxy speaks for a client that has too many connections.
+    Source,
 }
 
 /// How many [`End`]s there are.
-const ENDS: usize = 9;
+const ENDS: usize = 12;
 
 impl End {
     const ALL: [Self; ENDS] = [
@@ -32,11 +38,14 @@ impl End {
         Self::Failed,
         Self::Garbage,
         Self::TooLong,
+        Self::Tls,
+        Self::Proxy,
         Self::Handshake,
         Self::Idle,
         Self::Evicted,
         Self::Overflow,
         Self::Replaced,
+        Self::Source,
     ];
 
     const fn name(self) -> &'static str {
@@ -45,11 +54,14 @@ impl End {
             Self::Failed => "failed",
             Self::Garbage => "garbage",
             Self::TooLong => "too_long",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
             Self::Handshake => "handshake",
             Self::Idle => "idle",
             Self::Evicted => "evicted",
             Self::Overflow => "overflow",
             Self::Replaced => "replaced",
+            Self::Source => "source",
         }
     }
 }
@@ -66,7 +78,9 @@ pub enum Refused {
 /// Counts since the worker began, and how many there are now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamCounters {
-    /// Open plain connections.
+    /// Open connections under TLS.
+    pub tls: usize,
+    /// All others that are open.
     pub tcp: usize,
     /// Open connections whose client has no allocation.
     pub strangers: usize,

@@ -59,6 +59,13 @@ impl Frame {
     }
 }
 
+/// The first message of bytes that begin with a whole one, with its padding; and what follows it.
+pub fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let frame = Frame::read(bytes).ok().flatten();
+    let whole = frame.map_or(bytes.len(), |frame| frame.whole);
+    bytes.split_at_checked(whole).unwrap_or((bytes, &[]))
+}
+
 /// Puts messages together from what was received. Holds nothing between whole messages.
 #[derive(Debug, Default)]
 pub struct Assembler {
@@ -179,6 +186,21 @@ mod tests {
             assert_eq!(found([one, two]).expect("good"), messages, "cut at {at}");
         }
         assert_eq!(found(bytes.chunks(1)).expect("good"), messages);
+    }
+
+    #[test]
+    fn messages_are_told_apart_again() {
+        let messages = [stun(0), channel(5), stun(24), channel(0), channel(8)];
+        let bytes = stream(&messages);
+        let (mut rest, mut found) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            let (message, later) = split(rest);
+            found.push(message.to_vec());
+            rest = later;
+        }
+        let padded = messages.map(|message| stream(&[message]));
+        assert_eq!(found, padded);
+        assert_eq!(split(&bytes[..3]), (&bytes[..3], &[][..]));
     }
 
     #[test]

@@ -5,9 +5,31 @@ pub mod caps;
 pub mod connection;
 pub mod counters;
 pub mod frame;
+pub mod layer;
 pub mod listener;
 pub mod output;
+pub mod proxy;
 pub mod table;
+
+use std::sync::Arc;
+
+use caps::Caps;
+
+use super::descriptors::Descriptors;
+use crate::tls::Certificates;
+
+/// What the workers share that connections are taken by.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// How many there may be, and who speaks for others.
+    pub caps: Caps,
+    /// What TLS is served with.
+    pub certificates: Arc<Certificates>,
+    /// A connection takes one.
+    pub descriptors: Descriptors,
+    /// How many workers share all this.
+    pub workers: usize,
+}
 
 /// Bounds of one connection and of a worker's table of them.
 pub mod limits {
@@ -22,6 +44,9 @@ pub mod limits {
 
     /// Longest message of a client without an allocation: a request has no reason to be longer.
     pub const STRANGERS_MESSAGE: usize = 4096;
+
+    /// Most bytes of a TLS handshake, all told: an honest one takes a few kilobytes.
+    pub const HANDSHAKE_BYTES: usize = 16 << 10;
 
     /// Bytes gathered for a connection before they are handed to the kernel. What the kernel does
     /// not take of them is all the media that ever waits.

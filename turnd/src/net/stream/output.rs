@@ -76,6 +76,10 @@ impl Output {
                 Err(error) => return Err(error),
             }
         }
+        match sink.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
+            flushed => flushed?,
+        }
         self.bytes.drain(..self.written);
         self.written = 0;
         self.bytes.shrink_to(KEPT);

@@ -9,12 +9,14 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use turnd_core::{FiveTuple, Transport};
 
-use super::caps::{Caps, Permit, Source};
+use super::Entrance;
+use super::caps::{Permit, Source};
 use super::connection::Connection;
 use super::counters::{End, Refused, StreamCounters};
+use super::layer::Layer;
 use super::limits::{STRANGERS_DIVISOR, STRANGERS_MIN};
 use super::output::{Kind, Pushed};
-use crate::net::descriptors::Descriptors;
+use super::proxy::Header;
 use crate::net::tokens::Source as Event;
 
 /// The connections of a worker. Their number is capped by [`Caps`].
@@ -28,17 +30,18 @@ pub struct Streams {
     deadlines: BTreeSet<(Instant, usize)>,
     /// Those that have something to send, or have to end.
     listed: Vec<usize>,
-    caps: Caps,
-    descriptors: Descriptors,
-    /// How many workers share the caps.
-    workers: usize,
+    entrance: Entrance,
     accepted: u64,
+    /// A connection has to end because another has its five-tuple now.
+    replaced: bool,
+    /// Of those that are open, those under TLS.
+    tls: usize,
     counters: StreamCounters,
 }
 
 impl Streams {
-    /// No connections yet, of one of `workers` that share `caps` and `descriptors`.
-    pub fn new(caps: Caps, descriptors: Descriptors, workers: usize) -> Self {
+    /// No connections yet.
+    pub fn new(entrance: Entrance) -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
@@ -46,10 +49,10 @@ impl Streams {
             strangers: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             listed: Vec::new(),
-            caps,
-            descriptors,
-            workers: workers.max(1),
+            entrance,
             accepted: 0,
+            replaced: false,
+            tls: 0,
             counters: StreamCounters::default(),
         }
     }
@@ -57,7 +60,8 @@ impl Streams {
     /// What happened so far, and what is open.
     pub fn counters(&self) -> StreamCounters {
         StreamCounters {
-            tcp: self.places.len() - self.free.len(),
+            tls: self.tls,
+            tcp: self.places.len() - self.free.len() - self.tls,
             strangers: self.strangers.len(),
             accepted: self.accepted,
             ..self.counters.clone()
@@ -103,15 +107,21 @@ impl Streams {
         tuple: FiveTuple,
         now: Instant,
     ) -> Result<(), Refused> {
-        let most = self.caps.total() as usize / STRANGERS_DIVISOR / self.workers;
+        let workers = self.entrance.workers.max(1);
+        let most = self.entrance.caps.total() as usize / STRANGERS_DIVISOR / workers;
         while self.strangers.len() >= most.max(STRANGERS_MIN) && self.evict(None) {}
-        let mut permit = match self.caps.take() {
-            Err(_) if self.evict(None) => self.caps.take(),
+        let mut permit = match self.entrance.caps.take() {
+            Err(_) if self.evict(None) => self.entrance.caps.take(),
             taken => taken,
         }?;
-        self.charge(&mut permit, Source::of(tuple.client.ip()))?;
-        let descriptor = match self.descriptors.take() {
-            None if self.evict(None) => self.descriptors.take(),
+        let layer = if self.entrance.caps.is_proxy(tuple.client.ip()) {
+            Layer::Proxied(Vec::new())
+        } else {
+            self.charge(&mut permit, Source::of(tuple.client.ip()))?;
+            Layer::Unknown
+        };
+        let descriptor = match self.entrance.descriptors.take() {
+            None if self.evict(None) => self.entrance.descriptors.take(),
             taken => taken,
         };
         let descriptor = descriptor.ok_or(Refused::Total)?;
@@ -122,15 +132,77 @@ impl Streams {
             .register(&mut socket, token, both)
             .map_err(|_| Refused::Total)?;
         let number = self.accepted;
-        let connection = Connection::new(socket, tuple, permit, descriptor, number, now);
+        let connection = Connection::new(socket, tuple, layer, permit, descriptor, number, now);
         self.strangers.insert(number, place);
         self.deadlines.insert((connection.deadline, place));
         if self.free.pop().is_none() {
             self.places.push(None);
         }
         self.places[place] = Some(connection);
-        self.name(place, tuple);
         Ok(())
+    }
+
+    /// Takes from the front of `bytes` what comes before the first message, and says what carries the
+    /// messages; `None` when more has to come.
+    pub fn begin(&mut self, place: usize, bytes: &mut &[u8]) -> Result<Option<Transport>, End> {
+        let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
+            return Ok(None);
+        };
+        if let Some(transport) = connection.layer.transport() {
+            return Ok(Some(transport));
+        }
+        if let Some(header) = connection.layer.unwrap(bytes)? {
+            self.identify(place, header)?;
+        }
+        let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
+            return Ok(None);
+        };
+        let certificates = &self.entrance.certificates;
+        connection
+            .layer
+            .decide(bytes, || certificates.server_config())?;
+        let Some(transport) = connection.layer.transport() else {
+            return Ok(None);
+        };
+        self.tls += usize::from(transport == Transport::Tls);
+        connection.tuple.transport = transport;
+        let tuple = connection.tuple;
+        self.name(place, tuple);
+        Ok(Some(transport))
+    }
+
+    /// A proxy has said whom it speaks for: that is who is counted.
+    fn identify(&mut self, place: usize, header: Header) -> Result<(), End> {
+        let Some(mut connection) = self.places.get_mut(place).and_then(Option::take) else {
+            return Ok(());
+        };
+        if let Header::Client { client, server } = header {
+            connection.tuple.client = client;
+            connection.tuple.server = server;
+        }
+        // Out of its place meanwhile, so that it does not make room for itself.
+        let source = Source::of(connection.tuple.client.ip());
+        let charged = self.charge(&mut connection.permit, source);
+        self.places[place] = Some(connection);
+        charged.map_err(|_| End::Source)
+    }
+
+    /// Opens what has come under TLS; see [`Tls::open`](super::layer::Tls::open).
+    pub fn open(
+        &mut self,
+        place: usize,
+        bytes: &mut &[u8],
+        plain: &mut [u8],
+    ) -> Result<Option<usize>, End> {
+        let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
+            return Ok(None);
+        };
+        // The handshake and its failure have something to send, too.
+        list(&mut self.listed, connection, place);
+        match &mut connection.layer {
+            Layer::Tls(tls) => tls.open(bytes, plain),
+            Layer::Proxied(_) | Layer::Unknown | Layer::Plain => Ok(None),
+        }
     }
 
     /// Counts a connection for its source; at the limit of that source its own oldest stranger goes.
@@ -146,7 +218,13 @@ impl Streams {
     fn name(&mut self, place: usize, tuple: FiveTuple) {
         if let Some(older) = self.tuples.insert(tuple, place) {
             self.doom(older, End::Replaced);
+            self.replaced = true;
         }
+    }
+
+    /// Whether [`Streams::doomed`] has something to tell before the next message is dealt with.
+    pub fn take_replaced(&mut self) -> bool {
+        std::mem::take(&mut self.replaced)
     }
 
     /// Closes the oldest stranger, of one source or of all. False if there is none.
@@ -161,7 +239,9 @@ impl Streams {
 
     /// Closes a connection, and returns whose it was.
     fn remove(&mut self, place: usize, why: End) -> Option<FiveTuple> {
-        let connection = self.places.get_mut(place)?.take()?;
+        let mut connection = self.places.get_mut(place)?.take()?;
+        connection.close();
+        self.tls -= usize::from(connection.tuple.transport == Transport::Tls);
         self.free.push(place);
         self.strangers.remove(&connection.number);
         self.deadlines.remove(&(connection.deadline, place));
