@@ -52,7 +52,7 @@ pub use admission::{Admission, Charge, Denied};
 pub use config::{Alternates, Config, Drain, Lifetimes, Realm, RealmError, RelayAddresses};
 pub use counters::Counters;
 pub use headroom::{HEADROOM, Headroom, TAILROOM};
-pub use limits::Limits;
+pub use limits::{Allowance, Limits};
 pub use nonce::{NonceKey, NonceKeys};
 pub use peer_filter::{Denial, PeerFilter};
 pub use ports::{PortSlice, PortSliceError};

@@ -14,7 +14,8 @@ pub const UNKNOWN_ATTRIBUTES: usize = 8;
 /// [`AMPLIFICATION`].
 pub const REALM: usize = 56;
 
-/// Most bytes a stranger gets for each byte sent, both counted as IPv4 packets.
+/// Most bytes that one datagram of a stranger is answered with per byte of it, both counted as IP
+/// packets. How many are answered so is limited by [`Limits::unverified_per_address`].
 pub const AMPLIFICATION: usize = 3;
 
 /// Most actions waiting for the shell. An input that finds less than [`ACTIONS_PER_INPUT`] free is
@@ -59,11 +60,20 @@ pub struct Limits {
     pub permissions: usize,
     /// Channels of one allocation, up to [`PEERS_PER_ALLOCATION`].
     pub channels: usize,
-    /// Replies per second to unverified senders of one address (IPv4 /32, IPv6 /64), per worker.
-    /// Twice as many may come in a burst. 0 is no limit.
-    pub unverified_per_address: u32,
+    /// What unverified senders of one address (IPv4 /32, IPv6 /64) are sent over UDP, per worker,
+    /// beyond seven eighths of what they sent.
+    pub unverified_per_address: Allowance,
     /// The same for one network (IPv4 /24, IPv6 /48).
-    pub unverified_per_network: u32,
+    pub unverified_per_network: Allowance,
+}
+
+/// An allowance of bytes, counted as IP packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes at once, after a pause; at most 4 MB.
+    pub burst: u32,
+    /// Bytes earned per second.
+    pub per_second: u32,
 }
 
 impl Default for Limits {
@@ -73,8 +83,16 @@ impl Default for Limits {
             pending_opens: 1024,
             permissions: 128,
             channels: 128,
-            unverified_per_address: 100,
-            unverified_per_network: 400,
+            // Two hundred of the largest challenges; then time alone allows a Binding reply and a
+            // challenge of any size each second, all that a probe of this relay needs.
+            unverified_per_address: Allowance {
+                burst: 33_600,
+                per_second: 512,
+            },
+            unverified_per_network: Allowance {
+                burst: 134_400,
+                per_second: 2048,
+            },
         }
     }
 }

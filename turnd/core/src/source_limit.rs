@@ -1,10 +1,12 @@
-//! How many replies strangers get: token buckets per source prefix in a table that never grows.
+//! How many bytes strangers get: token buckets per source prefix in a table that never grows.
 //!
 //! Whoever has not proved an address by returning a nonce may be lying about it, and the reply
-//! goes to somebody else. Each reply needs a token of the address (IPv4 /32, IPv6 /64) and one of
-//! its network (/24, /48). Where two prefixes meet in the table, the newcomer takes an entry that
-//! has been idle long enough to be full anyway, else it shares: a flood from very many sources
-//! costs strangers replies, never memory, and never those who hold a nonce.
+//! goes to somebody else. So an address (IPv4 /32, IPv6 /64), and likewise its network (/24, /48),
+//! is sent no more than a burst, seven eighths of what came from there, and a little that time
+//! brings. In the long run a liar reaches a victim with less than by writing to it directly, and
+//! whoever asks once a second is answered. Where two prefixes meet in the table, the newcomer
+//! takes an entry that has been idle long enough to be full anyway, else it shares: a flood from
+//! very many sources costs strangers replies, never memory, and never those who hold a nonce.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -12,19 +14,22 @@ use std::time::Instant;
 
 use foldhash::fast::FixedState;
 
-use crate::limits::{Limits, SOURCE_TABLE};
+use crate::limits::{Allowance, Limits, SOURCE_TABLE};
+
+/// Thousandths of a byte, the unit of buckets, that each byte received earns.
+const EARNED: u32 = 875;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     /// High half of the prefix's hash; 0 in a bucket nobody used.
     tag: u32,
-    /// Milliseconds since the table was made, when `tokens` was right.
+    /// Milliseconds since the table was made, when `level` was right.
     at: u32,
-    /// Thousandths of a token.
-    tokens: u32,
+    /// Thousandths of a byte that may be sent.
+    level: u32,
 }
 
-/// Tokens of sources that proved nothing.
+/// What sources that proved nothing may be sent.
 #[derive(Debug)]
 pub(crate) struct SourceLimit {
     addresses: Table,
@@ -47,21 +52,43 @@ impl SourceLimit {
         self.addresses.buckets.len() + self.networks.buckets.len()
     }
 
-    /// Takes a token for one reply to `source`; false when there is none.
-    pub(crate) fn allow(&mut self, limits: &Limits, source: SocketAddr, now: Instant) -> bool {
+    /// Whether `source` may be sent a reply of `reply` bytes to a request of `received`, both with
+    /// all headers. If so, it is charged.
+    pub(crate) fn allow(
+        &mut self,
+        limits: &Limits,
+        source: SocketAddr,
+        now: Instant,
+        received: usize,
+        reply: usize,
+    ) -> bool {
         let epoch = *self.epoch.get_or_insert(now);
         // Wraps after 49 days; a bucket idle exactly that long merely counts as busy.
         let at = now.saturating_duration_since(epoch).as_millis() as u32;
         let source = source.ip().to_canonical();
-        // Both are charged even if one refuses: a flood from one address weighs on its network.
-        let of_address = self
+        let earned = thousandths(received, EARNED);
+        let price = thousandths(reply, 1000);
+        let address = self
             .addresses
-            .take(limits.unverified_per_address, source, at);
-        let of_network = self
+            .credit(limits.unverified_per_address, source, at, earned);
+        let network = self
             .networks
-            .take(limits.unverified_per_network, source, at);
-        of_address && of_network
+            .credit(limits.unverified_per_network, source, at, earned);
+        // Nobody pays for a reply that is not sent: a flood from one address leaves its network
+        // what the others of it need.
+        let granted = address.level >= price && network.level >= price;
+        if granted {
+            address.level -= price;
+            network.level -= price;
+        }
+        granted
     }
+}
+
+fn thousandths(bytes: usize, each: u32) -> u32 {
+    u32::try_from(bytes)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(each)
 }
 
 /// Buckets of prefixes of one length.
@@ -83,23 +110,23 @@ impl Table {
         }
     }
 
-    fn take(&mut self, rate: u32, source: IpAddr, at: u32) -> bool {
-        if rate == 0 {
-            return true;
-        }
-        let full = rate.saturating_mul(2_000);
-        let bucket = self.bucket(source, rate, full, at);
-        bucket.tokens = bucket.refilled(rate, full, at);
+    /// The bucket of a prefix, with what time and `earned` thousandths have brought.
+    fn credit(
+        &mut self,
+        allowance: Allowance,
+        source: IpAddr,
+        at: u32,
+        earned: u32,
+    ) -> &mut Bucket {
+        let bucket = self.bucket(source, allowance, at);
+        let level = bucket.refilled(allowance, at).saturating_add(earned);
+        bucket.level = level.min(allowance.full());
         bucket.at = at;
-        let granted = bucket.tokens >= 1_000;
-        if granted {
-            bucket.tokens -= 1_000;
-        }
-        granted
+        bucket
     }
 
     /// The bucket of a prefix: its own, or one that can be taken over, or a shared one.
-    fn bucket(&mut self, source: IpAddr, rate: u32, full: u32, at: u32) -> &mut Bucket {
+    fn bucket(&mut self, source: IpAddr, allowance: Allowance, at: u32) -> &mut Bucket {
         let mut hasher = self.hasher.build_hasher();
         match source {
             IpAddr::V4(v4) => hasher.write_u32(v4.to_bits() >> (32 - self.v4_bits)),
@@ -109,9 +136,10 @@ impl Table {
         let tag = (hash >> 32) as u32 | 1;
         let mask = self.buckets.len() - 1;
         let places = [hash as usize & mask, (hash >> 16) as usize & mask];
+        let level = allowance.full();
         let idle = |p: &usize| {
             let bucket = self.buckets[*p];
-            bucket.tag == 0 || bucket.refilled(rate, full, at) >= full
+            bucket.tag == 0 || bucket.refilled(allowance, at) >= level
         };
         if let Some(own) = places.into_iter().find(|p| self.buckets[*p].tag == tag) {
             return &mut self.buckets[own];
@@ -119,17 +147,23 @@ impl Table {
         let Some(free) = places.into_iter().find(idle) else {
             return &mut self.buckets[places[0]];
         };
-        let tokens = full;
-        self.buckets[free] = Bucket { tag, at, tokens };
+        self.buckets[free] = Bucket { tag, at, level };
         &mut self.buckets[free]
     }
 }
 
 impl Bucket {
-    fn refilled(self, rate: u32, full: u32, at: u32) -> u32 {
-        // Thousandths per second are ones per millisecond.
-        let earned = at.wrapping_sub(self.at).saturating_mul(rate);
-        self.tokens.saturating_add(earned).min(full)
+    fn refilled(self, allowance: Allowance, at: u32) -> u32 {
+        // Bytes per second are thousandths per millisecond.
+        let passed = at.wrapping_sub(self.at);
+        let earned = passed.saturating_mul(allowance.per_second);
+        self.level.saturating_add(earned).min(allowance.full())
+    }
+}
+
+impl Allowance {
+    fn full(self) -> u32 {
+        self.burst.saturating_mul(1000)
     }
 }
 
@@ -139,9 +173,10 @@ const _: () = assert!(SOURCE_TABLE.is_power_of_two());
 #[expect(clippy::disallowed_methods, reason = "an arbitrary beginning of time")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::time::Duration;
 
-    fn limits(address: u32, network: u32) -> Limits {
+    fn limits(address: Allowance, network: Allowance) -> Limits {
         Limits {
             unverified_per_address: address,
             unverified_per_network: network,
@@ -149,60 +184,141 @@ mod tests {
         }
     }
 
+    const fn bytes(burst: u32, per_second: u32) -> Allowance {
+        Allowance { burst, per_second }
+    }
+
     fn source(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
-    #[test]
-    fn a_burst_then_the_rate_and_a_neighbour_is_not_touched() {
-        let start = Instant::now();
-        let mut table = SourceLimit::new(1);
-        let limits = limits(10, 1000);
-        let (one, other) = (source("192.0.2.1:1"), source("192.0.2.2:1"));
-        let granted = |table: &mut SourceLimit, who, at| {
-            (0..100).filter(|_| table.allow(&limits, who, at)).count()
-        };
-        assert_eq!(granted(&mut table, one, start), 20);
-        // Another port is the same source.
-        assert_eq!(granted(&mut table, source("192.0.2.1:2"), start), 0);
-        assert_eq!(granted(&mut table, other, start), 20);
-        let later = start + Duration::from_secs(1);
-        assert_eq!(granted(&mut table, one, later), 10);
-        assert_eq!(
-            granted(&mut table, one, start + Duration::from_hours(1)),
-            20
-        );
+    /// How many replies of `reply` bytes are granted, at most a thousand.
+    fn granted(
+        table: &mut SourceLimit,
+        limits: &Limits,
+        who: SocketAddr,
+        at: Instant,
+        (received, reply): (usize, usize),
+    ) -> usize {
+        let mut ask = || table.allow(limits, who, at, received, reply);
+        (0..1000).filter(|_| ask()).count()
     }
 
     #[test]
-    fn a_network_has_its_own_limit() {
+    fn a_burst_then_what_time_brings_and_a_neighbour_is_not_touched() {
         let start = Instant::now();
         let mut table = SourceLimit::new(1);
-        let limits = limits(10, 30);
-        let mut granted = 0;
+        let limits = limits(bytes(2000, 100), bytes(1_000_000, 0));
+        let (one, other) = (source("192.0.2.1:1"), source("192.0.2.2:1"));
+        // Requests of no size earn nothing.
+        let size = (0, 100);
+        assert_eq!(granted(&mut table, &limits, one, start, size), 20);
+        // Another port is the same source.
+        let port = source("192.0.2.1:2");
+        assert_eq!(granted(&mut table, &limits, port, start, size), 0);
+        assert_eq!(granted(&mut table, &limits, other, start, size), 20);
+        let mapped = source("[::ffff:192.0.2.1]:1");
+        let later = start + Duration::from_secs(3);
+        assert_eq!(granted(&mut table, &limits, mapped, later, size), 3);
+        let later = start + Duration::from_hours(1);
+        assert_eq!(granted(&mut table, &limits, one, later, size), 20);
+    }
+
+    #[test]
+    fn seven_eighths_of_what_came_may_go() {
+        let start = Instant::now();
+        let mut table = SourceLimit::new(1);
+        let limits = limits(bytes(1000, 0), bytes(1_000_000, 0));
+        let one = source("192.0.2.1:1");
+        // The burst is ten, and what the first request would earn does not fit in; of the others
+        // seven in eight earn a reply of their own size.
+        assert_eq!(granted(&mut table, &limits, one, start, (100, 100)), 884);
+        assert_eq!(granted(&mut table, &limits, one, start, (100, 100)), 875);
+        // Three times as large, a third as many.
+        assert_eq!(granted(&mut table, &limits, one, start, (100, 300)), 291);
+    }
+
+    #[test]
+    fn a_network_has_its_own_limit_and_one_address_does_not_use_it_up() {
+        let start = Instant::now();
+        let mut table = SourceLimit::new(1);
+        let both = limits(bytes(2000, 0), bytes(6000, 0));
+        let size = (0, 100);
+        let mut sum = 0;
         for host in 0..=255 {
             let one = SocketAddr::from(([192, 0, 2, host], 1));
-            granted += (0..20).filter(|_| table.allow(&limits, one, start)).count();
+            sum += granted(&mut table, &both, one, start, size);
         }
-        assert_eq!(granted, 60);
+        assert_eq!(sum, 60);
         let six = |host: u16| SocketAddr::from(([0x2001, 0xdb8, 1, host, 0, 0, 0, 1], 1));
-        let granted = (0..500)
-            .filter(|h| table.allow(&limits, six(*h), start))
-            .count();
-        assert_eq!(granted, 60);
+        let sum: usize = (0..500)
+            .map(|host| granted(&mut table, &both, six(host), start, size))
+            .sum();
+        assert_eq!(sum, 60);
+        // A flood that is refused costs the neighbours nothing.
+        let loud = source("198.51.100.1:1");
+        for _ in 0..100 {
+            granted(&mut table, &both, loud, start, (50, 100));
+        }
+        let quiet = source("198.51.100.2:1");
+        assert_eq!(granted(&mut table, &both, quiet, start, size), 20);
     }
 
     #[test]
     fn the_table_never_grows_and_recovers_from_a_flood() {
         let start = Instant::now();
         let mut table = SourceLimit::new(7);
-        let limits = limits(100, 400);
+        let limits = limits(bytes(2000, 1000), bytes(8000, 4000));
         for n in 0..100_000_u32 {
             let flood = SocketAddr::from((n.wrapping_mul(2_654_435_761).to_be_bytes(), 1));
-            let _ = table.allow(&limits, flood, start);
+            let _ = table.allow(&limits, flood, start, 48, 60);
         }
         assert_eq!(table.len(), 2 * SOURCE_TABLE);
         let later = start + Duration::from_secs(3);
-        assert!(table.allow(&limits, source("198.51.100.1:1"), later));
+        let late = source("198.51.100.1:1");
+        assert_eq!(granted(&mut table, &limits, late, later, (0, 100)), 20);
+    }
+
+    proptest! {
+        /// Whatever comes from one source and whenever: what goes back is bounded by its sum.
+        #[test]
+        fn never_more_goes_out_than_was_earned(
+            packets in prop::collection::vec((0..300_u64, 28..200_usize, 28..600_usize), 1..200),
+            neighbour: bool,
+        ) {
+            let limits = limits(bytes(2000, 100), bytes(20_000, 1000));
+            let (mut at, mut received, mut sent) = (Instant::now(), 0, 0);
+            let start = at;
+            let mut table = SourceLimit::new(3);
+            for (gap, request, reply) in packets {
+                at += Duration::from_millis(gap);
+                if neighbour {
+                    table.allow(&limits, source("192.0.2.2:1"), at, 1000, 30);
+                }
+                received += request as u64;
+                if table.allow(&limits, source("192.0.2.1:1"), at, request, reply) {
+                    sent += reply as u64;
+                }
+                let Allowance { burst, per_second } = limits.unverified_per_address;
+                let time = at.duration_since(start).as_millis() as u64;
+                let most = 1000 * u64::from(burst) + 875 * received + u64::from(per_second) * time;
+                prop_assert!(1000 * sent <= most, "{sent} sent");
+            }
+        }
+
+        /// One who asks once a second is answered every time, for hours, by time alone.
+        #[test]
+        fn one_request_a_second_is_always_answered(
+            sizes in prop::collection::vec(28..=512_usize, 1..20),
+        ) {
+            let limits = Limits::default();
+            let mut at = Instant::now();
+            let mut table = SourceLimit::new(3);
+            for second in 0..10_000 {
+                let reply = sizes[second % sizes.len()];
+                prop_assert!(table.allow(&limits, source("192.0.2.1:1"), at, 0, reply));
+                at += Duration::from_secs(1);
+            }
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Replies: signed ones to whoever proved a credential, small and rationed ones to everybody else.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use crate::action::Action;
-use crate::address::{FiveTuple, Now};
+use crate::address::{Family, FiveTuple, Now, Transport};
 use crate::auth::Challenge;
 use crate::error::Reject;
 use crate::limits::AMPLIFICATION;
@@ -13,8 +16,9 @@ use crate::wire::writer::Writer;
 
 use super::{Exchange, Relay};
 
-/// Headers of IPv4 and UDP, which count when amplification is measured.
-const PACKET_OVERHEAD: usize = 28;
+/// Headers of IP and UDP, which count when amplification is measured.
+const HEADERS_V4: usize = 20 + 8;
+const HEADERS_V6: usize = 40 + 8;
 
 impl Relay {
     pub(super) fn send(&mut self, tuple: FiveTuple, bytes: Vec<u8>) {
@@ -103,8 +107,8 @@ impl Relay {
         }
     }
 
-    /// Sends a reply to whoever may have lied about its address: only if it is small, and only so
-    /// many. Says whether it did.
+    /// Sends a reply to whoever may have lied about its address: over plain UDP only if it is small,
+    /// and only so much. Says whether it did.
     pub(super) fn send_unverified(
         &mut self,
         now: Now,
@@ -117,17 +121,41 @@ impl Relay {
             return false;
         }
         let bytes = reply.finish(None, message.has_fingerprint());
-        let received = message.bytes().len() + PACKET_OVERHEAD;
-        if bytes.len() + PACKET_OVERHEAD > AMPLIFICATION * received {
-            self.counters.dropped_amplification += 1;
-            return false;
-        }
-        let limits = &self.config.limits;
-        if !self.sources.allow(limits, tuple.client, now.instant) {
-            self.counters.dropped_unverified_limit += 1;
+        // The others have shown by their handshakes that the address is theirs.
+        if tuple.transport == Transport::Udp
+            && !self.may_reply(
+                now.instant,
+                tuple.client,
+                message.bytes().len(),
+                bytes.len(),
+            )
+        {
             return false;
         }
         self.send(tuple, bytes);
         true
+    }
+
+    /// Whether a datagram may be answered by another without helping anyone to flood a third party.
+    fn may_reply(
+        &mut self,
+        now: Instant,
+        client: SocketAddr,
+        request: usize,
+        reply: usize,
+    ) -> bool {
+        let headers = match Family::of(client.ip().to_canonical()) {
+            Family::V4 => HEADERS_V4,
+            Family::V6 => HEADERS_V6,
+        };
+        let (received, sent) = (request + headers, reply + headers);
+        if sent > AMPLIFICATION * received {
+            self.counters.dropped_amplification += 1;
+            return false;
+        }
+        let limits = &self.config.limits;
+        let allowed = self.sources.allow(limits, client, now, received, sent);
+        self.counters.dropped_unverified_limit += u64::from(!allowed);
+        allowed
     }
 }

@@ -1,5 +1,8 @@
 //! Binding: RFC 8489 sections 6.3 and 12; malformed and unexpected messages.
 
+use proptest::prelude::*;
+use turnd_core::{Allowance, Transport};
+
 use crate::codec::{BINDING, Build, FINGERPRINT, MAPPED, UNKNOWN};
 use crate::world::{Client, World, addr, config};
 
@@ -94,32 +97,132 @@ fn responses_and_indications_are_never_answered() {
     assert_eq!(world.relay.counters().dropped_unexpected, 10);
 }
 
+/// What a flood gives and gets: bytes of IPv4 packets, each reply at most three times its request.
+fn flood(world: &mut World, client: &str, request: &[u8], times: usize) -> (usize, usize) {
+    let mut tuple = Client::new("192.0.2.1:5000", "alice").tuple;
+    tuple.client = addr(client);
+    let mut sent = 0;
+    for _ in 0..times {
+        world.give(tuple, request);
+        if let Some((_, reply)) = world.replies.pop_front() {
+            assert!(reply.bytes.len() + 28 <= 3 * (request.len() + 28));
+            sent += reply.bytes.len() + 28;
+        }
+    }
+    (times * (request.len() + 28), sent)
+}
+
 #[test]
-fn replies_to_strangers_are_rationed_by_address_and_network() {
-    let mut config = config();
-    config.limits.unverified_per_address = 10;
-    config.limits.unverified_per_network = 25;
-    let mut world = World::with(config);
+fn strangers_get_a_burst_and_then_less_than_they_send() {
+    let binding = Build::request(BINDING, 1).bytes;
+    let allocate = Build::request(3, 1).attr(0x19, &[17, 0, 0, 0]).bytes;
+    for request in [binding, allocate] {
+        let mut world = World::new();
+        let (given, got) = flood(&mut world, "192.0.2.1:5000", &request, 6000);
+        let most = burst() + given * 7 / 8;
+        assert!(got <= most && most - got < 28 + 160, "{got} of {most}");
+        assert!(got < given, "{got} for {given}");
+        let (given, got) = flood(&mut world, "192.0.2.1:6000", &request, 5000);
+        assert!(got <= given * 7 / 8 + 188, "a port is no source: {got}");
+        // A neighbour in the same network, and one elsewhere, still have their bursts.
+        for other in ["192.0.2.2:5000", "198.51.100.1:5000"] {
+            let (_, got) = flood(&mut world, other, &request, 100);
+            assert!(got / 100 >= 60, "{got}");
+        }
+        assert!(world.relay.counters().dropped_unverified_limit >= 1000);
+        world.advance_secs(1);
+        let (_, got) = flood(&mut world, "192.0.2.1:5000", &request, 1);
+        assert!(got > 0, "one who asks once a second is answered");
+    }
+}
+
+fn burst() -> usize {
+    config().limits.unverified_per_address.burst as usize
+}
+
+#[test]
+fn over_ipv6_the_longer_header_counts() {
+    let mut world = World::new();
+    let tuple = Client::new("[2001:db8::7]:5000", "alice").tuple;
     let request = Build::request(BINDING, 1).bytes;
-    let mut answered = |client: &str, times: u32| {
+    let (mut received, mut sent) = (0, 0);
+    for _ in 0..5000 {
+        world.give(tuple, &request);
+        received += request.len() + 48;
+        if let Some((_, reply)) = world.replies.pop_front() {
+            sent += reply.bytes.len() + 48;
+        }
+    }
+    let most = burst() + received * 7 / 8;
+    assert!(sent <= most && most - sent < 200, "{sent} of {most}");
+}
+
+#[test]
+fn whoever_shook_hands_is_not_rationed() {
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Dtls] {
+        let mut world = World::with(turnd_core::Config {
+            realm: turnd_core::Realm::new(&"r".repeat(56)).unwrap(),
+            ..config()
+        });
         let mut tuple = Client::new("192.0.2.1:5000", "alice").tuple;
-        tuple.client = addr(client);
-        (0..times)
-            .filter(|_| {
-                world.give(tuple, &request);
-                world.replies.pop_front().is_some()
-            })
-            .count()
-    };
-    assert_eq!(answered("192.0.2.1:5000", 100), 20);
-    assert_eq!(answered("192.0.2.1:6000", 100), 0, "a port is no source");
-    assert!(
-        answered("192.0.2.2:5000", 100) < 20,
-        "its network is used up"
-    );
-    assert_eq!(answered("198.51.100.1:5000", 100), 20);
-    assert!(world.relay.counters().dropped_unverified_limit >= 300);
-    world.advance_secs(10);
-    let tuple = Client::new("192.0.2.1:5000", "alice").tuple;
-    assert!(world.ask(tuple, &request).is_success());
+        tuple.transport = transport;
+        for _ in 0..5000 {
+            // A challenge of more than three times the request.
+            let reply = world.ask(tuple, &Build::request(3, 1).bytes);
+            assert_eq!(reply.error(), Some(401));
+        }
+        let counters = world.relay.counters();
+        assert_eq!(
+            (
+                counters.dropped_amplification,
+                counters.dropped_unverified_limit
+            ),
+            (0, 0)
+        );
+    }
+}
+
+proptest! {
+    /// Whatever one address sends over UDP and whenever: each reply is at most three times its
+    /// request, and all together no more than a burst, seven eighths of it, and what time brings.
+    #[test]
+    fn the_replies_to_a_stranger_are_bounded(
+        packets in prop::collection::vec(
+            (0..100_u64, 0..6_usize, prop::collection::vec(any::<u8>(), 0..80), 0..3_u16),
+            1..200,
+        ),
+    ) {
+        let allowance = Allowance { burst: 2000, per_second: 100 };
+        let mut config = config();
+        config.limits.unverified_per_address = allowance;
+        let mut world = World::with(config);
+        let mut client = Client::new("192.0.2.1:5000", "alice");
+        let (mut received, mut sent) = (0, 0);
+        for (gap, kind, bytes, port) in packets {
+            world.advance(std::time::Duration::from_millis(gap));
+            let padding = bytes.len() & !3;
+            let request = match kind {
+                0 => Build::request(BINDING, 1),
+                1 => Build::request(BINDING, 1).fingerprint(),
+                2 => Build::request(BINDING, 1).attr(0x7fff, &bytes[..padding]),
+                3 => client.allocate_request(),
+                4 => Build::request(4, 1).attr(0x8001, &bytes),
+                _ => {
+                    client.nonce.clone_from(&bytes);
+                    let request = client.refresh_request(None);
+                    client.sign(request)
+                }
+            };
+            let mut tuple = client.tuple;
+            tuple.client.set_port(5000 + port);
+            world.give(tuple, &request.bytes);
+            received += request.bytes.len() + 28;
+            if let Some((_, reply)) = world.replies.pop_front() {
+                prop_assert!(reply.bytes.len() + 28 <= 3 * (request.bytes.len() + 28));
+                sent += reply.bytes.len() + 28;
+            }
+        }
+        let time = world.elapsed.as_millis() as usize * allowance.per_second as usize;
+        prop_assert!(1000 * sent <= 1000 * allowance.burst as usize + 875 * received + time);
+    }
 }
