@@ -2,6 +2,12 @@
 //! 14.6, 14.11 and 14.12.
 
 use credentials::{UnixTime, password};
+use stun_proto::auth::{LongTermClientAuth, LongTermClientValidation};
+use stun_types::attribute::RawAttribute;
+use stun_types::message::{
+    IntegrityAlgorithm, LongTermCredentials, Message, MessageClass, MessageType, MessageWrite as _,
+    MessageWriteExt as _, MessageWriteVec, Method, TransactionId,
+};
 use turnd_core::{Config, OpenError};
 
 use crate::codec::{
@@ -421,4 +427,66 @@ fn firefox_may_still_delete_with_a_stale_nonce_under_sha_256() {
     );
     let request = client.refresh_request(Some(0));
     assert!(MODERN.ask(&mut world, &client, request).is_success());
+}
+
+/// A library's client: asks until it is satisfied, and says by which MAC it believed the reply.
+fn ask_library(
+    auth: &mut LongTermClientAuth,
+    world: &mut World,
+    client: &Client,
+    method: u16,
+    attribute: (u16, &[u8]),
+) -> (Parsed, IntegrityAlgorithm) {
+    for transaction in 0..3_u128 {
+        let kind = MessageType::from_class_method(MessageClass::Request, Method::new(method));
+        let id = TransactionId::from(transaction << 16 | u128::from(method));
+        let mut request = Message::builder(kind, id, MessageWriteVec::new());
+        let (number, value) = attribute;
+        let attribute = RawAttribute::new(number.into(), value);
+        request.add_attribute(&attribute).unwrap();
+        let request = auth.sign_outgoing_message(request).unwrap().finish();
+        let reply = world.ask(client.tuple, &request);
+        let message = Message::from_bytes(&reply.bytes).unwrap();
+        match auth.validate_incoming_message(&message).unwrap() {
+            LongTermClientValidation::ResendRequest(_) => {}
+            LongTermClientValidation::Validated(algorithm) => return (reply, algorithm),
+        }
+    }
+    panic!("the library is not satisfied");
+}
+
+#[test]
+fn a_library_takes_the_best_it_supports() {
+    use IntegrityAlgorithm::{Sha1, Sha256};
+    for (supported, expected) in [
+        (&[Sha1][..], Sha1),
+        (&[Sha256], Sha256),
+        (&[Sha1, Sha256], Sha256),
+        (&[Sha256, Sha1], Sha256),
+    ] {
+        let mut world = World::new();
+        let client = Client::with_credential("192.0.2.1:5000", "alice", 86_400, SECRET);
+        let password = password(&secret(SECRET), &client.username);
+        let mut auth = LongTermClientAuth::new();
+        let credentials = LongTermCredentials::new(client.username.clone(), password.to_string());
+        auth.set_credentials(credentials);
+        auth.set_supported_integrity(supported[0]);
+        for algorithm in supported {
+            auth.add_supported_integrity(*algorithm);
+        }
+        let transport = (0x19, &[17, 0, 0, 0][..]);
+        let (reply, by) = ask_library(&mut auth, &mut world, &client, 3, transport);
+        assert!(reply.is_success() && reply.has(RELAYED));
+        assert_eq!(by, expected, "{supported:?}");
+        // It takes a fresh nonce, too, when its own has become stale.
+        let hour = (LIFETIME, &3600_u32.to_be_bytes()[..]);
+        ask_library(&mut auth, &mut world, &client, 4, hour);
+        world.advance_secs(3000);
+        ask_library(&mut auth, &mut world, &client, 4, hour);
+        world.advance_secs(601);
+        let before = world.relay.counters().errors_stale_nonce;
+        let (reply, by) = ask_library(&mut auth, &mut world, &client, 4, hour);
+        assert_eq!((reply.seconds(), by), (Some(3600), expected));
+        assert_eq!(world.relay.counters().errors_stale_nonce, before + 1);
+    }
 }
