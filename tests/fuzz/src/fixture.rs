@@ -52,8 +52,8 @@ impl Fixture {
     fn new() -> Self {
         let mut config = config();
         config.limits.allocations = 8;
-        config.limits.unverified_per_address = 0;
-        config.limits.unverified_per_network = 0;
+        config.limits.unverified_per_address.burst = 0;
+        config.limits.unverified_per_network.burst = 0;
         let mut world = World::with(config);
         let mut stranger = Client::new("192.0.2.1:5000", "alice");
         stranger.learn_nonce(&mut world);

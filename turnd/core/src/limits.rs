@@ -70,7 +70,7 @@ pub struct Limits {
 /// An allowance of bytes, counted as IP packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Bytes at once, after a pause; at most 4 MB.
+    /// Bytes at once, after a pause; at most 4 MB. 0 is no limit.
     pub burst: u32,
     /// Bytes earned per second.
     pub per_second: u32,

@@ -154,6 +154,9 @@ impl Table {
 
 impl Bucket {
     fn refilled(self, allowance: Allowance, at: u32) -> u32 {
+        if allowance.burst == 0 {
+            return allowance.full();
+        }
         // Bytes per second are thousandths per millisecond.
         let passed = at.wrapping_sub(self.at);
         let earned = passed.saturating_mul(allowance.per_second);
@@ -163,7 +166,10 @@ impl Bucket {
 
 impl Allowance {
     fn full(self) -> u32 {
-        self.burst.saturating_mul(1000)
+        match self.burst {
+            0 => u32::MAX,
+            burst => burst.saturating_mul(1000),
+        }
     }
 }
 
@@ -222,6 +228,18 @@ mod tests {
         assert_eq!(granted(&mut table, &limits, mapped, later, size), 3);
         let later = start + Duration::from_hours(1);
         assert_eq!(granted(&mut table, &limits, one, later, size), 20);
+    }
+
+    #[test]
+    fn a_burst_of_zero_is_no_limit() {
+        let start = Instant::now();
+        let mut table = SourceLimit::new(1);
+        let limits = limits(bytes(0, 0), bytes(0, 0));
+        for _ in 0..100 {
+            let one = source("192.0.2.1:1");
+            let all = granted(&mut table, &limits, one, start, (0, 1500));
+            assert_eq!(all, 1000);
+        }
     }
 
     #[test]
