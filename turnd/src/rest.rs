@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use credentials::http::{ApiKey, Endpoint, InvalidIssuer, Issuer, Provider, RateLimit};
+use credentials::http::{ApiKey, Endpoint, InvalidIssuer, Issuer, Ports, Provider, RateLimit};
 use credentials::{Credential, Secret, TtlPolicy, UnixTime};
 use liveness::State;
 use serde_json::json;
@@ -79,7 +79,7 @@ pub fn issuer(config: &Config, rest: &Rest) -> Result<Issuer, InvalidIssuer> {
     let longest = rest.api_keys.iter().map(|key| seconds(key.ttl_max)).max();
     let endpoint = Endpoint {
         zone: config.relay.zone.clone(),
-        udp_port: config.relay.listen.first().map_or(3478, SocketAddr::port),
+        ports: ports(config),
         stun: rest.stun,
     };
     let regions = rest.clone();
@@ -93,14 +93,31 @@ pub fn issuer(config: &Config, rest: &Rest) -> Result<Issuer, InvalidIssuer> {
     )
 }
 
+/// The ports clients are sent to. The whole fleet has the same, as it has one zone.
+fn ports(config: &Config) -> Ports {
+    let tcp = || config.relay.listen_tcp.iter().map(SocketAddr::port);
+    // Whoever needs TLS may be behind a firewall that knows little else than 443.
+    let known = [443, 5349]
+        .into_iter()
+        .find(|port| tcp().any(|p| p == *port));
+    let tls = config
+        .tls
+        .as_ref()
+        .and_then(|_| known.or_else(|| tcp().next()));
+    Ports {
+        udp: config.relay.listen.first().map_or(3478, SocketAddr::port),
+        tcp: tcp().next(),
+        tls,
+    }
+}
+
 /// An `RTCIceServer` list with the names of both lanes, for a credential minted by hand.
 pub fn ice_servers(config: &Config, credential: &Credential) -> serde_json::Value {
-    let port = config.relay.listen.first().map_or(3478, SocketAddr::port);
     let zone = &config.relay.zone;
-    let urls = ["a", "b"].map(|lane| format!("turn:{lane}.{zone}:{port}?transport=udp"));
+    let hosts = ["a", "b"].map(|lane| format!("{lane}.{zone}"));
     json!({
         "iceServers": [{
-            "urls": urls,
+            "urls": ports(config).turn(&hosts),
             "username": credential.username,
             "credential": credential.password.as_str(),
         }],

@@ -228,3 +228,47 @@ fn an_idle_client_costs_little() {
     println!("{} idle TLS clients cost {each} bytes each", clients.len());
     assert!(each < 64 << 10, "{each} bytes");
 }
+
+#[test]
+fn the_rest_endpoint_names_every_transport_that_is_served() {
+    let uris = |setup: &Setup| {
+        let relay = setup.start();
+        let url = format!(
+            "http://{}:{}/?service=turn&key={}",
+            relay.ip,
+            support::REST,
+            support::API_KEY.replace(' ', "%20")
+        );
+        let mut answer = ureq::get(url).call().expect("an answer");
+        let answer: serde_json::Value = answer.body_mut().read_json().expect("JSON");
+        let uris = answer["uris"].as_array().expect("a list").clone();
+        uris.iter()
+            .map(|uri| uri.as_str().expect("text").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut setup = setup(&ecdsa());
+    let listen = format!("listen_tcp = [\"{}:{TURN}\"", setup.ip);
+    let with_more = format!("{listen}, \"{}:5349\"", setup.ip);
+    setup.relay = setup.relay.replace(&listen, &with_more);
+    let served = uris(&setup);
+    let shape = |uri: &String| {
+        let (scheme, rest) = uri.split_once(':').expect("a scheme");
+        let (_, end) = rest.split_once(".turn.example:").expect("the zone");
+        format!("{scheme} {end}")
+    };
+    assert_eq!(
+        served.iter().map(shape).collect::<Vec<_>>(),
+        [
+            "turn 3478?transport=udp",
+            "turn 3478?transport=udp",
+            "turn 3478?transport=tcp",
+            "turn 3478?transport=tcp",
+            "turns 5349?transport=tcp",
+            "turns 5349?transport=tcp",
+        ]
+    );
+    // The names of the lanes are the same in all of them.
+    let lane = |uri: &str| uri.split(':').nth(1).expect("a host").to_owned();
+    assert_eq!(lane(&served[0]), lane(&served[4]));
+    assert_eq!(uris(&Setup::default()).len(), 2);
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::params::Ask;
-use super::{ApiKey, Issuer};
+use super::{ApiKey, Issuer, Ports};
 use crate::label::{Label, Lane, Tag};
 use crate::{Credential, IssueError, UnixTime, issue};
 
@@ -14,7 +14,7 @@ pub(super) struct Answer {
     expires: UnixTime,
     /// `<label>.<lane>.<zone>`, lane a first.
     hosts: [String; 2],
-    udp_port: u16,
+    ports: Ports,
     stun: bool,
 }
 
@@ -47,35 +47,20 @@ impl Answer {
             credential,
             expires: UnixTime(now.0.saturating_add(u64::from(ttl))),
             hosts,
-            udp_port: issuer.endpoint.udp_port,
+            ports: issuer.endpoint.ports,
             stun: issuer.endpoint.stun,
         })
-    }
-
-    /// TURN URIs (RFC 7065), lane a first.
-    fn turn_uris(&self) -> [String; 2] {
-        let port = self.udp_port;
-        self.hosts
-            .each_ref()
-            .map(|host| format!("turn:{host}:{port}?transport=udp"))
-    }
-
-    /// STUN URIs (RFC 7064), lane a first.
-    fn stun_uris(&self) -> [String; 2] {
-        self.hosts
-            .each_ref()
-            .map(|host| format!("stun:{host}:{}", self.udp_port))
     }
 
     /// `RTCIceServer`s, and beside them what a caller wants to know about them.
     pub(super) fn ice_servers(&self) -> Value {
         let mut servers = vec![json!({
-            "urls": self.turn_uris(),
+            "urls": self.ports.turn(&self.hosts),
             "username": self.credential.username,
             "credential": *self.credential.password,
         })];
         if self.stun {
-            servers.push(json!({ "urls": self.stun_uris() }));
+            servers.push(json!({ "urls": self.ports.stun(&self.hosts) }));
         }
         json!({
             "iceServers": servers,
@@ -91,7 +76,7 @@ impl Answer {
             "username": self.credential.username,
             "password": *self.credential.password,
             "ttl": self.credential.ttl,
-            "uris": self.turn_uris(),
+            "uris": self.ports.turn(&self.hosts),
         })
     }
 }

@@ -14,6 +14,7 @@ mod auth;
 mod error;
 mod params;
 mod rate;
+mod uris;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,6 +34,8 @@ use crate::{Secret, SecretRing, TtlPolicy, UnixTime};
 use answer::Answer;
 use error::ApiError;
 use params::{Ask, Style};
+
+pub use uris::Ports;
 
 /// Hard caps of the REST surface.
 pub mod limits {
@@ -90,8 +93,8 @@ pub struct ApiKey {
 pub struct Endpoint {
     /// The zone that dnsd serves, without the dot at its end.
     pub zone: String,
-    /// The relays' port for TURN over UDP.
-    pub udp_port: u16,
+    /// The relays' ports.
+    pub ports: Ports,
     /// Whether to name STUN servers too (without credentials).
     pub stun: bool,
 }

@@ -15,13 +15,21 @@ async fn ice_servers_for_a_browser() {
     let reply = get("/v1/credentials?user=alice:1@example.org&ttl=7200").await;
     assert_eq!(reply.status, StatusCode::OK);
     let hosts = ["a", "b"].map(|lane| reply.body["lanes"][lane].as_str().expect("a host"));
+    let [a, b] = hosts;
     let username = format!("{}:demo/alice:1@example.org", NOW + 7200);
     assert_eq!(
         reply.body,
         json!({
             "iceServers": [
                 {
-                    "urls": hosts.map(|host| format!("turn:{host}:3478?transport=udp")),
+                    "urls": [
+                        format!("turn:{a}:3478?transport=udp"),
+                        format!("turn:{b}:3478?transport=udp"),
+                        format!("turn:{a}:3479?transport=tcp"),
+                        format!("turn:{b}:3479?transport=tcp"),
+                        format!("turns:{a}:443?transport=tcp"),
+                        format!("turns:{b}:443?transport=tcp"),
+                    ],
                     "username": username,
                     "credential": *password(ring().current(), &username),
                 },
@@ -116,14 +124,18 @@ async fn the_draft_as_its_clients_speak_it() {
         );
         assert_eq!(reply.body["ttl"], 3600);
         let uris = reply.body["uris"].as_array().expect("a list");
-        assert_eq!(uris.len(), 2);
-        for (uri, lane) in uris.iter().zip(["a", "b"]) {
-            let uri = uri.as_str().expect("text");
-            assert!(uri.starts_with("turn:"), "{uri}");
-            assert!(
-                uri.ends_with(&format!(".{lane}.{ZONE}:3478?transport=udp")),
-                "{uri}"
-            );
+        assert_eq!(uris.len(), 6);
+        let transports = [
+            ("turn:", "3478?transport=udp"),
+            ("turn:", "3479?transport=tcp"),
+            ("turns:", "443?transport=tcp"),
+        ];
+        for (pair, (scheme, end)) in uris.chunks(2).zip(transports) {
+            for (uri, lane) in pair.iter().zip(["a", "b"]) {
+                let uri = uri.as_str().expect("text");
+                assert!(uri.starts_with(scheme), "{uri}");
+                assert!(uri.ends_with(&format!(".{lane}.{ZONE}:{end}")), "{uri}");
+            }
         }
     }
     let bearer = get("/?service=turn").await;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use credentials::http::{ApiKey, Endpoint, Issuer, Provider, RateLimit, router};
+use credentials::http::{ApiKey, Endpoint, Issuer, Ports, Provider, RateLimit, router};
 use credentials::label::{Label, LabelKeys, Lane};
 use credentials::{Secret, SecretRing, TtlPolicy, UnixTime};
 use serde_json::Value;
@@ -75,7 +75,11 @@ fn world(rate: RateLimit) -> Arc<World> {
         vec![key("other", OTHER_KEY), key("demo", KEY)],
         Endpoint {
             zone: ZONE.to_owned(),
-            udp_port: 3478,
+            ports: Ports {
+                udp: 3478,
+                tcp: Some(3479),
+                tls: Some(443),
+            },
             stun: true,
         },
         Box::new(|client| (client == IpAddr::from([198, 51, 100, 7])).then(|| "eu".to_owned())),

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, StatusCode};
 use credentials::TtlPolicy;
 use credentials::http::{
-    ApiKey, Endpoint, InvalidIssuer, Issuer, Provider, RateLimit, limits, router,
+    ApiKey, Endpoint, InvalidIssuer, Issuer, Ports, Provider, RateLimit, limits, router,
 };
 use credentials::label::LabelKeys;
 use http_body_util::channel::Channel;
@@ -252,7 +252,11 @@ fn issuers_that_cannot_be() {
     let issuer = |keys: Vec<ApiKey>, zone: &str| {
         let endpoint = Endpoint {
             zone: zone.to_owned(),
-            udp_port: 3478,
+            ports: Ports {
+                udp: 3478,
+                tcp: None,
+                tls: None,
+            },
             stun: false,
         };
         let labels = LabelKeys::derive(&ring());

@@ -38,6 +38,7 @@ id = "{id}"                    # how it signs its reports; also its name below t
 realm = "{ZONE}"
 zone = "{ZONE}"          # the names its credentials point at
 listen = ["{turn}"]     # TURN over UDP
+listen_tcp = ["{turn}"] # TURN over TCP
 relay_addresses = ["{ip}"]  # where relayed transport addresses are taken from
 relay_ports = "49152-65535"
 workers = 1                       # many relays share this machine; 0 means one per core
