@@ -3,8 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use crate::stun::HEADER_LEN;
@@ -46,7 +51,34 @@ impl Link {
     /// # Panics
     /// When it is refused.
     pub fn tcp(server: SocketAddr) -> Self {
-        Self::Stream(Stream::new(connect(server)))
+        Self::Stream(Stream::new(Wire::Tcp(connect(server))))
+    }
+
+    /// A TLS connection over TCP to `server`, which has to show what `trusted`, a PEM file, holds.
+    ///
+    /// # Panics
+    /// When the handshake fails.
+    pub fn tls(server: SocketAddr, trusted: &Path) -> Self {
+        let mut roots = RootCertStore::empty();
+        let trusted = CertificateDer::from_pem_file(trusted).expect("a certificate");
+        roots.add(trusted).expect("it can be trusted");
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // RFC 7443.
+        config.alpn_protocols = vec![b"stun.turn".to_vec()];
+        let name = ServerName::IpAddress(server.ip().into());
+        let client = ClientConnection::new(Arc::new(config), name).expect("a client");
+        let mut tls = StreamOwned::new(client, connect(server));
+        tls.sock
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout");
+        while tls.conn.is_handshaking() {
+            tls.conn
+                .complete_io(&mut tls.sock)
+                .expect("a TLS handshake");
+        }
+        Self::Stream(Stream::new(Wire::Tls(Box::new(tls))))
     }
 
     /// The client's address as the server sees it.
@@ -56,7 +88,7 @@ impl Link {
     pub fn local(&self) -> SocketAddr {
         let local = match self {
             Self::Udp(socket) => socket.local_addr(),
-            Self::Stream(stream) => stream.tcp.local_addr(),
+            Self::Stream(stream) => stream.wire.tcp().local_addr(),
         };
         local.expect("an address")
     }
@@ -73,7 +105,7 @@ impl Link {
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(bytes).map(drop),
-            Self::Stream(stream) => stream.tcp.write_all(bytes),
+            Self::Stream(stream) => stream.write(bytes),
         }
     }
 
@@ -101,18 +133,40 @@ impl Link {
     }
 }
 
-/// A TCP connection, cut into STUN messages and ChannelData.
+/// A connection, cut into STUN messages and ChannelData.
 #[derive(Debug)]
 pub struct Stream {
-    tcp: TcpStream,
+    wire: Wire,
     /// What has arrived and is not a whole message yet.
     read: Vec<u8>,
 }
 
+#[derive(Debug)]
+enum Wire {
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Wire {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => &tls.sock,
+        }
+    }
+}
+
 impl Stream {
-    fn new(tcp: TcpStream) -> Self {
+    fn new(wire: Wire) -> Self {
         let read = Vec::new();
-        Self { tcp, read }
+        Self { wire, read }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.wire {
+            Wire::Tcp(tcp) => tcp.write_all(bytes),
+            Wire::Tls(tls) => tls.write_all(bytes),
+        }
     }
 
     fn receive(&mut self, deadline: Instant) -> io::Result<Vec<u8>> {
@@ -122,8 +176,12 @@ impl Stream {
                 return Ok(std::mem::replace(&mut self.read, rest));
             }
             let mut buffer = [0; 4096];
-            self.tcp.set_read_timeout(Some(left(deadline)?))?;
-            match self.tcp.read(&mut buffer) {
+            self.wire.tcp().set_read_timeout(Some(left(deadline)?))?;
+            let read = match &mut self.wire {
+                Wire::Tcp(tcp) => tcp.read(&mut buffer),
+                Wire::Tls(tls) => tls.read(&mut buffer),
+            };
+            match read {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => self.read.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

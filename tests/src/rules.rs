@@ -65,8 +65,11 @@ impl Case<'_> {
 
     /// A client over each kind of stream the server serves.
     pub fn streams(&self) -> Vec<Client> {
-        let tcp = self.subject.listen().into_iter().map(Link::tcp);
-        tcp.map(Client::over).collect()
+        let listen = self.subject.listen();
+        let tcp = listen.iter().map(|server| Link::tcp(*server));
+        let trusted = &self.subject.certificate.chain;
+        let tls = listen.iter().map(|server| Link::tls(*server, trusted));
+        tcp.chain(tls).map(Client::over).collect()
     }
 
     /// Says that both servers break this rule, as [`Self::coturn_deviates`] does.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DENIED_PEER, REALM, SECRET, Subject};
+use super::{DENIED_PEER, REALM, SECRET, Subject, free_port};
 
 /// Program and arguments of a coturn for `subject`.
 pub(super) fn command(subject: &Subject) -> (PathBuf, Vec<String>) {
@@ -20,8 +20,6 @@ pub(super) fn command(subject: &Subject) -> (PathBuf, Vec<String>) {
         "--no-software-attribute",
         "--simple-log",
         "--log-file=stdout",
-        "--no-tls",
-        "--no-dtls",
     ]
     .map(str::to_owned)
     .into();
@@ -37,6 +35,10 @@ pub(super) fn command(subject: &Subject) -> (PathBuf, Vec<String>) {
     for ip in subject.relay_addresses() {
         set("relay-ip", ip.to_string());
     }
+    set("cert", subject.certificate.chain.display().to_string());
+    set("pkey", subject.certificate.key.display().to_string());
+    // On the plain port, too; this one has to be somewhere.
+    set("tls-listening-port", free_port(subject.ip).to_string());
     set("min-port", setup.relay_ports.0.to_string());
     set("max-port", setup.relay_ports.1.to_string());
     set("relay-threads", setup.workers.to_string());

@@ -2,6 +2,7 @@
 //! with a configuration that says the same.
 
 mod addresses;
+mod certificate;
 mod coturn;
 mod nameserver;
 mod turnd;
@@ -10,18 +11,19 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use local_cluster::children::UNDER;
 
 pub use addresses::{client_address, free_port};
+pub use certificate::Certificate;
 
 use crate::binaries;
 use crate::process::Guard;
 use crate::stun::{Builder, Message, kind, rest_password_bytes};
-use crate::timing::until;
 use nameserver::Nameserver;
 
 /// The realm of every server under test.
@@ -126,6 +128,8 @@ pub struct Subject {
     pub has_ipv6: bool,
     /// What it was started with.
     pub setup: Setup,
+    /// What it shows over TLS and DTLS.
+    pub certificate: Certificate,
     directory: PathBuf,
     process: Option<Guard>,
     nameserver: Option<Nameserver>,
@@ -141,12 +145,14 @@ impl Subject {
         let ip = addresses::server_address();
         let has_ipv6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
         let directory = binaries::scratch(&format!("{}-{ip}", kind.name()));
+        let addresses = [IpAddr::V4(ip), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let mut subject = Self {
             kind,
             ip,
             port: free_port(ip),
             has_ipv6,
             setup,
+            certificate: Certificate::make(&directory, &addresses),
             directory,
             process: None,
             nameserver: None,
@@ -248,8 +254,17 @@ impl Subject {
             let reply = Message::parse(&buffer[..length])?;
             (reply.kind() == kind::BINDING + kind::SUCCESS).then_some(())
         };
-        let what = format!("{} at {address} answers; {}", self.kind.name(), self.log());
-        until(&what, DEADLINE, asked);
+        let deadline = Instant::now() + DEADLINE;
+        while asked().is_none() {
+            assert!(
+                Instant::now() < deadline,
+                "{} does not answer at {address}; it says:\n{}",
+                self.kind.name(),
+                self.log()
+            );
+            // Where nobody listens yet, the system says so at once.
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -38,9 +38,12 @@ fn text(subject: &Subject) -> String {
          listen = {listen:?}\nlisten_tcp = {listen:?}\nrelay_addresses = {relay:?}\n\
          relay_ports = \"{first}-{last}\"\nworkers = {}\n\
          [secrets]\ncurrent = \"{SECRET}\"\n\
+         [tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
          [peers]\nallow = [\"127.0.0.0/8\", \"::1/128\"]\n\
          [limits]\n",
         setup.workers,
+        subject.certificate.chain.display(),
+        subject.certificate.key.display(),
     );
     if let Some(quota) = setup.user_quota {
         let _ = writeln!(text, "sessions_per_user = {quota}");

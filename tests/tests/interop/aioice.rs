@@ -10,7 +10,11 @@ use cluster_tests::rules::{Case, Rule};
 use cluster_tests::subject::Login;
 use cluster_tests::{binaries, tools};
 
-pub(crate) const RULES: &[Rule] = rules![two_clients_meet_over_udp, two_clients_meet_over_tcp];
+pub(crate) const RULES: &[Rule] = rules![
+    two_clients_meet_over_udp,
+    two_clients_meet_over_tcp,
+    two_clients_meet_over_tls,
+];
 
 /// Its source, and what it needs.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
@@ -23,6 +27,11 @@ fn two_clients_meet_over_udp(case: &Case<'_>) {
 /// The same, each client over a stream.
 fn two_clients_meet_over_tcp(case: &Case<'_>) {
     meet(case, "tcp");
+}
+
+/// The same, with a certificate that Python checks.
+fn two_clients_meet_over_tls(case: &Case<'_>) {
+    meet(case, "tls");
 }
 
 fn meet(case: &Case<'_>, transport: &str) {
@@ -38,7 +47,8 @@ fn meet(case: &Case<'_>, transport: &str) {
         .arg(Path::new(SCRIPTS).join("aioice_pair.py"))
         .args([server.ip().to_string(), server.port().to_string()])
         .args([login.username, login.password])
-        .args([transport, ""])
+        .arg(transport)
+        .arg(&case.subject.certificate.chain)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -23,6 +23,8 @@ pub(crate) const RULES: &[Rule] = rules![
     over_tcp,
     over_tcp_and_ipv6,
     between_two_clients_over_tcp,
+    over_tls,
+    over_tls_and_ipv6,
 ];
 
 /// Far longer than any of these takes.
@@ -195,6 +197,26 @@ fn over_tcp_and_ipv6(case: &Case<'_>) {
 fn between_two_clients_over_tcp(case: &Case<'_>) {
     let words = &["-t", "-y", "-c", "-m", "4", "-W", SECRET];
     let (server, peer) = (case.subject.v4(), None);
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+/// The client checks the certificate.
+fn over_tls(case: &Case<'_>) {
+    let trusted = case.subject.certificate.chain.display().to_string();
+    usual(case, &["-t", "-S", "-E", &trusted, "-m", "4", "-l", "1000"]);
+    usual(case, &["-t", "-S", "-E", &trusted, "-s", "-l", "1001"]);
+}
+
+fn over_tls_and_ipv6(case: &Case<'_>) {
+    let words = &["-t", "-S", "-x", "-c", "-W", SECRET];
+    let (server, peer) = (case.subject.v6(), Some(Ipv6Addr::LOCALHOST.into()));
     relays(
         case,
         &Run {

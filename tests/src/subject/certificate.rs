@@ -1,0 +1,43 @@
+//! The certificate of the servers under test: made by the test, for their addresses.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateParams, KeyPair, SanType};
+
+use super::REALM;
+
+/// A self-signed certificate and its key, as PEM files.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The certificate; whoever trusts it trusts the server.
+    pub chain: PathBuf,
+    /// Its private key, ECDSA over P-256.
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// Makes one for `addresses` in `directory`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub(super) fn make(directory: &Path, addresses: &[IpAddr]) -> Self {
+        let mut parameters = CertificateParams::new([REALM.to_owned()]).expect("a name");
+        let addresses = addresses.iter().copied().map(SanType::IpAddress);
+        parameters.subject_alt_names.extend(addresses);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = parameters.self_signed(&key).expect("a certificate");
+        let made = Self {
+            chain: directory.join("chain.pem"),
+            key: directory.join("key.pem"),
+        };
+        fs::write(&made.chain, certificate.pem()).expect("the certificate is written");
+        fs::write(&made.key, key.serialize_pem()).expect("the key is written");
+        // A key that others can read is none.
+        let owner = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&made.key, owner).expect("it is its owner's");
+        made
+    }
+}
