@@ -18,7 +18,8 @@ use tokio::time::{sleep, timeout};
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
-use super::stun::unsent;
+use super::signed;
+use super::stun::{transaction, unsent};
 use super::tap::Tap;
 use super::trip;
 use crate::limits::ECHO_CLEANUP;
@@ -91,7 +92,8 @@ async fn open(route: Route, credential: &Credential) -> Result<(Arc<Tap>, Client
     let local = |error: io::Error| unsent(&error);
     let socket = UdpSocket::bind((route.client, 0)).await.map_err(local)?;
     socket.connect(route.relay).await.map_err(local)?;
-    let tap = Arc::new(Tap::new(socket, route.relay));
+    let proof = signed::binding(transaction().map_err(local)?, credential);
+    let tap = Arc::new(Tap::new(socket, route.relay, proof));
     let client = Client::new(ClientConfig {
         stun_serv_addr: String::new(),
         turn_serv_addr: route.relay.to_string(),

@@ -1,6 +1,7 @@
 //! Carries out the probes that the core orders, no more at once than the machine can hold.
 
 pub mod echo;
+mod signed;
 pub mod stun;
 mod tap;
 mod trip;
@@ -10,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use credentials::SecretRing;
+use credentials::{Credential, IssueError, SecretRing};
 use dnsd_core::health::{Outcome, Probe, ProbeKind};
 use liveness::RelayId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -96,18 +97,25 @@ impl Prober {
             let _ = told.send(Outcome::Unsent("too many STUN probes are under way".into()));
             return outcome;
         };
+        let credential = self.credential();
         tokio::spawn(async move {
-            let outcome = stun_round(&target, patience).await;
+            let outcome = match credential {
+                Ok(credential) => stun_round(&target, &credential, patience).await,
+                Err(error) => no_credential(error),
+            };
             drop(permit);
             let _ = told.send(outcome);
         });
         outcome
     }
 
+    fn credential(&self) -> Result<Credential, IssueError> {
+        credentials::issue(&self.secrets, Some(USER), PROBE_CREDENTIAL, clock::unix())
+    }
+
     fn echo(&self, target: Option<Target>, patience: Duration) -> oneshot::Receiver<Outcome> {
         let (told, outcome) = oneshot::channel();
-        let credential =
-            credentials::issue(&self.secrets, Some(USER), PROBE_CREDENTIAL, clock::unix());
+        let credential = self.credential();
         let route = target.and_then(|target| target.echo);
         let permit = Arc::clone(&self.echo).try_acquire_owned();
         match (route, credential, permit) {
@@ -121,7 +129,7 @@ impl Prober {
                 let _ = told.send(Outcome::Unsent("no address to probe".into()));
             }
             (_, Err(error), _) => {
-                let _ = told.send(Outcome::Unsent(format!("no credential: {error}")));
+                let _ = told.send(no_credential(error));
             }
             (_, _, Err(_)) => {
                 let _ = told.send(Outcome::Unsent("too many echo probes are under way".into()));
@@ -129,6 +137,10 @@ impl Prober {
         }
         outcome
     }
+}
+
+fn no_credential(error: IssueError) -> Outcome {
+    Outcome::Unsent(format!("no credential: {error}"))
 }
 
 fn targets(config: &Config) -> BTreeMap<RelayId, Target> {
@@ -158,10 +170,10 @@ fn targets(config: &Config) -> BTreeMap<RelayId, Target> {
 
 /// One Binding to every address of the relay at once: all that this machine can send to must
 /// answer, since clients are given all.
-async fn stun_round(target: &Target, patience: Duration) -> Outcome {
+async fn stun_round(target: &Target, credential: &Credential, patience: Duration) -> Outcome {
     let (first, second) = (target.stun.first(), target.stun.get(1));
     let probe = async |address: Option<&(IpAddr, SocketAddr)>| match address {
-        Some((local, relay)) => Some(stun::binding(*local, *relay, patience).await),
+        Some((local, relay)) => Some(stun::binding(*local, *relay, credential, patience).await),
         None => None,
     };
     let (first, second) = tokio::join!(probe(first), probe(second));
@@ -185,6 +197,7 @@ fn both(first: Outcome, second: Outcome) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use credentials::Secret;
     use stun_types::attribute::XorMappedAddress;
     use stun_types::message::{Message, MessageWrite as _, MessageWriteExt as _, MessageWriteVec};
     use tokio::net::UdpSocket;
@@ -192,6 +205,12 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(500);
+
+    pub(super) fn credential() -> Credential {
+        let secret = Secret::new(b"a secret of some length".to_vec()).expect("long enough");
+        let ring = SecretRing::new(secret, Vec::new()).expect("short enough");
+        credentials::issue(&ring, Some(USER), PROBE_CREDENTIAL, clock::unix()).expect("issued")
+    }
 
     /// Answers every Binding request at a port of `ip`.
     async fn relay(ip: &str) -> (IpAddr, SocketAddr) {
@@ -227,6 +246,7 @@ mod tests {
                     stun: stun.to_vec(),
                     echo: None,
                 },
+                &credential(),
                 PATIENCE,
             )
             .await
@@ -249,7 +269,7 @@ mod tests {
         };
         let unsent: (IpAddr, SocketAddr) = ("192.0.2.77".parse().expect("address"), v4.1);
         let round = async |stun: Vec<(IpAddr, SocketAddr)>| {
-            stun_round(&Target { stun, echo: None }, PATIENCE).await
+            stun_round(&Target { stun, echo: None }, &credential(), PATIENCE).await
         };
         for stun in [vec![v4, unsent], vec![unsent, v4]] {
             let outcome = round(stun).await;
@@ -269,7 +289,7 @@ mod tests {
     async fn what_this_machine_cannot_send_is_not_held_against_the_relay() {
         let (_, to) = relay("127.0.0.1").await;
         let elsewhere: IpAddr = "192.0.2.77".parse().expect("address");
-        let outcome = stun::binding(elsewhere, to, PATIENCE).await;
+        let outcome = stun::binding(elsewhere, to, &credential(), PATIENCE).await;
         assert!(matches!(outcome, Outcome::Unsent(_)), "{outcome:?}");
     }
 }

@@ -7,20 +7,27 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use credentials::Credential;
 use dnsd_core::health::Outcome;
 use stun_types::attribute::XorMappedAddress;
-use stun_types::message::{
-    BINDING, Message, MessageClass, MessageType, MessageWrite as _, MessageWriteVec, TransactionId,
-};
+use stun_types::message::{BINDING, Message, MessageClass, TransactionId};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
+
+use super::signed;
 
 /// Largest Binding response that is looked at, in bytes.
 const RESPONSE: usize = 1500;
 
-/// Sends one Binding request from `local` to `relay` and waits at most `patience` for its answer.
-pub async fn binding(local: IpAddr, relay: SocketAddr, patience: Duration) -> Outcome {
-    timeout(patience, exchange(local, relay))
+/// Sends one Binding request, signed with `credential`, from `local` to `relay` and waits at most
+/// `patience` for its answer.
+pub async fn binding(
+    local: IpAddr,
+    relay: SocketAddr,
+    credential: &Credential,
+    patience: Duration,
+) -> Outcome {
+    timeout(patience, exchange(local, relay, credential))
         .await
         .unwrap_or(Outcome::Timeout)
 }
@@ -43,8 +50,8 @@ pub(super) fn unsent(error: &io::Error) -> Outcome {
     }
 }
 
-async fn exchange(local: IpAddr, relay: SocketAddr) -> Outcome {
-    let (socket, transaction) = match send(local, relay).await {
+async fn exchange(local: IpAddr, relay: SocketAddr, credential: &Credential) -> Outcome {
+    let (socket, transaction) = match send(local, relay, credential).await {
         Ok(sent) => sent,
         Err(error) => return unsent(&error),
     };
@@ -68,23 +75,24 @@ async fn exchange(local: IpAddr, relay: SocketAddr) -> Outcome {
     }
 }
 
-async fn send(local: IpAddr, relay: SocketAddr) -> io::Result<(UdpSocket, TransactionId)> {
+async fn send(
+    local: IpAddr,
+    relay: SocketAddr,
+    credential: &Credential,
+) -> io::Result<(UdpSocket, TransactionId)> {
     let socket = UdpSocket::bind((local, 0)).await?;
     socket.connect(relay).await?;
     let transaction = transaction()?;
-    socket.send(&request(transaction)).await?;
+    socket
+        .send(&signed::binding(transaction, credential))
+        .await?;
     Ok((socket, transaction))
 }
 
-fn transaction() -> io::Result<TransactionId> {
+pub(super) fn transaction() -> io::Result<TransactionId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::from)?;
     Ok(u128::from_be_bytes(bytes).into())
-}
-
-fn request(transaction: TransactionId) -> Vec<u8> {
-    let kind = MessageType::from_class_method(MessageClass::Request, BINDING);
-    Message::builder(kind, transaction, MessageWriteVec::new()).finish()
 }
 
 /// Judges a datagram: `None` if it does not belong to the transaction, else whether it is a
@@ -105,6 +113,7 @@ fn answer(datagram: &[u8], transaction: TransactionId) -> Option<Result<(), &'st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::tests::credential;
 
     /// RFC 5769 section 2.2 with the transaction id of that sample.
     const RESPONSE_IPV4: [u8; 80] = [
@@ -141,7 +150,7 @@ mod tests {
         let address = free.local_addr().expect("address");
         drop(free);
         let begun = Instant::now();
-        let outcome = binding(address.ip(), address, Duration::from_secs(5)).await;
+        let outcome = binding(address.ip(), address, &credential(), Duration::from_secs(5)).await;
         assert!(matches!(outcome, Outcome::Refused), "{outcome:?}");
         assert!(begun.elapsed() < Duration::from_secs(1));
     }
@@ -150,7 +159,13 @@ mod tests {
     async fn silence_is_a_timeout() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
         let address = silent.local_addr().expect("address");
-        let outcome = binding(address.ip(), address, Duration::from_millis(50)).await;
+        let outcome = binding(
+            address.ip(),
+            address,
+            &credential(),
+            Duration::from_millis(50),
+        )
+        .await;
         assert!(matches!(outcome, Outcome::Timeout), "{outcome:?}");
     }
 }

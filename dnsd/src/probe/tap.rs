@@ -3,6 +3,9 @@
 //!
 //! The client spawns a reader and one retransmission timer per transaction. Both end when the
 //! socket below them fails, so a shut tap fails every call: that is what bounds a probe.
+//!
+//! The client's first request carries no credential, and a relay answers few of those. Before each
+//! such request goes the proof of who asks ([`signed`](super::signed)).
 
 use std::any::Any;
 use std::fmt;
@@ -13,7 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use dnsd_core::health::Outcome;
-use stun_types::attribute::ErrorCode;
+use stun_types::attribute::{AttributeStaticType as _, ErrorCode, MessageIntegrity};
 use stun_types::message::{Message, MessageClass, Method};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, watch};
@@ -64,6 +67,8 @@ pub(super) enum Via {
 pub(super) struct Tap {
     socket: UdpSocket,
     relay: SocketAddr,
+    /// A signed Binding request.
+    proof: Vec<u8>,
     last_data: AtomicU8,
     refusal: Mutex<Option<Refusal>>,
     refreshed: Notify,
@@ -72,11 +77,12 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    /// Wraps a socket that is connected to `relay`.
-    pub(super) fn new(socket: UdpSocket, relay: SocketAddr) -> Self {
+    /// Wraps a socket that is connected to `relay`; `proof` is a signed Binding request.
+    pub(super) fn new(socket: UdpSocket, relay: SocketAddr, proof: Vec<u8>) -> Self {
         Self {
             socket,
             relay,
+            proof,
             last_data: AtomicU8::new(0),
             refusal: Mutex::new(None),
             refreshed: Notify::new(),
@@ -160,6 +166,12 @@ impl Tap {
     }
 }
 
+fn is_unsigned_request(datagram: &[u8]) -> bool {
+    Message::from_bytes(datagram).is_ok_and(|message| {
+        message.has_class(MessageClass::Request) && !message.has_attribute(MessageIntegrity::TYPE)
+    })
+}
+
 fn closed() -> webrtc_util::Error {
     io::Error::from(io::ErrorKind::NotConnected).into()
 }
@@ -200,7 +212,13 @@ impl Conn for Tap {
             return Err(closed());
         }
         self.note_outgoing(datagram);
-        self.socket.send(datagram).await.map_err(|error| {
+        let sent = async {
+            if is_unsigned_request(datagram) {
+                self.socket.send(&self.proof).await?;
+            }
+            self.socket.send(datagram).await
+        };
+        sent.await.map_err(|error| {
             let outcome = unsent(&error);
             self.fail(error, outcome)
         })
