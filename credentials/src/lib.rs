@@ -19,7 +19,7 @@ mod username;
 pub use issue::{Credential, IssueError, TtlPolicy, candidate_passwords, issue, password};
 pub use secret::{RingTooLong, Secret, SecretRing, WeakSecret};
 pub use time::UnixTime;
-pub use username::{Refused, Username, check_expiry, parse_username};
+pub use username::{PROBE_USER, Refused, Username, check_expiry, parse_username};
 
 /// Hard caps of this crate.
 pub mod limits {

@@ -3,6 +3,10 @@
 use crate::limits;
 use crate::time::UnixTime;
 
+/// The user id of the nameservers' probes. No tenant can have it issued: REST puts the tenant before
+/// every user.
+pub const PROBE_USER: &str = "probe";
+
 /// A well-formed user name. That it is authentic only its password can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Username {

@@ -19,7 +19,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// For `user` of the tenant `key`. `draw` decides in dnsd among equals; both lanes get the same, so that they stay disjoint.
+    /// For `user` of the tenant `key`. `draw` decides in dnsd among equals; both lanes get the same,
+    /// so that they stay disjoint.
     pub(super) fn new(
         issuer: &Issuer,
         key: &ApiKey,

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use credentials::{Credential, IssueError, SecretRing};
+use credentials::{Credential, IssueError, PROBE_USER, SecretRing};
 use dnsd_core::health::{Outcome, Probe, ProbeKind};
 use liveness::RelayId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -21,9 +21,6 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::Input;
 use crate::limits::{ECHO_CONCURRENCY, PROBE_CREDENTIAL, PROBE_DRAIN, STUN_CONCURRENCY};
-
-/// What the relay sees as the user of a probe's credential.
-const USER: &str = "probe";
 
 /// The addresses of one relay that are probed, and from where.
 #[derive(Debug, Clone)]
@@ -110,7 +107,12 @@ impl Prober {
     }
 
     fn credential(&self) -> Result<Credential, IssueError> {
-        credentials::issue(&self.secrets, Some(USER), PROBE_CREDENTIAL, clock::unix())
+        credentials::issue(
+            &self.secrets,
+            Some(PROBE_USER),
+            PROBE_CREDENTIAL,
+            clock::unix(),
+        )
     }
 
     fn echo(&self, target: Option<Target>, patience: Duration) -> oneshot::Receiver<Outcome> {
@@ -209,7 +211,8 @@ mod tests {
     pub(super) fn credential() -> Credential {
         let secret = Secret::new(b"a secret of some length".to_vec()).expect("long enough");
         let ring = SecretRing::new(secret, Vec::new()).expect("short enough");
-        credentials::issue(&ring, Some(USER), PROBE_CREDENTIAL, clock::unix()).expect("issued")
+        credentials::issue(&ring, Some(PROBE_USER), PROBE_CREDENTIAL, clock::unix())
+            .expect("issued")
     }
 
     /// Answers every Binding request at a port of `ip`.

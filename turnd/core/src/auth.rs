@@ -8,7 +8,7 @@
 //! are not known beforehand, so there is nothing to look a hash up in. Hence the bit for username
 //! anonymity is never set, and no client may send one.
 
-use credentials::{UnixTime, candidate_passwords, check_expiry, parse_username};
+use credentials::{PROBE_USER, UnixTime, candidate_passwords, check_expiry, parse_username};
 
 use crate::address::{FiveTuple, Now};
 use crate::allocation::Owner;
@@ -152,6 +152,21 @@ fn key_of(
     candidate_passwords(&config.secrets, username)
         .map(|password| Key::long_term(algorithm, integrity, username, realm, &password))
         .find(|key| key.verifies(message))
+}
+
+/// Whether a Binding request shows, by the short-term mechanism (RFC 8489 section 9.1), that it
+/// comes from a nameserver of the fleet: nobody else is issued a credential for that user.
+pub(crate) fn is_probe(config: &Config, now: Now, message: &Message<'_>) -> bool {
+    let name = message.attribute(USERNAME).map(std::str::from_utf8);
+    let Some(Ok(username)) = name.filter(|_| message.integrity().is_some()) else {
+        return false;
+    };
+    // First what costs strangers' requests next to nothing.
+    user_id(username) == PROBE_USER
+        && parse_username(username).is_ok_and(|parsed| check_expiry(&parsed, now.unix).is_ok())
+        && candidate_passwords(&config.secrets, username).any(|password| {
+            Key::short_term(password.as_bytes()).is_some_and(|k| k.verifies(message))
+        })
 }
 
 fn is_deletion(message: &Message<'_>) -> bool {

@@ -52,6 +52,8 @@ counters! {
     /// Relay sockets that found their port in use and were tried again with another.
     ports_retried,
 
+    /// Binding requests that prove to be a nameserver's.
+    probes_proved,
     /// Binding requests answered with success.
     binding_replies,
     /// Allocate requests answered with success.

@@ -38,6 +38,7 @@ mod nonce;
 mod peer_filter;
 mod peers;
 mod ports;
+mod proven;
 pub mod quota;
 mod relay;
 pub mod reporter;

@@ -35,6 +35,9 @@ pub const TIMEOUTS_PER_CALL: usize = 64;
 /// Entries of the table that limits replies to unverified senders. Never grows.
 pub const SOURCE_TABLE: usize = 8192;
 
+/// Proofs of nameservers' probes that are remembered. Never grows.
+pub const PROVEN: usize = 256;
+
 /// Ports tried for one relayed transport address before the answer is 508.
 pub const OPEN_ATTEMPTS: u8 = 8;
 

@@ -27,6 +27,7 @@ use crate::counters::Counters;
 use crate::error::Reject;
 use crate::limits::{ACTION_QUEUE, ACTIONS_PER_INPUT};
 use crate::ports::Ports;
+use crate::proven::Proven;
 use crate::source_limit::SourceLimit;
 use crate::table::Table;
 use crate::wire::message::{Malformed, Message};
@@ -45,6 +46,7 @@ pub struct Relay {
     ports_v4: Ports,
     ports_v6: Ports,
     sources: SourceLimit,
+    proven: Proven,
     rng: ChaCha12Rng,
     actions: VecDeque<Action>,
     counters: Counters,
@@ -90,6 +92,7 @@ impl Relay {
         Self {
             table: Table::new(capacity, rng.next_u64()),
             sources: SourceLimit::new(rng.next_u64()),
+            proven: Proven::new(rng.next_u64()),
             config,
             epoch: 0,
             sweep: None,

@@ -1,6 +1,7 @@
 //! Binding (RFC 8489 section 12, RFC 8656 section 4): tells anybody its own address, and no more.
 
 use crate::address::{FiveTuple, Now};
+use crate::auth::is_probe;
 use crate::wire::attribute::XOR_MAPPED_ADDRESS;
 use crate::wire::message::Message;
 use crate::wire::writer::Writer;
@@ -10,6 +11,10 @@ use super::Relay;
 
 impl Relay {
     pub(super) fn binding(&mut self, now: Now, tuple: FiveTuple, message: &Message<'_>) {
+        if is_probe(&self.config, now, message) {
+            self.counters.probes_proved += 1;
+            self.proven.note(tuple.client, now.instant);
+        }
         let unknown = message.unknown();
         let is_known = unknown.as_slice().is_empty();
         let class = if is_known {

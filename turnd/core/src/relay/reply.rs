@@ -154,7 +154,8 @@ impl Relay {
             return false;
         }
         let limits = &self.config.limits;
-        let allowed = self.sources.allow(limits, client, now, received, sent);
+        let allowed =
+            self.proven.has(client, now) || self.sources.allow(limits, client, now, received, sent);
         self.counters.dropped_unverified_limit += u64::from(!allowed);
         allowed
     }

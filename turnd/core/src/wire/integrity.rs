@@ -97,16 +97,16 @@ impl Key {
         }
     }
 
-    /// `password` itself (RFC 8489 section 9.1.1), which most published vectors are signed with.
-    #[cfg(test)]
-    pub(super) fn short_term(password: &[u8]) -> Self {
+    /// `password` itself (RFC 8489 section 9.1.1). `None` if it is longer than a password of
+    /// this fleet, which is 20 bytes in base64.
+    pub(crate) fn short_term(password: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
-        bytes[..password.len()].copy_from_slice(password);
-        Self {
+        bytes.get_mut(..password.len())?.copy_from_slice(password);
+        Some(Self {
             bytes,
             algorithm: Algorithm::Md5,
             integrity: Integrity::Sha1,
-        }
+        })
     }
 
     /// The same key, signing with `integrity`.

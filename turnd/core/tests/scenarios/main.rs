@@ -17,6 +17,7 @@ mod channels;
 mod data;
 mod drain;
 mod permissions;
+mod probes;
 mod reconfigure;
 mod refresh;
 mod revocations;
