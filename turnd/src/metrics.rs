@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use turnd_core::Counters;
 
+use crate::net::dtls::counters::DtlsCounters;
 use crate::net::stream::counters::StreamCounters;
 use crate::status::{Status, word};
 use crate::worker::{Shared, Stats};
@@ -95,6 +96,7 @@ impl Relay {
             self.workers.len() as u64,
         )?;
         encode_streams(encoder, stats)?;
+        encode_dtls(encoder, stats)?;
         let counters: [(&str, &str, u64); 7] = [
             (
                 "received_datagrams",
@@ -249,6 +251,77 @@ fn encode_streams(encoder: &mut DescriptorEncoder<'_>, stats: &[Stats]) -> Resul
     });
     let help = "Connections ended by reason";
     by_reason(encoder, "connections_ended", help, &ended.collect())
+}
+
+fn encode_dtls(encoder: &mut DescriptorEncoder<'_>, stats: &[Stats]) -> Result<(), fmt::Error> {
+    let sum = |of: fn(&DtlsCounters) -> u64| stats.iter().map(|s| of(&s.dtls)).sum::<u64>();
+    let sessions = sum(|s| s.sessions as u64);
+    gauge(encoder, "dtls_sessions", "DTLS sessions now", sessions)?;
+    let handshakes = sum(|s| s.handshakes as u64);
+    gauge(
+        encoder,
+        "dtls_handshakes",
+        "DTLS handshakes now",
+        handshakes,
+    )?;
+    let counters: [(&str, &str, u64); 9] = [
+        (
+            "dtls_hellos",
+            "First DTLS hellos answered with a cookie, nothing kept",
+            sum(|s| s.hellos),
+        ),
+        (
+            "dtls_cookies_refused",
+            "DTLS hellos with a cookie that is forged, expired or another's",
+            sum(|s| s.cookies_refused),
+        ),
+        (
+            "dtls_outdated",
+            "DTLS hellos of a version that is not served",
+            sum(|s| s.outdated),
+        ),
+        (
+            "dtls_begun",
+            "DTLS handshakes begun with the right cookie",
+            sum(|s| s.begun),
+        ),
+        (
+            "dtls_established",
+            "DTLS handshakes completed",
+            sum(|s| s.established),
+        ),
+        (
+            "dtls_refused",
+            "DTLS sessions refused for their number",
+            sum(|s| s.refused),
+        ),
+        (
+            "dtls_strange",
+            "DTLS datagrams of strangers that are no hello",
+            sum(|s| s.strange),
+        ),
+        (
+            "dtls_invalid",
+            "Datagrams of DTLS sessions that were not valid",
+            sum(|s| s.invalid),
+        ),
+        (
+            "dtls_unsent",
+            "Messages to DTLS clients not sent: too long, or no session",
+            sum(|s| s.unsent),
+        ),
+    ];
+    for (name, help, value) in counters {
+        counter(encoder, name, help, value)?;
+    }
+    let none = DtlsCounters::default();
+    let ended = none.ended().map(|(reason, _)| {
+        let of_all = stats.iter().flat_map(|stats| stats.dtls.ended());
+        let count = of_all.filter(|(other, _)| *other == reason).map(|(_, n)| n);
+        (reason, count.sum())
+    });
+    let help = "DTLS sessions ended by reason";
+    by_reason(encoder, "dtls_ended", help, &ended.collect())
 }
 
 /// The core's counters, summed: plain ones, errors by reason, drops by reason.

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use credentials::http::Issuer;
-use rustls::ServerConfig;
 use settings::Errors;
 
 use crate::config::Config;
 use crate::start::{self, StartError};
+use crate::tls::Served;
 use crate::worker::{Listener, Listening};
 use crate::{core_config, rest};
 
@@ -27,8 +27,8 @@ pub struct Prepared {
     pub opened: Vec<Vec<Listener>>,
     /// Listeners that are no longer wanted.
     pub closed: Vec<Listening>,
-    /// What TLS is served with.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// What TLS and DTLS are served with.
+    pub tls: Option<Served>,
     /// What REST answers are made of.
     pub issuer: Option<Issuer>,
     /// The REST listener, when it moves.

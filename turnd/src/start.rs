@@ -6,7 +6,6 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use axum::Router;
-use rustls::ServerConfig;
 use tokio::sync::mpsc;
 use turnd_core::{Admission, Relay};
 
@@ -14,13 +13,16 @@ use crate::admission::Gate;
 use crate::config::{self, Config};
 use crate::http::Exchange;
 use crate::metrics::Metrics;
+use crate::net::dtls::cookie::Cookies;
+use crate::net::dtls::table::Sessions;
 use crate::net::stream::Entrance;
 use crate::net::stream::listener::Tcp;
 use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
+use crate::tls::Served;
 use crate::worker::{Handle, Listener, Listening, Worker};
-use crate::{admin, core_config, http, operator, rest, tls};
+use crate::{admin, clock, core_config, http, operator, rest, tls};
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +117,11 @@ pub fn open(config: &Config, entrance: &Entrance) -> Result<Opened, StartError> 
         let any_port = Udp::bind(address, Sharing::Exclusive, relay.buffers);
         any_port.map_err(|error| StartError::address("relay.relay_addresses", address, error))?;
     }
+    let cookies = Cookies::new(random()?, clock::instant());
     let worker = || {
-        let mut worker = Worker::new(relay.buffers, entrance.clone())
+        let (certificates, caps) = (Arc::clone(&entrance.certificates), entrance.caps.clone());
+        let dtls = Sessions::new(cookies.clone(), certificates, caps);
+        let mut worker = Worker::new(relay.buffers, entrance.clone(), dtls)
             .map_err(StartError::system("no event queue for a worker"))?;
         for at in listening(config) {
             Listener::open(at, relay.buffers)
@@ -176,13 +181,20 @@ pub fn tcp(
     address.map(bind).transpose()
 }
 
-/// What TLS is served with; `None` when it is not.
+/// What TLS and DTLS are served with; `None` when neither is.
 ///
 /// # Errors
-/// When the system has no randomness for it.
-pub fn tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
-    let made = config.tls.as_ref().map(tls::server_config).transpose();
-    made.map_err(|error| StartError::system("TLS cannot be served")(io::Error::other(error)))
+/// When it cannot be made of the certificate.
+pub fn tls(config: &Config) -> Result<Option<Served>, StartError> {
+    let made = config.tls.as_ref().map(tls::served).transpose();
+    made.map_err(StartError::system("`tls.certificate` cannot be served"))
+}
+
+fn random() -> Result<[u8; 32], StartError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StartError::system("no randomness")(io::Error::other(error)))?;
+    Ok(bytes)
 }
 
 /// Starts the worker threads on their open sockets.
@@ -196,10 +208,7 @@ pub fn workers(
 ) -> Result<Vec<Handle>, StartError> {
     let cores = core_config::per_worker(config).unwrap_or_default();
     let start = |(index, (worker, core)): (usize, (Worker, _))| {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)
-            .map_err(|error| StartError::system("no randomness")(io::Error::other(error)))?;
-        let relay = Relay::new(core, Arc::clone(gate) as Arc<dyn Admission>, seed);
+        let relay = Relay::new(core, Arc::clone(gate) as Arc<dyn Admission>, random()?);
         worker
             .start(index, relay)
             .map_err(StartError::system("a worker was not started"))

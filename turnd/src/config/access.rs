@@ -55,7 +55,7 @@ pub struct Limits {
     pub sessions_per_user: u32,
     /// Most sessions from one client address at a time (IPv6: one /64).
     pub sessions_per_source: u32,
-    /// Most connections of clients over TCP and TLS at a time.
+    /// Most connections of clients over TCP, TLS and DTLS at a time.
     pub connections: u32,
     /// Most of them from one client address (IPv6: one /64).
     pub connections_per_source: u32,

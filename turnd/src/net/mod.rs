@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod descriptors;
+pub mod dtls;
 pub mod outbox;
 pub mod relayed;
 pub mod stream;

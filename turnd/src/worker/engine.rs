@@ -9,9 +9,12 @@ use turnd_core::{
 };
 
 use super::Worker;
+use super::dtls::Messages;
 use super::listeners::{Listener, Listeners, Listening};
 use super::shared::Stats;
 use crate::net::batch::datagrams;
+use crate::net::dtls::is_dtls;
+use crate::net::dtls::table::Sessions;
 use crate::net::outbox::{Exit, Outbox};
 use crate::net::relayed::RelayedSockets;
 use crate::net::stream::output::Kind;
@@ -35,6 +38,9 @@ pub(super) struct Engine {
     pub(super) sockets: Sockets,
     pub(super) outbox: Outbox,
     pub(super) streams: Streams,
+    pub(super) dtls: Sessions,
+    /// What a datagram of a DTLS client holds, while it is handled.
+    pub(super) messages: Messages,
     /// When to try again to accept connections.
     pub(super) accept_again: Option<Instant>,
     pub(super) stats: Stats,
@@ -66,6 +72,8 @@ impl Engine {
             },
             outbox: Outbox::default(),
             streams: worker.streams,
+            dtls: worker.dtls,
+            messages: Messages::default(),
             accept_again: None,
             stats: Stats::default(),
         }
@@ -90,6 +98,7 @@ impl Engine {
             sessions: self.relay.sessions(),
             sends: self.outbox.counters(),
             streams: self.streams.counters(),
+            dtls: self.dtls.counters(),
             ..self.stats.clone()
         }
     }
@@ -111,6 +120,8 @@ impl Engine {
             self.act(now);
         }
         self.act(now);
+        self.leave_dtls(now, at);
+        self.flush();
         self.sockets.listeners.remove(at);
     }
 
@@ -138,25 +149,40 @@ impl Engine {
         for range in datagrams(meta) {
             self.stats.received += 1;
             let packet = &buffer[range];
-            match self.relay.handle_client(now, tuple, packet) {
-                Verdict::ToPeer {
-                    relay,
-                    peer,
-                    payload,
-                } => {
-                    let envelope = Envelope {
-                        to: peer,
-                        from: None,
-                        ecn: meta.ecn,
-                    };
-                    let sockets = |exit| self.sockets.exit(exit);
-                    let exit = Exit::Relayed(relay.slot());
-                    self.outbox.push(sockets, exit, envelope, &packet[payload]);
-                }
-                Verdict::Handled => {}
+            if is_dtls(packet) {
+                self.take_dtls(now, tuple, packet, meta.ecn);
+            } else {
+                self.give(now, tuple, packet, meta.ecn);
             }
-            self.act(now);
         }
+    }
+
+    /// Gives the core one message of a client, and does what comes of it.
+    pub(super) fn give(
+        &mut self,
+        now: Now,
+        tuple: FiveTuple,
+        message: &[u8],
+        ecn: Option<quinn_udp::EcnCodepoint>,
+    ) {
+        match self.relay.handle_client(now, tuple, message) {
+            Verdict::ToPeer {
+                relay,
+                peer,
+                payload,
+            } => {
+                let envelope = Envelope {
+                    to: peer,
+                    from: None,
+                    ecn,
+                };
+                let sockets = |exit| self.sockets.exit(exit);
+                let exit = Exit::Relayed(relay.slot());
+                self.outbox.push(sockets, exit, envelope, &message[payload]);
+            }
+            Verdict::Handled => {}
+        }
+        self.act(now);
     }
 
     /// What one slot of a relayed socket's receive holds.
@@ -239,6 +265,9 @@ impl Engine {
     ) {
         if tuple.transport.is_stream() {
             return self.streams.send(tuple, bytes, kind);
+        }
+        if tuple.transport == Transport::Dtls {
+            return self.send_dtls(tuple, bytes, ecn);
         }
         let Some((listener, udp)) = self.sockets.listeners.udp_of(tuple.server) else {
             return;

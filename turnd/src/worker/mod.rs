@@ -4,6 +4,7 @@
 //! path is shared. A worker waits in `epoll` and never for a socket.
 
 mod busy;
+mod dtls;
 mod engine;
 mod listeners;
 mod ready;
@@ -22,6 +23,7 @@ pub use shared::{Handle, Order, Shared, Stats};
 
 use listeners::Listeners;
 
+use crate::net::dtls::table::Sessions;
 use crate::net::relayed::RelayedSockets;
 use crate::net::stream::Entrance;
 use crate::net::stream::table::Streams;
@@ -39,6 +41,7 @@ pub struct Worker {
     listeners: Listeners,
     relayed: RelayedSockets,
     streams: Streams,
+    dtls: Sessions,
 }
 
 impl Worker {
@@ -46,7 +49,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the system has no event queue for it.
-    pub fn new(buffers: Buffers, entrance: Entrance) -> io::Result<Self> {
+    pub fn new(buffers: Buffers, entrance: Entrance, dtls: Sessions) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let relayed = Buffers {
@@ -59,6 +62,7 @@ impl Worker {
             listeners: Listeners::default(),
             relayed: RelayedSockets::new(relayed, entrance.descriptors.clone()),
             streams: Streams::new(entrance),
+            dtls,
         })
     }
 

@@ -8,6 +8,7 @@ use mio::Waker;
 use turnd_core::{Config, Counters, Drain};
 
 use super::listeners::{Listener, Listening};
+use crate::net::dtls::counters::DtlsCounters;
 use crate::net::outbox::SendCounters;
 use crate::net::stream::counters::StreamCounters;
 
@@ -41,6 +42,8 @@ pub struct Stats {
     pub sends: SendCounters,
     /// Connections of clients.
     pub streams: StreamCounters,
+    /// DTLS clients.
+    pub dtls: DtlsCounters,
     /// Datagrams and messages received, from clients and peers.
     pub received: u64,
     /// Receives that the kernel failed.

@@ -3,15 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use turnd_core::{Now, Transport, Verdict};
+use turnd_core::{Now, Transport};
 
 use super::engine::Engine;
-use crate::net::outbox::Exit;
 use crate::net::stream::connection::Received;
 use crate::net::stream::counters::End;
 use crate::net::stream::frame::Broken;
 use crate::net::stream::limits::{ACCEPTS_PER_TURN, READ, READS_PER_TURN, STRANGERS_MESSAGE};
-use crate::net::udp::Envelope;
 
 /// A message is never longer than its length field says; ChannelData with the longest is.
 const LONGEST: usize = 68 << 10;
@@ -151,24 +149,7 @@ impl Engine {
             };
             connection.heard(now.instant);
             self.stats.received += 1;
-            match self.relay.handle_client(now, tuple, message) {
-                Verdict::ToPeer {
-                    relay,
-                    peer,
-                    payload,
-                } => {
-                    let envelope = Envelope {
-                        to: peer,
-                        from: None,
-                        ecn: None,
-                    };
-                    let sockets = |exit| self.sockets.exit(exit);
-                    let exit = Exit::Relayed(relay.slot());
-                    self.outbox.push(sockets, exit, envelope, &message[payload]);
-                }
-                Verdict::Handled => {}
-            }
-            self.act(now);
+            self.give(now, tuple, message, None);
             let relay = &self.relay;
             self.streams.settle(place, |tuple| relay.serves(tuple));
         }

@@ -108,6 +108,7 @@ impl Loop {
         let now = clock::now();
         self.engine.pass_time(now);
         self.engine.judge_streams(now.instant);
+        self.engine.judge_dtls(now);
         self.engine.flush();
         self.engine.end_streams(now);
         self.engine.flush();
@@ -149,6 +150,7 @@ impl Loop {
             .poll_timeout()
             .into_iter()
             .chain(streams)
+            .chain(self.engine.dtls_timeout())
             .min();
         let until = due.map_or(IDLE, |due| due.saturating_duration_since(clock::instant()));
         until.min(IDLE)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SignatureAlgorithm,
 };
 
 /// A certificate chain and its key, as PEM.
@@ -33,6 +33,8 @@ pub(crate) fn pair(algorithm: &'static SignatureAlgorithm, from: i64, to: i64) -
         time::OffsetDateTime::from_unix_timestamp(now + at).expect("a time that can be written")
     };
     let mut issuer = CertificateParams::new([]).expect("parameters");
+    // Of another name than the server's certificate, which would look self-signed.
+    issuer.distinguished_name.push(DnType::CommonName, "issuer");
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().expect("a key"));
     let issuer = issuer.expect("an issuer");
