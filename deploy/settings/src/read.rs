@@ -27,6 +27,10 @@ impl Log {
     pub(crate) fn hide(&self, span: Span) {
         self.hidden.borrow_mut().push(span);
     }
+
+    pub(crate) fn hides(&self, span: Span) -> bool {
+        self.hidden.borrow().contains(&span)
+    }
 }
 
 /// Reads a file: parses it, hands the root table to `build`, and collects every problem.

@@ -107,3 +107,22 @@ fn lists_of_both_kinds() {
     assert_eq!(errors.problems().len(), 2);
     assert!(!format!("{errors:?}{}", errors.render(true)).contains("hunter22"));
 }
+
+#[test]
+fn a_secret_where_a_list_of_them_belongs_is_not_shown() {
+    let text = format!("previous = \"{SECRET}\"");
+    let file = File::new("turnd.toml".to_owned(), &text);
+    let read = load(&file, |root| Some(root.secrets("previous", 16)));
+    let errors = read.expect_err("it is no list");
+    assert!(
+        errors.to_string().contains("`previous` is not a list"),
+        "{errors}"
+    );
+    for shown in [
+        errors.to_string(),
+        errors.render(true),
+        format!("{errors:?}"),
+    ] {
+        assert!(!shown.contains(SECRET), "{shown}");
+    }
+}

@@ -293,6 +293,13 @@ impl<'a> Table<'a> {
         };
         let name = self.name(key);
         let Some(items) = value.as_array() else {
+            if self.log.hides(value.span) {
+                // What stands there may be the secret itself.
+                let problem = Problem::new(value.span, format!("`{name}` is not a list"));
+                self.log
+                    .problem(problem.expected("a list of texts in quotes"));
+                return &[];
+            }
             let found = Scalar::of(value).describe();
             let problem = Problem::new(value.span, format!("`{name}` is {found}"));
             let problem = match value.as_table() {
