@@ -86,15 +86,16 @@ impl Default for Limits {
             pending_opens: 1024,
             permissions: 128,
             channels: 128,
-            // Two hundred of the largest challenges; then time alone allows a Binding reply and a
-            // challenge of any size each second, all that a probe of this relay needs.
+            // Two hundred of the largest challenges. Then time allows, with what the requests earn, a
+            // Binding reply and a challenge of any size each second, all that a probe of this relay
+            // needs; no more, so that a flood of 50 packets per second brings less than it is.
             unverified_per_address: Allowance {
                 burst: 33_600,
-                per_second: 512,
+                per_second: 256,
             },
             unverified_per_network: Allowance {
                 burst: 134_400,
-                per_second: 2048,
+                per_second: 1024,
             },
         }
     }
