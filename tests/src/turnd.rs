@@ -94,13 +94,13 @@ impl Setup {
             .ips
             .iter()
             .map(|ip| format!("{:?}", SocketAddr::new(*ip, TURN).to_string()));
+        let listen = quoted(listen.collect());
         let relayed = self.ips.iter().map(|ip| format!("{:?}", ip.to_string()));
         format!(
             "[relay]\nid = \"test-1\"\nrealm = \"{REALM}\"\nzone = \"turn.example.org\"\n\
-             listen = [{}]\nrelay_addresses = [{}]\nrelay_ports = \"{}\"\n{}\n\
+             listen = [{listen}]\nlisten_tcp = [{listen}]\nrelay_addresses = [{}]\nrelay_ports = \"{}\"\n{}\n\
              [secrets]\n{}\n[log]\n{}\n[admin]\nlisten = \"{}\"\n\
              [rest]\nlisten = \"{}\"\n[[rest.api_keys]]\nid = \"webapp\"\nkey = \"{API_KEY}\"\n{}",
-            quoted(listen.collect()),
             quoted(relayed.collect()),
             self.ports,
             self.relay,

