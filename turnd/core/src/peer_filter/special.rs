@@ -9,11 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> IpNet {
+pub(super) const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length))
 }
 
-const fn v6(segments: [u16; 8], length: u8) -> IpNet {
+pub(super) const fn v6(segments: [u16; 8], length: u8) -> IpNet {
     let [s0, s1, s2, s3, s4, s5, s6, s7] = segments;
     let address = Ipv6Addr::new(s0, s1, s2, s3, s4, s5, s6, s7);
     IpNet::V6(Ipv6Net::new_assert(address, length))

@@ -54,6 +54,14 @@ fn denies(filter: &PeerFilter, address: impl Into<IpAddr>) -> bool {
 }
 
 #[test]
+fn the_tables_are_written_as_the_registries_print_them() {
+    let documentation = super::special::v6([0x2001, 0x0db8, 0, 0, 0, 0, 0, 0], 32);
+    assert_eq!(documentation.to_string(), "2001:db8::/32");
+    let private = super::special::v4(172, 16, 0, 0, 12);
+    assert_eq!(private.to_string(), "172.16.0.0/12");
+}
+
+#[test]
 fn every_edge_of_every_denied_v4_range() {
     let filter = plain();
     for bits in edges_v4() {

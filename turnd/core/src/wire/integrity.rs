@@ -161,10 +161,11 @@ impl Key {
     /// time. False without one, and for a MAC that was cut.
     pub(crate) fn verifies(&self, message: &Message<'_>) -> bool {
         let bytes = message.bytes();
-        let Some((at, integrity)) = message.integrity() else {
-            return false;
-        };
-        let Some((_, tag)) = attribute_at(bytes, at) else {
+        let signed = message.integrity().and_then(|(at, integrity)| {
+            let (_, tag) = attribute_at(bytes, at)?;
+            Some((at, integrity, tag))
+        });
+        let Some((at, integrity, tag)) = signed else {
             return false;
         };
         // Computed as if the MAC were the last attribute.

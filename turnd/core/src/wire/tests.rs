@@ -14,11 +14,11 @@ use stun_types::message::{
 use turn_types::attribute::{Data, XorPeerAddress};
 use turn_types::channel::ChannelData;
 
-use super::data::{read_channel_data, read_send, write_channel_data, write_data};
+use super::data::{BadSend, read_channel_data, read_send, write_channel_data, write_data};
 use super::integrity::{Algorithm, Integrity, Key};
 use super::message::{Malformed, Message};
 use super::writer::Writer;
-use super::{Class, attribute, method};
+use super::{Class, attribute, message_type, method};
 use crate::headroom::{HEADROOM, Headroom, TAILROOM};
 
 pub(super) fn hex(text: &str) -> Vec<u8> {
@@ -129,6 +129,43 @@ fn too_many_attributes_are_malformed() {
         Message::parse(&message(most + 1)).unwrap_err(),
         Malformed::Shape
     );
+}
+
+/// RFC 8656 section 17 prints Send and Data indications as 0x0016 and 0x0017.
+#[test]
+fn message_types_are_those_of_the_registry() {
+    for (method, class, expected) in [
+        (method::BINDING, Class::Request, 0x0001),
+        (method::BINDING, Class::Success, 0x0101),
+        (method::SEND, Class::Indication, 0x0016),
+        (method::DATA, Class::Indication, 0x0017),
+        (method::CHANNEL_BIND, Class::Error, 0x0119),
+        (0xfff, Class::Error, 0x3fff),
+    ] {
+        assert_eq!(message_type(method, class), expected);
+    }
+}
+
+#[test]
+fn a_send_indication_with_too_many_attributes_is_malformed() {
+    let send = |more: usize| {
+        let mut writer = Writer::new(method::SEND, Class::Indication, &[7; 12]);
+        writer.xor_address(attribute::XOR_PEER_ADDRESS, ([9, 9, 9, 9], 1).into());
+        writer.attribute(attribute::DATA, b"data");
+        for _ in 0..more {
+            writer.attribute(0x8000, &[]);
+        }
+        writer.finish(None, false)
+    };
+    let most = crate::limits::MESSAGE_ATTRIBUTES - 2;
+    assert!(read_send(&send(most)).is_ok());
+    assert_eq!(read_send(&send(most + 1)), Err(BadSend::Malformed));
+}
+
+#[test]
+fn no_key_is_printed() {
+    let shown = format!("{:?}", key(Algorithm::Sha256, Integrity::Sha256));
+    assert_eq!(shown, "Key(..)");
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {
