@@ -14,9 +14,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 top=$(cd ../.. && pwd)
-host=$(rustc -vV | sed -n 's/^host: //p')
+built=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 out=$top/target/fuzz
-programs=$out/$host/fuzz
+programs=$out/programs
 
 seconds=60 executions=0 processes=1 action=fuzz input='' targets=()
 while [ $# -gt 0 ]; do
@@ -40,18 +40,25 @@ if [ ${#targets[@]} = 0 ]; then
     for program in src/bin/*.rs; do targets+=("$(basename "$program" .rs)"); done
 fi
 
-# The host is named so that build scripts and procedural macros stay without instrumentation.
+# Instruments our own packages alone: the rest, and what it took to build it, is that of the
+# ordinary build.
 build() {
     local bins=() target
+    mkdir -p "$programs"
     for target in "${targets[@]}"; do bins+=(--bin "$target"); done
-    RUSTFLAGS="-Cpasses=sancov-module \
-        -Cllvm-args=-sanitizer-coverage-level=4 \
-        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-        -Cllvm-args=-sanitizer-coverage-pc-table \
-        -Cllvm-args=-sanitizer-coverage-trace-compares \
-        --cfg fuzzing" \
-        cargo build --quiet --locked --package fuzz-tests --profile fuzz "${bins[@]}" \
-        --target "$host" --target-dir "$out"
+    cat >"$out/rustc" <<-'EOF'
+	#!/bin/sh
+	exec "$@" -Cpasses=sancov-module \
+	    -Cllvm-args=-sanitizer-coverage-level=4 \
+	    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	    -Cllvm-args=-sanitizer-coverage-pc-table \
+	    -Cllvm-args=-sanitizer-coverage-trace-compares
+	EOF
+    chmod +x "$out/rustc"
+    RUSTC_WORKSPACE_WRAPPER=$out/rustc CARGO_PROFILE_DEV_OPT_LEVEL=3 \
+        cargo build --quiet --locked --package fuzz-tests --features engine "${bins[@]}"
+    # An ordinary build makes programs of the same names.
+    for target in "${targets[@]}"; do cp "$built/$target" "$programs/"; done
 }
 
 # The arguments of one target: how long its inputs may be, and the words it is likely to need.

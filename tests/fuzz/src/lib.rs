@@ -14,6 +14,7 @@ mod configuration;
 mod fixture;
 mod liveness;
 mod peer_filter;
+mod proxy_v2;
 mod relay_operations;
 mod replay;
 mod rules;
@@ -46,6 +47,7 @@ pub use channel_data::channel_data;
 pub use configuration::configuration;
 pub use liveness::liveness;
 pub use peer_filter::peer_filter;
+pub use proxy_v2::proxy_v2;
 pub use relay_operations::relay_operations;
 pub use replay::replay;
 pub use stream_framing::stream_framing;
@@ -59,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("stun_message", stun_message),
     ("channel_data", channel_data),
     ("stream_framing", stream_framing),
+    ("proxy_v2", proxy_v2),
     ("relay_operations", relay_operations),
     ("peer_filter", peer_filter),
     ("liveness", liveness),
@@ -69,10 +72,10 @@ pub const TARGETS: &[(&str, Target)] = &[
 #[macro_export]
 macro_rules! program {
     ($target:ident) => {
-        #[cfg(fuzzing)]
+        #[cfg(feature = "engine")]
         libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz_tests::$target(input));
 
-        #[cfg(not(fuzzing))]
+        #[cfg(not(feature = "engine"))]
         fn main() -> std::process::ExitCode {
             $crate::replay($crate::$target)
         }

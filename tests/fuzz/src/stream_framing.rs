@@ -27,7 +27,7 @@ pub fn stream_framing(input: &[u8]) {
 }
 
 /// `stream` in pieces of `sizes`, again and again; nothing is a piece, too.
-fn pieces<'a>(stream: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
+pub(crate) fn pieces<'a>(stream: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
     let (mut pieces, mut rest) = (Vec::new(), stream);
     let longest = sizes.iter().any(|size| *size > 0);
     for size in sizes.iter().cycle().take_while(|_| longest) {

@@ -1,5 +1,5 @@
 //! Fuzzes [`fuzz_tests::channel_data`].
 
-#![cfg_attr(fuzzing, no_main)]
+#![cfg_attr(feature = "engine", no_main)]
 
 fuzz_tests::program!(channel_data);

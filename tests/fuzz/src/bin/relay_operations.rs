@@ -1,5 +1,5 @@
 //! Fuzzes [`fuzz_tests::relay_operations`].
 
-#![cfg_attr(fuzzing, no_main)]
+#![cfg_attr(feature = "engine", no_main)]
 
 fuzz_tests::program!(relay_operations);

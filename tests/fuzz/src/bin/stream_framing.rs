@@ -1,5 +1,5 @@
 //! Fuzzes [`fuzz_tests::stream_framing`].
 
-#![cfg_attr(fuzzing, no_main)]
+#![cfg_attr(feature = "engine", no_main)]
 
 fuzz_tests::program!(stream_framing);
