@@ -49,6 +49,12 @@ impl Certificates {
         self.dtls.load_full()
     }
 
+    /// DTLS alone, for the tests of its sessions.
+    #[cfg(test)]
+    pub(crate) fn serve_dtls(&self, identity: Identity) {
+        self.dtls.store(Some(Arc::new(identity)));
+    }
+
     /// New connections and sessions are accepted with this from now on.
     pub fn exchange(&self, served: Option<Served>) {
         let (tls, dtls) = served.map_or((None, None), |served| (Some(served.tls), served.dtls));

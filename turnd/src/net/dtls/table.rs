@@ -285,3 +285,6 @@ impl Sessions {
         self.ended.push(tenant.tuple);
     }
 }
+
+#[cfg(test)]
+mod tests;
