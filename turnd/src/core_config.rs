@@ -24,11 +24,16 @@ fn core(config: &Config, ports: PortSlice) -> Core {
         v4: relay.ipv4,
         v6: relay.ipv6,
     };
+    let external_addresses = RelayAddresses {
+        v4: relay.external_ipv4,
+        v6: relay.external_ipv6,
+    };
     let rest = config.rest.as_ref().map(|rest| rest.listen);
     let dnsd = config.liveness.iter().flat_map(|l| l.dnsd.iter().copied());
     let listen = relay.listen.iter().chain(&relay.listen_tcp).copied();
     let control = listen.chain(rest).chain(config.admin).chain(dnsd);
     let peers = PeerFilter::new(relay_addresses, relay.ports.ports())
+        .external(external_addresses)
         .allow(config.peers.allow.iter().copied())
         .deny(config.peers.deny.iter().copied())
         .control(control);
@@ -39,6 +44,7 @@ fn core(config: &Config, ports: PortSlice) -> Core {
         revoked: config.revocations.clone(),
         nonce_keys: config.secrets.nonces.clone(),
         relay_addresses,
+        external_addresses,
         ports,
         peers,
         limits: Limits {

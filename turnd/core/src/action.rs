@@ -72,7 +72,7 @@ pub enum Verdict {
     ToPeer {
         /// Whose socket.
         relay: AllocationId,
-        /// Where to.
+        /// Where to: the peer, or the internal address of one behind this relay's own NAT.
         peer: SocketAddr,
         /// Which bytes of the packet given. May be empty: an empty datagram is sent, too.
         payload: Range<usize>,

@@ -30,6 +30,8 @@ pub struct Config {
     pub nonce_keys: NonceKeys,
     /// Where relayed transport addresses are taken from.
     pub relay_addresses: RelayAddresses,
+    /// What clients are told in place of these, behind a 1:1 NAT; usually empty.
+    pub external_addresses: RelayAddresses,
     /// This worker's relayed ports.
     pub ports: PortSlice,
     /// Whom clients may reach.

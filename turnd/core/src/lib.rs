@@ -34,6 +34,7 @@ mod deadline;
 mod error;
 mod headroom;
 pub mod limits;
+mod nat;
 mod nonce;
 mod peer_filter;
 mod peers;

@@ -7,9 +7,10 @@
 //! 1. control endpoints (listeners, REST, administration, the nameservers' for reports): denied;
 //! 2. link-local and cloud metadata: denied, and no configuration can change that;
 //! 3. configured denials: denied;
-//! 4. this relay's own relayed transport addresses: allowed, so that two clients of one relay meet;
+//! 4. this relay's own relayed transport addresses, as clients are told them: allowed, so that two
+//!    clients of one relay meet;
 //! 5. configured exceptions: allowed;
-//! 6. other ports of the relay's own addresses: denied;
+//! 6. other ports of the relay's own addresses, and those a NAT hides altogether: denied;
 //! 7. the IANA special-purpose registries and all that is not global unicast ([`special`]): denied;
 //! 8. the rest: allowed.
 
@@ -21,6 +22,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
+use crate::address::Family;
 use crate::config::RelayAddresses;
 use embedded::embedded;
 
@@ -31,6 +33,8 @@ pub struct PeerFilter {
     deny: Vec<IpNet>,
     control: Vec<SocketAddr>,
     own: RelayAddresses,
+    /// What clients know the own addresses by, where a NAT hides them.
+    external: RelayAddresses,
     relay_ports: RangeInclusive<u16>,
 }
 
@@ -67,8 +71,16 @@ impl PeerFilter {
             deny: Vec::new(),
             control: Vec::new(),
             own,
+            external: RelayAddresses::default(),
             relay_ports,
         }
+    }
+
+    /// Behind a 1:1 NAT: the addresses that clients know the relay's own ones by.
+    #[must_use]
+    pub fn external(mut self, external: RelayAddresses) -> Self {
+        self.external = external;
+        self
     }
 
     /// Exceptions to the built-in denials, other than link-local and metadata.
@@ -101,7 +113,7 @@ impl PeerFilter {
 
     /// Judges an address for a permission: denied if every port is.
     pub(crate) fn check_address(&self, address: IpAddr) -> Result<Scope, Denial> {
-        if self.own.has(address) {
+        if self.is_relayed(address) {
             self.judge_firmly(address)?;
             return Ok(Scope::SomePorts);
         }
@@ -123,14 +135,13 @@ impl PeerFilter {
             return Err(Denial::Control);
         }
         self.judge_firmly(address)?;
-        let own = self.own.has(address);
-        if own && port.is_some_and(|port| self.relay_ports.contains(&port)) {
+        if self.is_relayed(address) && port.is_some_and(|port| self.relay_ports.contains(&port)) {
             return Ok(());
         }
         if covers(&self.allow, address) {
             return Ok(());
         }
-        if own {
+        if self.is_own(address) {
             return Err(Denial::Own);
         }
         if special::is_special(address) {
@@ -157,8 +168,22 @@ impl PeerFilter {
     }
 
     fn is_at(&self, endpoint: SocketAddr, address: IpAddr) -> bool {
-        let here = address.is_loopback() || self.own.has(address);
-        endpoint.ip() == address || endpoint.ip().is_unspecified() && here
+        let here = address.is_loopback() || self.is_own(address);
+        // The router leads from an external address to the own one of its family.
+        let led = self.external.has(address) && self.own.has(endpoint.ip());
+        endpoint.ip() == address || endpoint.ip().is_unspecified() && here || led
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.own.has(address) || self.external.has(address)
+    }
+
+    /// Whether clients are told relayed transport addresses at `address`.
+    fn is_relayed(&self, address: IpAddr) -> bool {
+        match self.external.of(Family::of(address)) {
+            Some(external) => external == address,
+            None => self.own.has(address),
+        }
     }
 }
 

@@ -45,6 +45,10 @@ pub struct Relay {
     pub ipv4: Option<Ipv4Addr>,
     /// The address that IPv6 relayed transport addresses are taken from.
     pub ipv6: Option<Ipv6Addr>,
+    /// What clients are told in place of `ipv4`, behind a 1:1 NAT.
+    pub external_ipv4: Option<Ipv4Addr>,
+    /// What clients are told in place of `ipv6`, behind a 1:1 NAT.
+    pub external_ipv6: Option<Ipv6Addr>,
     /// The ports of relayed transport addresses.
     pub ports: PortRange,
     /// Worker threads as configured; 0 stands for one per core.
@@ -81,7 +85,11 @@ impl Relay {
         let listen_tcp = listeners(table, "listen_tcp", listen_tcp);
         let proxy_protocol_from = proxies(table);
         let addresses = table.required_list("relay_addresses");
-        let addresses = addresses.and_then(|addresses| relay_addresses(table, &addresses));
+        let help = "name an address of this machine that peers can reach";
+        let addresses =
+            addresses.and_then(|list| addresses_of(table, "relay_addresses", &list, help));
+        let external = table.list::<IpAddr>("external_addresses");
+        let external = external_addresses(table, &external, addresses);
         let ports = table.with_default("relay_ports", default_ports()?);
         let workers = table.with_default_in("workers", 0, 0..=limits::WORKERS);
         let drain_grace = table.with_default_in(
@@ -96,6 +104,7 @@ impl Relay {
             .with_default_in("send_buffer", BUFFER, BUFFER_RANGE)
             .value;
         let (ipv4, ipv6) = addresses?;
+        let (external_ipv4, external_ipv6) = external?;
         let relay = Self {
             id: id?.value,
             realm: realm?.value,
@@ -105,6 +114,8 @@ impl Relay {
             proxy_protocol_from,
             ipv4,
             ipv6,
+            external_ipv4,
+            external_ipv6,
             ports: ports.value,
             workers: workers.value,
             drain_grace: drain_grace.value,
@@ -128,18 +139,23 @@ impl Relay {
     }
 
     /// The address clients are sent to, one of each family: the first listener's; for a wildcard the
-    /// address that is relayed from, with the listener's port.
+    /// address that is relayed from, with the listener's port; behind a 1:1 NAT the external one.
     pub fn advertised(&self, ipv6: bool) -> Option<SocketAddr> {
         let listen = self.listen.iter().find(|listen| listen.is_ipv6() == ipv6)?;
-        if !listen.ip().is_unspecified() {
-            return Some(*listen);
-        }
-        let ip = if ipv6 {
-            self.ipv6.map(IpAddr::V6)
+        let (relayed, external) = if ipv6 {
+            let external = self.external_ipv6.map(IpAddr::V6);
+            (self.ipv6.map(IpAddr::V6), external)
         } else {
-            self.ipv4.map(IpAddr::V4)
+            let external = self.external_ipv4.map(IpAddr::V4);
+            (self.ipv4.map(IpAddr::V4), external)
         };
-        Some(SocketAddr::new(ip?, listen.port()))
+        let is_relayed = listen.ip().is_unspecified() || Some(listen.ip()) == relayed;
+        let ip = if is_relayed {
+            external.or(relayed)?
+        } else {
+            listen.ip()
+        };
+        Some(SocketAddr::new(ip, listen.port()))
     }
 
     fn check_ports(&self, table: &Table<'_>, ports: &Spanned<PortRange>) -> bool {
@@ -274,14 +290,19 @@ pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     other.port() == one.port() && (other.ip() == one.ip() || wild && same_family)
 }
 
-/// At most one address per family, each one that a socket can be bound to.
-fn relay_addresses(
+/// At most one IPv4 and one IPv6 address.
+type Pair = (Option<Ipv4Addr>, Option<Ipv6Addr>);
+
+/// At most one address per family, each one that a relayed transport address can have.
+fn addresses_of(
     table: &Table<'_>,
+    key: &str,
     list: &[Spanned<IpAddr>],
-) -> Option<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
+    help: &str,
+) -> Option<Pair> {
     let (mut ipv4, mut ipv6, mut good) = (None, None, true);
     for (index, address) in list.iter().enumerate() {
-        let name = format!("relay.relay_addresses[{index}]");
+        let name = format!("relay.{key}[{index}]");
         let why = if address.value.is_unspecified() {
             Err("a wildcard cannot be told to a client")
         } else {
@@ -289,11 +310,7 @@ fn relay_addresses(
         };
         if let Err(why) = why {
             let what = format!("`{name}` cannot be relayed from: {why}");
-            table.error(
-                address.span,
-                what,
-                "name an address of this machine that peers can reach",
-            );
+            table.error(address.span, what, help);
             good = false;
         }
         let second = match address.value {
@@ -316,6 +333,40 @@ fn relay_addresses(
         }
     }
     good.then_some((ipv4, ipv6))
+}
+
+/// The addresses that a router translates to those that are relayed from. `relayed` is unknown
+/// where it is wrong itself.
+fn external_addresses(
+    table: &Table<'_>,
+    list: &[Spanned<IpAddr>],
+    relayed: Option<Pair>,
+) -> Option<Pair> {
+    let help = "name the address that peers reach";
+    let external = addresses_of(table, "external_addresses", list, help)?;
+    let (ipv4, ipv6) = relayed?;
+    let mut good = true;
+    for (index, address) in list.iter().enumerate() {
+        let internal = match address.value {
+            IpAddr::V4(_) => ipv4.map(IpAddr::V4),
+            IpAddr::V6(_) => ipv6.map(IpAddr::V6),
+        };
+        let name = format!("relay.external_addresses[{index}]");
+        let (what, help) = match internal {
+            None => (
+                format!("`{name}` stands for no address: none of its family is relayed from"),
+                "add the address behind the NAT to `relay.relay_addresses`",
+            ),
+            Some(internal) if internal == address.value => (
+                format!("`{name}` is in `relay.relay_addresses` as well"),
+                "leave it out: an address of this machine itself needs no translation",
+            ),
+            Some(_) => continue,
+        };
+        table.error(address.span, what, help);
+        good = false;
+    }
+    good.then_some(external)
 }
 
 /// Addresses that no socket can be bound to for unicast.

@@ -94,6 +94,16 @@ impl TurnClient {
         assert_eq!(self.request(CHANNEL_BIND, attributes).0, 0x0100);
     }
 
+    /// The error code that binding a channel to a peer gets.
+    pub(crate) fn refused(&mut self, peer: SocketAddrV4) -> u16 {
+        let number = vec![0x40, 0, 0, 0];
+        let attributes = vec![(CHANNEL_NUMBER, number), (XOR_PEER_ADDRESS, xor(peer))];
+        let (class, answer) = self.request(CHANNEL_BIND, attributes);
+        assert_eq!(class, 0x0110, "it was not refused");
+        let code = find(&answer, ERROR_CODE);
+        u16::from(code[2]) * 100 + u16::from(code[3])
+    }
+
     /// Ends the session.
     pub(crate) fn release(mut self) {
         let (class, _) = self.request(REFRESH, vec![(LIFETIME, vec![0; 4])]);

@@ -193,7 +193,7 @@ impl Relay {
         };
         let (tuple, origin) = (allocation.tuple, allocation.origin);
         let mut reply = Writer::new(method::ALLOCATE, Class::Success, &origin.transaction);
-        reply.xor_address(XOR_RELAYED_ADDRESS, allocation.relayed);
+        reply.xor_address(XOR_RELAYED_ADDRESS, self.config.told(allocation.relayed));
         reply.attribute(LIFETIME, &origin.granted.to_be_bytes());
         reply.xor_address(XOR_MAPPED_ADDRESS, tuple.client);
         self.add_software(&mut reply);

@@ -35,7 +35,7 @@ impl Relay {
                 self.counters.to_peer_bytes += payload.len() as u64;
                 Some(Verdict::ToPeer {
                     relay: id,
-                    peer,
+                    peer: self.config.inward(peer),
                     payload,
                 })
             }
@@ -82,6 +82,7 @@ impl Relay {
         self.last = Some(now);
         // Without flow label and scope, which no XOR-PEER-ADDRESS has.
         let peer = SocketAddr::new(peer.ip(), peer.port());
+        let peer = self.config.outward(peer);
         let allocation = self.table.get(relay).filter(|a| a.is_open(now));
         let Some(allocation) = allocation else {
             self.counters.dropped_peer_no_allocation += 1;

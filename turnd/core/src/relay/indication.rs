@@ -46,7 +46,7 @@ impl Relay {
         self.counters.to_peer_bytes += payload.len() as u64;
         Some(Verdict::ToPeer {
             relay: id,
-            peer,
+            peer: self.config.inward(peer),
             payload,
         })
     }

@@ -16,6 +16,7 @@ mod capacity;
 mod channels;
 mod data;
 mod drain;
+mod nat;
 mod permissions;
 mod probes;
 mod reconfigure;

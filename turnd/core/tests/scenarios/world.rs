@@ -60,6 +60,7 @@ pub(crate) fn config() -> Config {
             previous: None,
         },
         relay_addresses: own,
+        external_addresses: RelayAddresses::default(),
         ports: PortSlice::new(50_000..=50_999, 0, 1).unwrap(),
         peers: PeerFilter::new(own, 50_000..=50_999).control([addr("8.8.4.4:3478")]),
         limits: Limits::default(),
