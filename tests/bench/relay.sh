@@ -66,6 +66,10 @@ allow = ["127.0.0.0/8"]
 sessions = 10000
 sessions_per_user = 10000
 bandwidth = "10 Gbit/s"
+# The caps of one session stay on, out of reach.
+allocation_bandwidth = "100 Gbit/s"
+allocation_packets = 100000000
+new_peers = 1000000
 TOML
 chmod 600 "$work/turnd.toml"
 

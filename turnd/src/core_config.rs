@@ -50,6 +50,9 @@ fn core(config: &Config, ports: PortSlice) -> Core {
         limits: Limits {
             // The ledger caps all workers together; one of them may hold nearly all.
             allocations: config.limits.sessions as usize,
+            bandwidth: config.limits.allocation_bandwidth.0 / 8,
+            packets: config.limits.allocation_packets,
+            new_peers: config.limits.new_peers,
             ..Limits::default()
         },
         lifetimes: Lifetimes {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use crate::address::{AllocationId, FiveTuple};
+use crate::address::{AllocationId, Family, FiveTuple};
 
 /// What the shell must carry out, in order, before it gives the next input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,18 +16,26 @@ pub enum Action {
         bytes: Vec<u8>,
     },
     /// Bind a UDP socket to `address` and answer with
-    /// [`Relay::socket_opened`](crate::Relay::socket_opened), now or later.
+    /// [`Relay::socket_opened`](crate::Relay::socket_opened), now or later. An allocation has one
+    /// socket per family at most.
     OpenRelay {
         /// The allocation it is for.
         id: AllocationId,
         /// Address and port; the port is chosen already.
         address: SocketAddr,
     },
-    /// Close the socket of `id`, whose allocation is gone with all its permissions and channels.
+    /// Close the sockets of `id`, whose allocation is gone with all its permissions and channels.
     /// Never refers to a later tenant of the same slot.
     CloseRelay {
         /// The allocation that was.
         id: AllocationId,
+    },
+    /// Close the socket of one family of `id`; the other one goes on.
+    CloseFamily {
+        /// The allocation.
+        id: AllocationId,
+        /// Whose socket.
+        family: Family,
     },
     /// `channel` now stands for `peer`. Announced for fast paths outside the core.
     ChannelBound {
@@ -68,7 +76,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// Send `packet[payload]` to `peer` from the socket of `relay`.
+    /// Send `packet[payload]` to `peer` from the socket that `relay` has of that family.
     ToPeer {
         /// Whose socket.
         relay: AllocationId,
@@ -76,6 +84,8 @@ pub enum Verdict {
         peer: SocketAddr,
         /// Which bytes of the packet given. May be empty: an empty datagram is sent, too.
         payload: Range<usize>,
+        /// Whether the datagram must not be fragmented on its way (RFC 8656 section 15).
+        dont_fragment: bool,
     },
     /// Dealt with: actions are queued, or it was dropped and counted.
     Handled,

@@ -79,6 +79,31 @@ pub enum Family {
 }
 
 impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family that `value` stands for in an attribute.
+    pub(crate) const fn from_wire(value: u8) -> Option<Self> {
+        match value {
+            1 => Some(Self::V4),
+            2 => Some(Self::V6),
+            _ => None,
+        }
+    }
+
+    /// What stands for it in an attribute.
+    pub(crate) const fn wire(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 2,
+        }
+    }
+
+    /// 0 or 1: its place in an array of both.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The family of `address`.
     pub const fn of(address: IpAddr) -> Self {
         match address {

@@ -5,22 +5,40 @@ use std::time::Instant;
 
 use crate::address::{Family, FiveTuple};
 use crate::admission::Charge;
+use crate::meter::{Bucket, Meter};
 use crate::peers::Peers;
 use crate::ports::Parity;
+use crate::reservations::Token;
 use crate::wire::TransactionId;
 use crate::wire::integrity::{Algorithm, Key};
 
 /// How far an allocation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The shell is opening the relay socket.
-    Opening {
-        /// Ports that may still be tried.
-        attempts: u8,
-        parity: Parity,
-    },
+    /// The shell is opening a relay socket.
+    Opening,
     /// It relays.
     Open,
+}
+
+/// A relay socket that is being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// Ports that may still be tried.
+    pub(crate) attempts: u8,
+    pub(crate) parity: Parity,
+}
+
+/// One relayed transport address of an allocation. An allocation has one per family at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    /// What its socket is bound to.
+    pub(crate) bound: SocketAddr,
+    /// What the client is told, which behind a 1:1 NAT is not the same.
+    pub(crate) told: SocketAddr,
+    /// The families of a dual allocation may be refreshed apart (RFC 8656 section 8).
+    pub(crate) expires: Instant,
+    pub(crate) opening: Option<Opening>,
 }
 
 /// Who made an allocation, and how it is proved.
@@ -66,19 +84,30 @@ pub(crate) struct Origin {
     pub(crate) fingerprint: bool,
     /// Seconds granted, which a replayed reply repeats.
     pub(crate) granted: u32,
+    /// The family that was asked for in addition and is not there, and why.
+    pub(crate) missing: Option<(Family, u16)>,
+    /// What the next higher port is reserved under.
+    pub(crate) token: Option<Token>,
 }
 
 /// One allocation. What relaying a packet reads comes first.
 #[derive(Debug)]
 pub(crate) struct Allocation {
     pub(crate) tuple: FiveTuple,
-    /// While opening: when the shell has taken too long.
+    /// When the first of its relayed transport addresses expires. While opening: when the shell
+    /// has taken too long.
     pub(crate) expires: Instant,
     pub(crate) phase: Phase,
     /// Generation of the configuration its peers were last judged by.
     pub(crate) epoch: u32,
+    pub(crate) meter: Meter,
     pub(crate) peers: Peers,
-    pub(crate) relayed: SocketAddr,
+    /// By family. Never both absent.
+    pub(crate) leases: [Option<Lease>; 2],
+    /// Peers it may newly permit.
+    pub(crate) new_peers: Bucket,
+    /// ICMP messages its client may be told.
+    pub(crate) icmp: Bucket,
     pub(crate) owner: Owner,
     pub(crate) origin: Origin,
     /// However often it is refreshed, it ends here.
@@ -94,8 +123,46 @@ impl Allocation {
         now < self.expires && self.phase == Phase::Open
     }
 
-    pub(crate) fn family(&self) -> Family {
-        Family::of(self.relayed.ip())
+    /// The relayed transport address of `family`.
+    pub(crate) fn lease(&self, family: Family) -> Option<&Lease> {
+        self.leases[family.index()].as_ref()
+    }
+
+    /// Its relayed transport addresses, IPv4 first.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().flatten()
+    }
+
+    /// Those whose socket is being opened.
+    pub(crate) fn opening(&self) -> impl Iterator<Item = Family> {
+        self.leases()
+            .filter(|lease| lease.opening.is_some())
+            .map(|lease| Family::of(lease.bound.ip()))
+    }
+
+    /// Lets the addresses of `family`, or all, expire at `at`.
+    pub(crate) fn prolong(&mut self, family: Option<Family>, at: Instant) {
+        for lease in self.leases.iter_mut().flatten() {
+            if family.is_none_or(|family| family == Family::of(lease.bound.ip())) {
+                lease.expires = at;
+            }
+        }
+        self.settle();
+    }
+
+    /// Notes when the first address expires, after any of them has changed.
+    pub(crate) fn settle(&mut self) {
+        if let Some(first) = self.leases().map(|lease| lease.expires).min() {
+            self.expires = first;
+        }
+    }
+
+    /// The family whose address has expired while the other one goes on.
+    pub(crate) fn outlived(&self, now: Instant) -> Option<Family> {
+        let expired = self.leases().find(|lease| lease.expires <= now)?;
+        self.leases()
+            .any(|lease| now < lease.expires)
+            .then(|| Family::of(expired.bound.ip()))
     }
 
     /// When something about it is due.

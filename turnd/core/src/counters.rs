@@ -1,5 +1,7 @@
 //! What happened, as plain numbers: read once a second by the shell, never by the core.
 
+use crate::meter::Excess;
+
 /// Declares the counters, with their names for whoever exports them.
 macro_rules! counters {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
@@ -17,6 +19,16 @@ macro_rules! counters {
             }
         }
     };
+}
+
+impl Counters {
+    pub(crate) fn exceeded(&mut self, excess: Excess) {
+        let counter = match excess {
+            Excess::Bandwidth => &mut self.dropped_bandwidth,
+            Excess::Packets => &mut self.dropped_packet_rate,
+        };
+        *counter += 1;
+    }
 }
 
 counters! {
@@ -52,6 +64,16 @@ counters! {
     /// Relay sockets that found their port in use and were tried again with another.
     ports_retried,
 
+    /// Ports reserved for a second allocation.
+    reservations_made,
+    /// Of those, used by it.
+    reservations_redeemed,
+    /// Of those, given up when nobody came for them.
+    reservations_expired,
+
+    /// ICMP messages about peers that clients were told.
+    icmp_indications,
+
     /// Binding requests that prove to be a nameserver's.
     probes_proved,
     /// Binding requests answered with success.
@@ -62,6 +84,8 @@ counters! {
     allocate_replays,
     /// Refresh requests answered with success.
     refresh_replies,
+    /// Success replies to a retransmitted deletion, included in the above.
+    deletion_replays,
     /// CreatePermission requests answered with success.
     permission_replies,
     /// ChannelBind requests answered with success.
@@ -93,6 +117,8 @@ counters! {
     errors_peer_family,
     /// 486: a quota is reached.
     errors_quota,
+    /// Of 508, requests that permitted new peers too fast.
+    new_peers_refused,
     /// 508: no capacity, for any reason.
     errors_capacity,
 
@@ -116,6 +142,12 @@ counters! {
     dropped_no_permission,
     /// Dropped: Send indications to a peer that is denied or of the wrong family.
     dropped_peer_denied,
+    /// Dropped: datagrams beyond an allocation's bandwidth.
+    dropped_bandwidth,
+    /// Dropped: datagrams beyond an allocation's packet rate.
+    dropped_packet_rate,
+    /// Dropped: ICMP messages of other types, about peers without a permission, or too many.
+    dropped_icmp,
     /// Dropped: a peer's datagram for an allocation that is gone.
     dropped_peer_no_allocation,
     /// Dropped: a peer's datagram without a permission.

@@ -26,6 +26,8 @@ pub(crate) enum Reject {
     PeerFamily,
     Quota,
     Capacity,
+    /// The same to the client, counted apart: new peers come too fast.
+    NewPeers,
 }
 
 impl Reject {
@@ -42,7 +44,7 @@ impl Reject {
             Self::Transport => (442, "Unsupported Transport Protocol"),
             Self::PeerFamily => (443, "Peer Address Family Mismatch"),
             Self::Quota => (486, "Allocation Quota Reached"),
-            Self::Capacity => (508, "Insufficient Capacity"),
+            Self::Capacity | Self::NewPeers => (508, "Insufficient Capacity"),
         }
     }
 
@@ -62,6 +64,10 @@ impl Reject {
             Self::Transport => &mut counters.errors_transport,
             Self::PeerFamily => &mut counters.errors_peer_family,
             Self::Quota => &mut counters.errors_quota,
+            Self::NewPeers => {
+                counters.new_peers_refused += 1;
+                &mut counters.errors_capacity
+            }
             Self::Capacity => &mut counters.errors_capacity,
         };
         *counter += 1;

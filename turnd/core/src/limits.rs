@@ -41,6 +41,33 @@ pub const PROVEN: usize = 256;
 /// Ports tried for one relayed transport address before the answer is 508.
 pub const OPEN_ATTEMPTS: u8 = 8;
 
+/// Most ports of one worker that are reserved for a second allocation.
+pub const RESERVATIONS: usize = 1024;
+
+/// How long a port is reserved: 30 seconds from the reply on (RFC 8656 section 7.2), which may come
+/// as late as [`OPEN_TIMEOUT`] after the reservation.
+pub const RESERVED: Duration = Duration::from_secs(30 + OPEN_TIMEOUT.as_secs());
+
+/// Most deletions remembered for their retransmissions, per worker.
+pub const DELETIONS: usize = 1024;
+
+/// Highest bandwidth of an allocation that is enforced, in bytes per second.
+pub const BANDWIDTH_MOST: u64 = 12_500_000_000;
+
+/// What an allocation may relay at once in bytes, however low its bandwidth is: the longest
+/// datagram there can be. A higher bandwidth may send what it earns in a second.
+pub const BANDWIDTH_BURST: u64 = 65_536;
+
+/// Peers an allocation may permit at once before [`Limits::new_peers`] holds: a browser asks for
+/// all candidates of the other side together, a few dozen at most.
+pub const NEW_PEERS_BURST: u64 = 64;
+
+/// ICMP messages that the client of an allocation is told per second.
+pub const ICMP_PER_SECOND: u64 = 10;
+
+/// The same at once.
+pub const ICMP_BURST: u64 = 20;
+
 /// How long the shell may take to open a relay socket before the answer is 508.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,6 +90,15 @@ pub struct Limits {
     pub permissions: usize,
     /// Channels of one allocation, up to [`PEERS_PER_ALLOCATION`].
     pub channels: usize,
+    /// Payload of one allocation in bytes per second, both directions together; as much again may
+    /// come in a burst. Up to [`BANDWIDTH_MOST`]. 0 is no limit.
+    pub bandwidth: u64,
+    /// Datagrams of one allocation per second, both directions together; as many again may come in
+    /// a burst. 0 is no limit.
+    pub packets: u32,
+    /// Peer addresses that one allocation may permit per second, counted when they are new;
+    /// [`NEW_PEERS_BURST`] may come in a burst. 0 is no limit.
+    pub new_peers: u32,
     /// What unverified senders of one address (IPv4 /32, IPv6 /64) are sent over UDP, per worker,
     /// beyond seven eighths of what they sent.
     pub unverified_per_address: Allowance,
@@ -86,6 +122,9 @@ impl Default for Limits {
             pending_opens: 1024,
             permissions: 128,
             channels: 128,
+            bandwidth: 12_500_000,
+            packets: 20_000,
+            new_peers: 5,
             // Two hundred of the largest challenges. Then time allows, with what the requests earn, a
             // Binding reply and a challenge of any size each second, all that a probe of this relay
             // needs; no more, so that a flood of 50 packets per second brings less than it is.

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::address::Family;
 use crate::peer_filter::Scope;
 
 /// Lets one peer address exchange data with the client.
@@ -207,21 +208,44 @@ impl Peers {
         });
     }
 
+    /// Removes everything of one family.
+    pub(crate) fn drop_family(&mut self, family: Family, changed: impl FnMut(Change)) {
+        let stays = |address| Family::of(address) != family;
+        self.retain(
+            |permission| stays(permission.address),
+            |peer| stays(peer.ip()),
+            changed,
+        );
+    }
+
     /// Judges everything again: `scope_of` says what a permission may cover now, if anything, and
     /// `passes` whether a channel's peer is still allowed.
     pub(crate) fn judge_again(
         &mut self,
         scope_of: impl Fn(IpAddr) -> Option<Scope>,
         passes: impl Fn(SocketAddr) -> bool,
+        changed: impl FnMut(Change),
+    ) {
+        let permitted = |permission: &mut Permission| {
+            let scope = scope_of(permission.address);
+            permission.scope = scope.unwrap_or(permission.scope);
+            scope.is_some()
+        };
+        self.retain(permitted, passes, changed);
+    }
+
+    fn retain(
+        &mut self,
+        mut permitted: impl FnMut(&mut Permission) -> bool,
+        passes: impl Fn(SocketAddr) -> bool,
         mut changed: impl FnMut(Change),
     ) {
         self.permissions.retain_mut(|permission| {
-            let scope = scope_of(permission.address);
-            match scope {
-                Some(scope) => permission.scope = scope,
-                None => changed(Change::Forbidden(permission.address)),
+            let keep = permitted(permission);
+            if !keep {
+                changed(Change::Forbidden(permission.address));
             }
-            scope.is_some()
+            keep
         });
         let before = self.channels.len();
         self.channels.retain(|channel| {

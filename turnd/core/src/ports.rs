@@ -103,6 +103,8 @@ pub(crate) enum Parity {
     Any,
     /// EVEN-PORT without the R bit.
     Even,
+    /// EVEN-PORT with the R bit: the next higher port is taken as well.
+    Pair,
 }
 
 /// The ports in use on one relay address by one worker.
@@ -144,10 +146,11 @@ impl Ports {
         parity: Parity,
         rng: &mut impl Rng,
     ) -> Option<u16> {
+        let is_free = |ports: &Self, port: u16| slice.owns(port) && !ports.is_used(port);
         let fits = |ports: &Self, port: u16| {
-            slice.owns(port)
-                && !ports.is_used(port)
+            is_free(ports, port)
                 && (parity == Parity::Any || port.is_multiple_of(2))
+                && (parity != Parity::Pair || is_free(ports, port | 1))
         };
         if self.count >= slice.count {
             return None;
@@ -158,7 +161,7 @@ impl Ports {
             let pair = slice.first_pair + rng.random_range(0..slice.pairs) * slice.workers;
             port = pair * 2 + rng.random_range(0..=1);
             if fits(self, port) {
-                return Some(self.mark(port));
+                return Some(self.mark(port, parity));
             }
         }
         // From the last draw on, so that even a nearly full range is not walked from its start.
@@ -166,13 +169,20 @@ impl Ports {
         let found = (start..=slice.last)
             .chain(slice.first..start)
             .find(|port| fits(self, *port))?;
-        Some(self.mark(found))
+        Some(self.mark(found, parity))
     }
 
-    fn mark(&mut self, port: u16) -> u16 {
+    fn mark(&mut self, port: u16, parity: Parity) -> u16 {
+        self.set(port);
+        if parity == Parity::Pair {
+            self.set(port | 1);
+        }
+        port
+    }
+
+    fn set(&mut self, port: u16) {
         self.used[usize::from(port) / 64] |= 1 << (port % 64);
         self.count += 1;
-        port
     }
 
     /// Gives a port back.
@@ -242,6 +252,24 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 11);
+    }
+
+    #[test]
+    fn a_pair_is_two_ports_of_one_host_and_an_odd_neighbour_in_use_is_none() {
+        let mut rng = ChaCha12Rng::from_seed([4; 32]);
+        // 50,001 and 50,020 have no sibling in the range.
+        let slice = PortSlice::new(50_001..=50_020, 0, 1).unwrap();
+        let mut ports = Ports::new();
+        let mut pairs = 0;
+        while let Some(port) = ports.take(&slice, Parity::Pair, &mut rng) {
+            assert!(port.is_multiple_of(2) && ports.is_used(port) && ports.is_used(port + 1));
+            pairs += 1;
+        }
+        assert_eq!((pairs, ports.in_use()), (9, 18));
+        ports.free(50_010);
+        assert_eq!(ports.take(&slice, Parity::Pair, &mut rng), None);
+        ports.free(50_011);
+        assert_eq!(ports.take(&slice, Parity::Pair, &mut rng), Some(50_010));
     }
 
     #[test]

@@ -4,8 +4,10 @@ mod allocate;
 mod binding;
 mod channel_bind;
 mod channel_data;
+mod icmp;
 mod indication;
 mod lifecycle;
+mod opening;
 mod permission;
 mod refresh;
 mod reply;
@@ -24,14 +26,18 @@ use crate::admission::Admission;
 use crate::auth::{Caller, authenticate};
 use crate::config::{Config, Drain};
 use crate::counters::Counters;
+use crate::deletions::Deletions;
 use crate::error::Reject;
-use crate::limits::{ACTION_QUEUE, ACTIONS_PER_INPUT};
+use crate::limits::{ACTION_QUEUE, ACTIONS_PER_INPUT, DELETIONS, RESERVATIONS};
 use crate::ports::Ports;
 use crate::proven::Proven;
+use crate::reservations::Reservations;
 use crate::source_limit::SourceLimit;
 use crate::table::Table;
 use crate::wire::message::{Malformed, Message};
 use crate::wire::{Class, data, method};
+
+pub use icmp::Icmp;
 
 /// The TURN server of one worker. See the crate's page for how to drive it.
 pub struct Relay {
@@ -45,6 +51,8 @@ pub struct Relay {
     table: Table,
     ports_v4: Ports,
     ports_v6: Ports,
+    reservations: Reservations,
+    deletions: Deletions,
     sources: SourceLimit,
     proven: Proven,
     rng: ChaCha12Rng,
@@ -63,6 +71,10 @@ pub struct Footprint {
     pub allocations: usize,
     /// Of those, allocations whose relay socket is being opened.
     pub opening: usize,
+    /// Relayed transport addresses of all allocations; one may have one of each family.
+    pub relayed: usize,
+    /// Ports reserved for a second allocation, which have their place in the quotas.
+    pub reservations: usize,
     /// Deadlines registered.
     pub deadlines: usize,
     /// Relayed ports in use.
@@ -100,6 +112,8 @@ impl Relay {
             drain: Drain::default(),
             ports_v4: Ports::new(),
             ports_v6: Ports::new(),
+            reservations: Reservations::default(),
+            deletions: Deletions::default(),
             rng,
             actions: VecDeque::with_capacity(ACTIONS_PER_INPUT),
             counters: Counters::default(),
@@ -215,6 +229,9 @@ impl Relay {
         if exchange.message.method() == method::ALLOCATE {
             return self.allocate(exchange, id);
         }
+        if exchange.message.method() == method::REFRESH && self.was_deleted(exchange)? {
+            return Ok(());
+        }
         let id = self.owned(exchange, id)?;
         match exchange.message.method() {
             method::REFRESH => self.refresh(exchange, id),
@@ -276,6 +293,8 @@ impl Relay {
             slots: self.table.slots(),
             allocations: self.table.len(),
             opening: self.table.opening(),
+            relayed: self.ports_v4.in_use() + self.ports_v6.in_use() - self.reservations.len(),
+            reservations: self.reservations.len(),
             deadlines: self.table.deadlines(),
             ports: self.ports_v4.in_use() + self.ports_v6.in_use(),
             sources: self.sources.len(),
@@ -288,10 +307,18 @@ impl Relay {
     pub fn check_invariants(&self) {
         self.table.check_invariants();
         assert!(self.actions.len() <= ACTION_QUEUE);
+        let reserved = self.reservations.iter();
+        assert!(self.reservations.len() <= RESERVATIONS);
+        assert!(self.deletions.len() <= DELETIONS);
+        assert!(reserved.is_sorted_by_key(|r| r.expires));
         for (family, ports) in [(Family::V4, &self.ports_v4), (Family::V6, &self.ports_v6)] {
             let mut count = 0;
-            for allocation in self.table.allocations().filter(|a| a.family() == family) {
-                assert!(ports.is_used(allocation.relayed.port()));
+            let leased = self.table.allocations().filter_map(|a| a.lease(family));
+            let leased = leased.map(|lease| lease.bound);
+            let reserved = self.reservations.iter().map(|r| r.address);
+            for address in leased.chain(reserved.filter(|a| Family::of(a.ip()) == family)) {
+                assert_eq!(Family::of(address.ip()), family);
+                assert!(ports.is_used(address.port()));
                 count += 1;
             }
             assert_eq!(count, ports.in_use(), "a port leaked");

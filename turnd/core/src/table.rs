@@ -117,23 +117,13 @@ impl Table {
         id
     }
 
-    /// Notes that the relay socket is open.
+    /// Notes that the relay sockets are open.
     pub(crate) fn set_open(&mut self, id: AllocationId) {
         if let Some(allocation) = self.get_mut(id)
             && allocation.phase != Phase::Open
         {
             allocation.phase = Phase::Open;
             self.opening -= 1;
-        }
-    }
-
-    /// Notes that the relay socket is still being opened, on another port.
-    pub(crate) fn set_opening(&mut self, id: AllocationId, phase: Phase) {
-        debug_assert!(phase != Phase::Open);
-        if let Some(allocation) = self.get_mut(id)
-            && allocation.phase != Phase::Open
-        {
-            allocation.phase = phase;
         }
     }
 
@@ -195,6 +185,11 @@ impl Table {
             let armed = allocation.armed.expect("every allocation ends some day");
             assert!(self.deadlines.has(slot as u32, armed));
             assert!(armed <= allocation.deadline());
+            assert!(allocation.leases().next().is_some(), "nothing is relayed");
+            let is_opening = allocation.phase != Phase::Open;
+            assert_eq!(allocation.opening().next().is_some(), is_opening);
+            let first = allocation.leases().map(|lease| lease.expires).min();
+            assert!(is_opening || first == Some(allocation.expires));
             allocation.peers.check_invariants();
         }
         assert_eq!(live, self.by_tuple.len());

@@ -70,15 +70,19 @@ pub(crate) mod attribute {
     pub(crate) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
     pub(crate) const PASSWORD_ALGORITHM: u16 = 0x001d;
     pub(crate) const USERHASH: u16 = 0x001e;
+    pub(crate) const DONT_FRAGMENT: u16 = 0x001a;
     pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     pub(crate) const RESERVATION_TOKEN: u16 = 0x0022;
     pub(crate) const PASSWORD_ALGORITHMS: u16 = 0x8002;
+    pub(crate) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
+    pub(crate) const ADDRESS_ERROR_CODE: u16 = 0x8001;
+    pub(crate) const ICMP: u16 = 0x8004;
     pub(crate) const SOFTWARE: u16 = 0x8022;
     pub(crate) const ALTERNATE_SERVER: u16 = 0x8023;
     pub(crate) const FINGERPRINT: u16 = 0x8028;
 
     /// Whether a message with an attribute of type `kind` may be processed: it is understood, or
-    /// need not be (RFC 8489 section 14). DONT-FRAGMENT is not: RFC 8656 section 7.2 wants 420.
+    /// need not be (RFC 8489 section 14).
     pub(crate) const fn is_tolerable(kind: u16) -> bool {
         kind >= 0x8000
             || matches!(
@@ -103,6 +107,7 @@ pub(crate) mod attribute {
                     | USERHASH
                     | XOR_MAPPED_ADDRESS
                     | RESERVATION_TOKEN
+                    | DONT_FRAGMENT
             )
     }
 }

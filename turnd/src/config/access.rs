@@ -11,6 +11,18 @@ use super::limits;
 /// How long a session may live by default.
 const MAX_SESSION: Duration = Duration::from_hours(48);
 
+/// What one session may carry by default, in bits per second: some forty HD video streams.
+const ALLOCATION_BANDWIDTH: u64 = 100_000_000;
+
+/// The least that may be set, in bits per second.
+const LEAST_ALLOCATION_BANDWIDTH: u64 = 64_000;
+
+/// Datagrams one session may carry per second by default: twice what the bandwidth is in full ones.
+const ALLOCATION_PACKETS: u32 = 20_000;
+
+/// Peer addresses one session may newly permit per second by default, beyond the burst.
+const NEW_PEERS: u32 = 5;
+
 /// What may be set: from one allocation lifetime to a month.
 const MAX_SESSION_RANGE: RangeInclusive<Duration> =
     Duration::from_mins(10)..=Duration::from_hours(744);
@@ -65,6 +77,12 @@ pub struct Limits {
     pub strict_expiry: bool,
     /// The capacity that is reported, in bits per second of relayed payload, both directions.
     pub bandwidth: BitRate,
+    /// Relayed payload of one session in bits per second, both directions together; 0 is no limit.
+    pub allocation_bandwidth: BitRate,
+    /// Relayed datagrams of one session per second, both directions together; 0 is no limit.
+    pub allocation_packets: u32,
+    /// Peer addresses that one session may newly permit per second; 0 is no limit.
+    pub new_peers: u32,
 }
 
 impl Limits {
@@ -78,6 +96,17 @@ impl Limits {
         let max_session = table.with_default_in("max_session", MAX_SESSION, MAX_SESSION_RANGE);
         let strict_expiry = table.with_default("strict_expiry", false);
         let bandwidth = table.with_default("bandwidth", BitRate(1_000_000_000));
+        let allocation_bandwidth =
+            table.with_default("allocation_bandwidth", BitRate(ALLOCATION_BANDWIDTH));
+        let allocation_packets = table.with_default("allocation_packets", ALLOCATION_PACKETS);
+        let new_peers = table.with_default("new_peers", NEW_PEERS);
+        if (1..LEAST_ALLOCATION_BANDWIDTH).contains(&allocation_bandwidth.value.0) {
+            table.error(
+                allocation_bandwidth.span,
+                "`limits.allocation_bandwidth` is too little even for one voice call",
+                "write at least \"64 kbit/s\", or \"0 bit/s\" for no limit",
+            );
+        }
         if table.has("sessions_per_user") && per_user.value > sessions.value {
             table.error(
                 per_user.span,
@@ -116,6 +145,9 @@ impl Limits {
             max_session: max_session.value,
             strict_expiry: strict_expiry.value,
             bandwidth: bandwidth.value,
+            allocation_bandwidth: allocation_bandwidth.value,
+            allocation_packets: allocation_packets.value,
+            new_peers: new_peers.value,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod descriptors;
 pub mod dtls;
+pub mod errors;
 pub mod outbox;
 pub mod relayed;
 pub mod stream;

@@ -21,7 +21,7 @@ const LONGEST_SEND: usize = 61_440;
 pub enum Exit {
     /// The listener with this index: towards a client.
     Listener(usize),
-    /// The relayed socket in this slot: towards a peer.
+    /// The relayed socket in this place: towards a peer.
     Relayed(usize),
 }
 
@@ -121,11 +121,29 @@ impl Lane {
         };
         // A socket that closed meanwhile takes its datagrams with it.
         if let Some(udp) = sockets(exit) {
-            self.send(udp, &envelope, counters);
+            if envelope.dont_fragment {
+                self.send_whole(udp, &envelope, counters);
+            } else {
+                self.send(udp, &envelope, counters);
+            }
         }
         self.bytes.clear();
         self.count = 0;
         self.closed = false;
+    }
+
+    /// Sends what must not be fragmented. The ban is one of the socket, so it is lifted at once.
+    fn send_whole(&self, udp: &Udp, envelope: &Envelope, counters: &mut SendCounters) {
+        if let Err(error) = udp.forbid_fragments(true) {
+            tracing::debug!(%error, "fragments cannot be forbidden");
+            counters.refused += self.count;
+            return;
+        }
+        self.send(udp, envelope, counters);
+        if let Err(error) = udp.forbid_fragments(false) {
+            // Never seen where forbidding worked; longer datagrams are refused from now on.
+            tracing::warn!(%error, "fragments cannot be allowed again");
+        }
     }
 
     fn send(&self, udp: &Udp, envelope: &Envelope, counters: &mut SendCounters) {
@@ -186,6 +204,7 @@ mod tests {
             to: peer.local_addr().expect("address"),
             from: None,
             ecn: None,
+            dont_fragment: false,
         };
         let mut outbox = Outbox::default();
         let sockets = |_| Some(&udp);
@@ -244,6 +263,7 @@ mod tests {
                 to,
                 from: None,
                 ecn: None,
+                dont_fragment: false,
             },
             b"x",
         );

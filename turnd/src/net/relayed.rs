@@ -1,10 +1,10 @@
-//! The relayed sockets of one worker, found by the slot of their allocation.
+//! The relayed sockets of one worker, found by the slot of their allocation and their family.
 
 use std::io;
 use std::net::SocketAddr;
 
 use mio::{Interest, Registry};
-use turnd_core::{AllocationId, OpenError};
+use turnd_core::{AllocationId, Family, OpenError};
 
 use super::descriptors::{Descriptor, Descriptors};
 use super::tokens::Source;
@@ -20,11 +20,16 @@ pub struct Relayed {
     _descriptor: Descriptor,
 }
 
+/// Where the socket of one family of an allocation is found.
+pub const fn place(id: AllocationId, family: Family) -> usize {
+    id.slot() * Family::ALL.len() + family.index()
+}
+
 /// All relayed sockets of a worker. Grows to the most allocations there ever were, which the core
 /// caps.
 #[derive(Debug)]
 pub struct RelayedSockets {
-    slots: Vec<Option<Relayed>>,
+    places: Vec<Option<Relayed>>,
     open: usize,
     buffers: Buffers,
     descriptors: Descriptors,
@@ -34,7 +39,7 @@ impl RelayedSockets {
     /// No sockets yet.
     pub fn new(buffers: Buffers, descriptors: Descriptors) -> Self {
         Self {
-            slots: Vec::new(),
+            places: Vec::new(),
             open: 0,
             buffers,
             descriptors,
@@ -51,9 +56,9 @@ impl RelayedSockets {
         self.open == 0
     }
 
-    /// The socket in `slot`.
-    pub fn get(&self, slot: usize) -> Option<&Relayed> {
-        self.slots.get(slot)?.as_ref()
+    /// The socket in `place`.
+    pub fn get(&self, place: usize) -> Option<&Relayed> {
+        self.places.get(place)?.as_ref()
     }
 
     /// Binds `address` for `id` and watches it for datagrams.
@@ -63,26 +68,27 @@ impl RelayedSockets {
         id: AllocationId,
         address: SocketAddr,
     ) -> Result<SocketAddr, OpenError> {
-        let slot = id.slot();
+        let place = place(id, Family::of(address.ip()));
         let descriptor = self.descriptors.take().ok_or(OpenError::Exhausted)?;
         let mut udp =
             Udp::bind(address, Sharing::Exclusive, self.buffers).map_err(|error| why(&error))?;
+        udp.keep_errors().map_err(|error| why(&error))?;
         registry
             .register(
                 &mut udp.socket,
-                Source::Relayed(slot).token(),
+                Source::Relayed(place).token(),
                 Interest::READABLE,
             )
             .map_err(|error| why(&error))?;
-        if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, || None);
+        if self.places.len() <= place {
+            self.places.resize_with(place + 1, || None);
         }
         let local = udp.local();
         debug_assert!(
-            self.slots[slot].is_none(),
-            "the core closes a slot before it reuses it"
+            self.places[place].is_none(),
+            "the core closes a place before it reuses it"
         );
-        if self.slots[slot]
+        if self.places[place]
             .replace(Relayed {
                 id,
                 udp,
@@ -95,12 +101,12 @@ impl RelayedSockets {
         Ok(local)
     }
 
-    /// Closes the socket of `id`; the kernel takes it out of the event queue by itself.
-    pub fn close(&mut self, id: AllocationId) {
-        let Some(slot) = self.slots.get_mut(id.slot()) else {
+    /// Closes one socket of `id`; the kernel takes it out of the event queue by itself.
+    pub fn close(&mut self, id: AllocationId, family: Family) {
+        let Some(place) = self.places.get_mut(place(id, family)) else {
             return;
         };
-        if slot.take_if(|relayed| relayed.id == id).is_some() {
+        if place.take_if(|relayed| relayed.id == id).is_some() {
             self.open -= 1;
         }
     }

@@ -1,7 +1,6 @@
 //! One non-blocking UDP socket of the data plane: how it is opened and its options.
 //!
-//! Never connected, so the kernel reports no ICMP error on it: a peer's port unreachable can
-//! neither fail a later send nor wake the loop.
+//! Never connected, so the kernel reports no ICMP error on it, unless asked to.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +8,7 @@ use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{Ipv6DontFrag, ReceiveTimestampns};
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6DontFrag, Ipv6RecvErr, ReceiveTimestampns};
 use quinn_udp::{EcnCodepoint, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
@@ -55,6 +54,8 @@ pub struct Envelope {
     pub from: Option<IpAddr>,
     /// The ECN mark carried over from the datagram that is relayed (RFC 8656, section 15).
     pub ecn: Option<EcnCodepoint>,
+    /// Whether nobody on the way may fragment it.
+    pub dont_fragment: bool,
 }
 
 /// An open socket and what the batching library knows about it.
@@ -99,6 +100,32 @@ impl Udp {
         })
     }
 
+    /// Lets the kernel keep ICMP messages about what is sent, see [`super::errors`].
+    pub fn keep_errors(&self) -> io::Result<()> {
+        if self.local.is_ipv4() {
+            setsockopt(&self.socket, Ipv4RecvErr, &true)?;
+        } else {
+            setsockopt(&self.socket, Ipv6RecvErr, &true)?;
+        }
+        Ok(())
+    }
+
+    /// Forbids fragments for what is sent from now on, or allows them again.
+    pub fn forbid_fragments(&self, forbid: bool) -> io::Result<()> {
+        if !forbid {
+            return allow_fragments(&self.socket, self.local);
+        }
+        // PROBE: whatever the path was once said to carry, it is asked again; its answer goes to
+        // the client.
+        if self.local.is_ipv4() {
+            set_ip_mtu_discover(&self.socket, Ipv4PathMtuDiscovery::PROBE)?;
+        } else {
+            set_ipv6_mtu_discover(&self.socket, Ipv6PathMtuDiscovery::PROBE)?;
+            setsockopt(&self.socket, Ipv6DontFrag, &true)?;
+        }
+        Ok(())
+    }
+
     /// The bound address. Its IP is unspecified when bound to a wildcard.
     pub fn local(&self) -> SocketAddr {
         self.local
@@ -131,19 +158,29 @@ impl Udp {
             segment_size: segment,
             src_ip: envelope.from,
         };
-        match self
-            .state
-            .try_send(UdpSockRef::from(&self.socket), &transmit)
-        {
+        let socket = UdpSockRef::from(&self.socket);
+        let sent = match self.state.try_send(socket, &transmit) {
+            Err(error) if !is_full(&error) => {
+                // It may have been an ICMP message about an earlier datagram, told once; or it is
+                // too long for the path, which shows again.
+                let socket = UdpSockRef::from(&self.socket);
+                self.state.try_send(socket, &transmit)
+            }
+            sent => sent,
+        };
+        match sent {
             Ok(()) => Sent::Taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Sent::Full,
+            Err(error) if is_full(&error) => Sent::Full,
             Err(error) => {
                 tracing::trace!(%error, to = %envelope.to, "datagram refused");
                 Sent::Refused
             }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(nix::libc::ENOBUFS)
 }
 
 /// Undoes the batching library's ban on fragments: it serves QUIC, which probes for the path MTU

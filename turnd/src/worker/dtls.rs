@@ -133,6 +133,7 @@ fn push(
         to: tuple.client,
         from: udp.source(tuple.server),
         ecn,
+        dont_fragment: false,
     };
     let exit = |exit| sockets.exit(exit);
     outbox.push(exit, Exit::Listener(listener), envelope, bytes);

@@ -5,7 +5,8 @@ use std::time::Instant;
 use mio::{Poll, Token};
 use quinn_udp::RecvMeta;
 use turnd_core::{
-    Action, AllocationId, FiveTuple, Headroom, Now, OpenError, Relay, TAILROOM, Transport, Verdict,
+    Action, AllocationId, Family, FiveTuple, Headroom, Now, OpenError, Relay, TAILROOM, Transport,
+    Verdict,
 };
 
 use super::Worker;
@@ -15,8 +16,9 @@ use super::shared::Stats;
 use crate::net::batch::datagrams;
 use crate::net::dtls::is_dtls;
 use crate::net::dtls::table::Sessions;
+use crate::net::errors;
 use crate::net::outbox::{Exit, Outbox};
-use crate::net::relayed::RelayedSockets;
+use crate::net::relayed::{RelayedSockets, place};
 use crate::net::stream::output::Kind;
 use crate::net::stream::table::Streams;
 use crate::net::tokens::Source;
@@ -27,7 +29,7 @@ use crate::net::udp::{Envelope, Udp};
 pub(super) enum Entry {
     /// On the UDP listener in this place: from a client.
     Client(usize),
-    /// On the relayed socket of this allocation: from a peer.
+    /// On a relayed socket of this allocation: from a peer.
     Peer(AllocationId),
 }
 
@@ -56,7 +58,7 @@ impl Sockets {
     pub(super) fn exit(&self, exit: Exit) -> Option<&Udp> {
         match exit {
             Exit::Listener(place) => self.listeners.udp(place),
-            Exit::Relayed(slot) => self.relayed.get(slot).map(|relayed| &relayed.udp),
+            Exit::Relayed(place) => self.relayed.get(place).map(|relayed| &relayed.udp),
         }
     }
 }
@@ -84,8 +86,8 @@ impl Engine {
         match Source::of(token) {
             Source::Waker | Source::Tcp(_) | Source::Stream(_) => None,
             Source::Udp(place) => Some((Entry::Client(place), self.sockets.listeners.udp(place)?)),
-            Source::Relayed(slot) => {
-                let relayed = self.sockets.relayed.get(slot)?;
+            Source::Relayed(place) => {
+                let relayed = self.sockets.relayed.get(place)?;
                 Some((Entry::Peer(relayed.id), &relayed.udp))
             }
         }
@@ -123,6 +125,22 @@ impl Engine {
         self.leave_dtls(now, at);
         self.flush();
         self.sockets.listeners.remove(at);
+    }
+
+    /// Tells the core of the ICMP messages that wait at a relayed socket.
+    pub(super) fn take_errors(&mut self, now: Now, token: Token) {
+        let Source::Relayed(place) = Source::of(token) else {
+            return;
+        };
+        let Some(relayed) = self.sockets.relayed.get(place) else {
+            return;
+        };
+        let id = relayed.id;
+        let told: Vec<_> = errors::waiting(&relayed.udp).collect();
+        for (peer, icmp) in told {
+            self.relay.handle_icmp(now, id, peer, icmp);
+            self.act(now);
+        }
     }
 
     pub(super) fn receive_failed(&mut self) {
@@ -170,14 +188,16 @@ impl Engine {
                 relay,
                 peer,
                 payload,
+                dont_fragment,
             } => {
                 let envelope = Envelope {
                     to: peer,
                     from: None,
                     ecn,
+                    dont_fragment,
                 };
                 let sockets = |exit| self.sockets.exit(exit);
-                let exit = Exit::Relayed(relay.slot());
+                let exit = Exit::Relayed(place(relay, Family::of(peer.ip())));
                 self.outbox.push(sockets, exit, envelope, &message[payload]);
             }
             Verdict::Handled => {}
@@ -241,12 +261,19 @@ impl Engine {
                     if opened == Err(OpenError::Exhausted) {
                         self.stats.exhausted += 1;
                     }
-                    self.relay.socket_opened(now, id, opened);
+                    let family = Family::of(address.ip());
+                    self.relay.socket_opened(now, id, family, opened);
                 }
                 Action::CloseRelay { id } => {
                     // What was gathered for it leaves first.
                     self.flush();
-                    self.sockets.relayed.close(id);
+                    for family in Family::ALL {
+                        self.sockets.relayed.close(id, family);
+                    }
+                }
+                Action::CloseFamily { id, family } => {
+                    self.flush();
+                    self.sockets.relayed.close(id, family);
                 }
                 // For a fast path outside of this process; there is none.
                 Action::ChannelBound { .. }
@@ -276,6 +303,7 @@ impl Engine {
             to: tuple.client,
             from: udp.source(tuple.server),
             ecn,
+            dont_fragment: false,
         };
         let sockets = |exit| self.sockets.exit(exit);
         self.outbox

@@ -91,6 +91,9 @@ impl Loop {
             return Next::End;
         }
         for event in events.iter() {
+            if event.is_error() {
+                self.engine.take_errors(clock::now(), event.token());
+            }
             if event.token() != Source::Waker.token() {
                 self.ready.push(event.token());
             }
@@ -217,7 +220,12 @@ impl Loop {
     /// One receive from one socket. `None` when there is nothing, or no such socket.
     fn receive(&mut self, token: Token) -> Option<usize> {
         let (entry, udp) = self.engine.entry(token)?;
-        let filled = match self.batch.receive(udp) {
+        // An ICMP message fails one receive and leaves what has arrived where it is.
+        let received = match self.batch.receive(udp) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.batch.receive(udp),
+            received => received,
+        };
+        let filled = match received {
             Ok(filled) => filled,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
             Err(error) => {

@@ -28,6 +28,8 @@ const REALM: u16 = 0x0014;
 const NONCE: u16 = 0x0015;
 const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 const REQUESTED_TRANSPORT: u16 = 0x0019;
+const DONT_FRAGMENT: u16 = 0x001a;
+const ICMP: u16 = 0x8004;
 
 type Attributes = Vec<(u16, Vec<u8>)>;
 
@@ -120,11 +122,33 @@ impl TurnClient {
         self.wire.send(&bytes);
     }
 
+    /// A Send indication whose datagram must not be fragmented.
+    pub(crate) fn send_whole(&mut self, peer: SocketAddrV4, data: &[u8]) {
+        let attributes = vec![
+            (XOR_PEER_ADDRESS, xor(peer)),
+            (DONT_FRAGMENT, Vec::new()),
+            (DATA_ATTRIBUTE, data.to_vec()),
+        ];
+        let bytes = self.message(SEND, attributes, false);
+        self.wire.send(&bytes);
+    }
+
+    /// The next Data indication with an ICMP attribute: about whom, and its value.
+    pub(crate) fn receive_icmp(&self) -> (SocketAddrV4, Vec<u8>) {
+        loop {
+            let (kind, attributes) = self.read();
+            if kind == DATA && attributes.iter().any(|(kind, _)| *kind == ICMP) {
+                let peer = unxor(&find(&attributes, XOR_PEER_ADDRESS));
+                return (peer, find(&attributes, ICMP));
+            }
+        }
+    }
+
     /// The next Data indication: whom from, and what.
     pub(crate) fn receive(&self) -> (SocketAddrV4, Vec<u8>) {
         loop {
             let (kind, attributes) = self.read();
-            if kind == DATA {
+            if kind == DATA && attributes.iter().any(|(kind, _)| *kind == DATA_ATTRIBUTE) {
                 let peer = unxor(&find(&attributes, XOR_PEER_ADDRESS));
                 return (peer, find(&attributes, DATA_ATTRIBUTE));
             }

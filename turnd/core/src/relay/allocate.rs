@@ -1,29 +1,50 @@
-//! Allocate (RFC 8656 section 7.2), from the request to the reply once the socket is open.
+//! Allocate (RFC 8656 section 7.2), from the request to the question for a socket.
 
 use std::net::SocketAddr;
 
-use crate::action::{Action, OpenError};
+use rand::Rng;
+
+use crate::action::Action;
 use crate::address::{AllocationId, Family, Now, Transport};
-use crate::allocation::{Allocation, Origin, Owner, Phase};
+use crate::admission::Charge;
+use crate::allocation::{Allocation, Lease, Opening, Origin, Owner, Phase};
 use crate::error::Reject;
-use crate::limits::{OPEN_ATTEMPTS, OPEN_TIMEOUT};
+use crate::limits::{OPEN_ATTEMPTS, OPEN_TIMEOUT, RESERVED};
+use crate::meter::{Bucket, Meter};
 use crate::peers::Peers;
 use crate::ports::Parity;
+use crate::reservations::{Reservation, Token};
+use crate::wire::TRANSPORT_UDP;
 use crate::wire::attribute::{
-    EVEN_PORT, LIFETIME, REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, RESERVATION_TOKEN,
-    XOR_MAPPED_ADDRESS, XOR_RELAYED_ADDRESS,
+    ADDITIONAL_ADDRESS_FAMILY, EVEN_PORT, LIFETIME, REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT,
+    RESERVATION_TOKEN,
 };
-use crate::wire::writer::Writer;
-use crate::wire::{Class, TRANSPORT_UDP, method};
 
 use super::{Exchange, Relay};
 
 /// What a well-formed request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wish {
-    family: Family,
-    parity: Parity,
+    address: Address,
     lifetime: Option<u32>,
+}
+
+/// Which relayed transport addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Address {
+    One(Family, Parity),
+    /// One of each family, or at least one of them.
+    Both(Parity),
+    /// The one that was reserved by an earlier request.
+    Reserved(Token),
+}
+
+/// Relayed transport addresses that are taken, not paid for yet.
+#[derive(Debug, Default)]
+struct Taken {
+    leases: [Option<Lease>; 2],
+    /// The family that was asked for in addition and could not be had, with the error code.
+    missing: Option<(Family, u16)>,
 }
 
 impl Relay {
@@ -37,49 +58,186 @@ impl Relay {
         }
         let wish = Wish::read(exchange)?;
         self.check_drain(exchange)?;
-        let address = self.config.relay_addresses.of(wish.family);
-        let address = address.ok_or(Reject::AddressFamily)?;
         let limits = &self.config.limits;
         if self.table.len() >= limits.allocations || self.table.opening() >= limits.pending_opens {
             return Err(Reject::Capacity);
         }
-        let source = exchange.tuple.client.ip();
-        let charge = self
-            .admission
-            .charge(exchange.caller.quota_name(), source)?;
-        let Some(port) = self.take_port(wish.family, wish.parity) else {
-            self.admission.release(charge);
-            return Err(Reject::Capacity);
-        };
+        let places = self.take(exchange, wish.address)?;
+        let paid = self.pay(exchange, wish.address, &places);
+        if paid.is_err() {
+            self.free(&places.leases);
+        }
+        let (charge, token) = paid?;
         let now = exchange.now.instant;
         let max_session = self.config.lifetimes.max_session;
         let granted = self.grant(exchange, wish.lifetime, max_session);
-        let relayed = SocketAddr::new(address, port);
         let id = self.table.insert(Allocation {
             tuple: exchange.tuple,
             expires: now + OPEN_TIMEOUT,
-            phase: Phase::Opening {
-                attempts: OPEN_ATTEMPTS - 1,
-                parity: wish.parity,
-            },
+            phase: Phase::Opening,
             epoch: self.epoch,
+            meter: Meter::new(now),
             peers: Peers::default(),
-            relayed,
+            leases: places.leases,
+            new_peers: Bucket::new(now),
+            icmp: Bucket::new(now),
             owner: Owner::new(exchange.caller.username, exchange.caller.key.clone()),
             origin: Origin {
                 transaction: exchange.message.transaction(),
                 fingerprint: exchange.message.has_fingerprint(),
                 granted: granted.as_secs() as u32,
+                missing: places.missing,
+                token,
             },
             session_end: now + max_session,
             charge,
             armed: None,
         });
-        self.actions.push_back(Action::OpenRelay {
-            id,
-            address: relayed,
-        });
+        for lease in places.leases.iter().flatten() {
+            let address = lease.bound;
+            self.actions.push_back(Action::OpenRelay { id, address });
+        }
         Ok(())
+    }
+
+    /// Takes the ports of the addresses asked for.
+    fn take(&mut self, exchange: &Exchange<'_>, address: Address) -> Result<Taken, Reject> {
+        let now = exchange.now;
+        let mut places = Taken::default();
+        match address {
+            Address::One(family, parity) => {
+                places.leases[family.index()] = Some(self.lease(now, family, parity)?);
+            }
+            Address::Both(parity) => {
+                for family in Family::ALL {
+                    match self.lease(now, family, parity) {
+                        Ok(lease) => places.leases[family.index()] = Some(lease),
+                        Err(reject) if places.missing.is_some() => return Err(reject),
+                        Err(reject) => places.missing = Some((family, reject.code().0)),
+                    }
+                }
+            }
+            Address::Reserved(token) => {
+                self.expire_reservations(now.instant);
+                let username = exchange.caller.username;
+                let reserved = self.reservations.take(token, username);
+                let reserved = reserved.ok_or(Reject::Capacity)?;
+                // Its place in the quota is taken by the allocation, charged to where it is now.
+                self.admission.release(reserved.charge);
+                self.counters.reservations_redeemed += 1;
+                let family = Family::of(reserved.address.ip());
+                let opening = Opening {
+                    attempts: 0,
+                    parity: Parity::Any,
+                };
+                places.leases[family.index()] = Some(self.lease_of(now, reserved.address, opening));
+            }
+        }
+        Ok(places)
+    }
+
+    fn lease(&mut self, now: Now, family: Family, parity: Parity) -> Result<Lease, Reject> {
+        let address = self.config.relay_addresses.of(family);
+        let address = address.ok_or(Reject::AddressFamily)?;
+        let port = self.take_port(family, parity).ok_or(Reject::Capacity)?;
+        let opening = Opening {
+            attempts: OPEN_ATTEMPTS - 1,
+            parity,
+        };
+        Ok(self.lease_of(now, SocketAddr::new(address, port), opening))
+    }
+
+    fn lease_of(&self, now: Now, bound: SocketAddr, opening: Opening) -> Lease {
+        Lease {
+            bound,
+            told: self.config.told(bound),
+            expires: now.instant + OPEN_TIMEOUT,
+            opening: Some(opening),
+        }
+    }
+
+    /// Charges the allocation, and the port above it where that is reserved, too.
+    fn pay(
+        &mut self,
+        exchange: &Exchange<'_>,
+        address: Address,
+        places: &Taken,
+    ) -> Result<(Charge, Option<Token>), Reject> {
+        let pair = match address {
+            Address::One(family, Parity::Pair) => places.leases[family.index()],
+            _ => None,
+        };
+        let token = pair
+            .map(|lease| self.reserve(exchange, above(lease.bound)))
+            .transpose()?;
+        let charge = self.charge(exchange);
+        if let (Err(_), Some(token)) = (&charge, token) {
+            self.unreserve(token, exchange.caller.username);
+        }
+        Ok((charge?, token))
+    }
+
+    fn charge(&self, exchange: &Exchange<'_>) -> Result<Charge, Reject> {
+        let source = exchange.tuple.client.ip();
+        let charge = self
+            .admission
+            .charge(exchange.caller.quota_name(), source)?;
+        Ok(charge)
+    }
+
+    /// Keeps `address`, whose port is taken already; gives it back where it cannot be kept.
+    fn reserve(&mut self, exchange: &Exchange<'_>, address: SocketAddr) -> Result<Token, Reject> {
+        let now = exchange.now.instant;
+        self.expire_reservations(now);
+        let charge = if self.reservations.is_full() {
+            Err(Reject::Capacity)
+        } else {
+            self.charge(exchange)
+        };
+        let Ok(charge) = charge else {
+            self.ports(Family::of(address.ip())).free(address.port());
+            return charge.map(|_| Token::default());
+        };
+        let mut token = Token::default();
+        self.rng.fill_bytes(&mut token);
+        self.reservations.add(Reservation {
+            token,
+            username: exchange.caller.username.into(),
+            address,
+            expires: now + RESERVED,
+            charge,
+        });
+        self.counters.reservations_made += 1;
+        Ok(token)
+    }
+
+    /// Gives up what is reserved under `token`, if it still is.
+    pub(super) fn unreserve(&mut self, token: Token, username: &str) {
+        if let Some(reservation) = self.reservations.take(token, username) {
+            self.release(reservation);
+        }
+    }
+
+    /// Gives up reservations whose time is over.
+    pub(super) fn expire_reservations(&mut self, now: std::time::Instant) {
+        while let Some(reservation) = self.reservations.take_expired(now) {
+            self.counters.reservations_expired += 1;
+            self.release(reservation);
+        }
+    }
+
+    fn release(&mut self, reservation: Reservation) {
+        let address = reservation.address;
+        self.ports(Family::of(address.ip())).free(address.port());
+        self.admission.release(reservation.charge);
+    }
+
+    /// Gives the ports of `leases` back.
+    pub(super) fn free(&mut self, leases: &[Option<Lease>; 2]) {
+        for lease in leases.iter().flatten() {
+            self.ports(Family::of(lease.bound.ip()))
+                .free(lease.bound.port());
+        }
     }
 
     /// There is an allocation already: the same request gets the same reply again, any other 437
@@ -118,7 +276,7 @@ impl Relay {
         Err(alternate.unwrap_or(Reject::Capacity))
     }
 
-    fn take_port(&mut self, family: Family, parity: Parity) -> Option<u16> {
+    pub(super) fn take_port(&mut self, family: Family, parity: Parity) -> Option<u16> {
         let config = &self.config;
         let ports = match family {
             Family::V4 => &mut self.ports_v4,
@@ -126,98 +284,11 @@ impl Relay {
         };
         ports.take(&config.ports, parity, &mut self.rng)
     }
+}
 
-    /// Takes the answer to [`Action::OpenRelay`]: the address the socket is bound to.
-    pub fn socket_opened(
-        &mut self,
-        now: Now,
-        id: AllocationId,
-        result: Result<SocketAddr, OpenError>,
-    ) {
-        self.last = Some(now.instant);
-        let phase = self.table.get(id).map(|a| (a.phase, a.relayed));
-        let Some((Phase::Opening { attempts, parity }, relayed)) = phase else {
-            // Given up meanwhile: nobody will use that socket.
-            if phase.is_none() && result.is_ok() && self.has_room() {
-                self.actions.push_back(Action::CloseRelay { id });
-            }
-            return;
-        };
-        match result {
-            Ok(bound) if bound.port() == relayed.port() => self.opened(now, id),
-            Ok(_) => {
-                debug_assert!(false, "the socket is bound elsewhere");
-                self.actions.push_back(Action::CloseRelay { id });
-                self.fail_open(id);
-            }
-            Err(OpenError::InUse) if attempts > 0 => self.retry_open(id, attempts - 1, parity),
-            Err(_) => self.fail_open(id),
-        }
-    }
-
-    fn opened(&mut self, now: Now, id: AllocationId) {
-        self.table.set_open(id);
-        if let Some(allocation) = self.table.get_mut(id) {
-            let granted = std::time::Duration::from_secs(allocation.origin.granted.into());
-            allocation.expires = (now.instant + granted).min(allocation.session_end);
-        }
-        self.table.arm(id);
-        self.counters.allocations_created += 1;
-        self.announce(id);
-    }
-
-    fn retry_open(&mut self, id: AllocationId, attempts: u8, parity: Parity) {
-        let Some(relayed) = self.table.get(id).map(|a| a.relayed) else {
-            return;
-        };
-        let family = Family::of(relayed.ip());
-        // The new one first, so that it is not the old one again.
-        let Some(port) = self.take_port(family, parity) else {
-            return self.fail_open(id);
-        };
-        self.ports(family).free(relayed.port());
-        self.counters.ports_retried += 1;
-        let address = SocketAddr::new(relayed.ip(), port);
-        if let Some(allocation) = self.table.get_mut(id) {
-            allocation.relayed = address;
-        }
-        self.table
-            .set_opening(id, Phase::Opening { attempts, parity });
-        self.actions.push_back(Action::OpenRelay { id, address });
-    }
-
-    /// The success reply. Made from the allocation alone, so that a replayed one is the same.
-    fn announce(&mut self, id: AllocationId) {
-        let Some(allocation) = self.table.get(id) else {
-            return;
-        };
-        let (tuple, origin) = (allocation.tuple, allocation.origin);
-        let mut reply = Writer::new(method::ALLOCATE, Class::Success, &origin.transaction);
-        reply.xor_address(XOR_RELAYED_ADDRESS, self.config.told(allocation.relayed));
-        reply.attribute(LIFETIME, &origin.granted.to_be_bytes());
-        reply.xor_address(XOR_MAPPED_ADDRESS, tuple.client);
-        self.add_software(&mut reply);
-        let bytes = reply.finish(Some(&allocation.owner.key), origin.fingerprint);
-        self.counters.allocate_replies += 1;
-        self.send(tuple, bytes);
-    }
-
-    /// No socket: 508, and nothing remains.
-    pub(super) fn fail_open(&mut self, id: AllocationId) {
-        let Some(allocation) = self.table.get(id) else {
-            return;
-        };
-        let (tuple, origin) = (allocation.tuple, allocation.origin);
-        let mut reply = Writer::new(method::ALLOCATE, Class::Error, &origin.transaction);
-        let (code, reason) = Reject::Capacity.code();
-        reply.error_code(code, reason);
-        self.add_software(&mut reply);
-        let bytes = reply.finish(Some(&allocation.owner.key), origin.fingerprint);
-        Reject::Capacity.count(&mut self.counters);
-        self.counters.allocations_abandoned += 1;
-        self.send(tuple, bytes);
-        self.forget(id);
-    }
+/// The next higher port.
+pub(super) fn above(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port() | 1)
 }
 
 impl Wish {
@@ -231,33 +302,26 @@ impl Wish {
             return Err(Reject::Transport);
         }
         let family: Option<[u8; 4]> = message.fixed(REQUESTED_ADDRESS_FAMILY)?;
+        let additional: Option<[u8; 4]> = message.fixed(ADDITIONAL_ADDRESS_FAMILY)?;
         let even: Option<[u8; 1]> = message.fixed(EVEN_PORT)?;
-        if message.fixed::<8>(RESERVATION_TOKEN)?.is_some() {
-            // With either of the others it is a contradiction; alone it is a token this relay
-            // never gave.
-            let contradicts = even.is_some() || family.is_some();
-            return Err(if contradicts {
-                Reject::BadRequest
-            } else {
-                Reject::Capacity
-            });
-        }
-        let family = match family.map(|value| value[0]) {
-            None | Some(1) => Family::V4,
-            Some(2) => Family::V6,
-            Some(_) => return Err(Reject::AddressFamily),
-        };
+        let token: Option<Token> = message.fixed(RESERVATION_TOKEN)?;
         let parity = match even {
             None => Parity::Any,
             Some([flags]) if flags & 0x80 == 0 => Parity::Even,
-            // The next higher port cannot be reserved.
-            Some(_) => return Err(Reject::Capacity),
+            Some(_) => Parity::Pair,
+        };
+        let address = match (token, additional, family) {
+            (Some(token), None, None) if even.is_none() => Address::Reserved(token),
+            // Only IPv6 can be had in addition, and no pair of ports.
+            (None, Some([2, ..]), None) if parity != Parity::Pair => Address::Both(parity),
+            (None, None, None) => Address::One(Family::V4, parity),
+            (None, None, Some([family, ..])) => {
+                let family = Family::from_wire(family).ok_or(Reject::AddressFamily)?;
+                Address::One(family, parity)
+            }
+            _ => return Err(Reject::BadRequest),
         };
         let lifetime = message.fixed(LIFETIME)?.map(u32::from_be_bytes);
-        Ok(Self {
-            family,
-            parity,
-            lifetime,
-        })
+        Ok(Self { address, lifetime })
     }
 }

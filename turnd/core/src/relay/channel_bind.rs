@@ -29,7 +29,7 @@ impl Relay {
         let now = exchange.now.instant;
         self.refresh_peers(now, id);
         let allocation = self.table.get(id).ok_or(Reject::AllocationMismatch)?;
-        let scope = self.scope_of(peer.ip(), allocation.family())?;
+        let scope = self.scope_of(allocation, peer.ip())?;
         self.config
             .peers
             .check(peer)
@@ -44,6 +44,7 @@ impl Relay {
         {
             return Err(Reject::Capacity);
         }
+        self.welcome(now, id, usize::from(!is_permitted))?;
         self.permit(exchange, id, peer.ip(), scope);
         let lifetimes = &self.config.lifetimes;
         let (expires, permitted) = (now + lifetimes.channel, now + lifetimes.permission);

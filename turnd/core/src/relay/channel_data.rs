@@ -9,6 +9,8 @@ use rand::Rng;
 
 use crate::action::{ToClient, Verdict};
 use crate::address::{AllocationId, FiveTuple, Now};
+use crate::allocation::Phase;
+use crate::counters::Counters;
 use crate::headroom::Headroom;
 use crate::peer_filter::Scope;
 use crate::peers::NoPeer;
@@ -29,43 +31,87 @@ impl Relay {
             return None;
         };
         let id = self.relaying(now, tuple)?;
-        match self.table.get(id)?.peers.peer_of(channel, now) {
-            Ok(peer) => {
-                self.counters.to_peer_packets += 1;
-                self.counters.to_peer_bytes += payload.len() as u64;
-                Some(Verdict::ToPeer {
-                    relay: id,
-                    peer: self.config.inward(peer),
-                    payload,
-                })
-            }
+        let allocation = self.table.get_mut(id)?;
+        let peer = match allocation.peers.peer_of(channel, now) {
+            Ok(peer) => peer,
             Err(NoPeer::NoChannel) => {
                 self.counters.dropped_no_channel += 1;
-                None
+                return None;
             }
             Err(NoPeer::NoPermission) => {
                 self.counters.dropped_no_permission += 1;
-                None
+                return None;
             }
+        };
+        let limits = &self.config.limits;
+        if let Err(excess) = allocation.meter.take(limits, now, payload.len()) {
+            self.counters.exceeded(excess);
+            return None;
         }
+        self.counters.to_peer_packets += 1;
+        self.counters.to_peer_bytes += payload.len() as u64;
+        Some(Verdict::ToPeer {
+            relay: id,
+            peer: self.config.inward(peer),
+            payload,
+            dont_fragment: false,
+        })
     }
 
-    /// The open allocation of `tuple`, judged by the current configuration.
+    /// The open allocation of `tuple`, its peers judged by the current configuration.
     #[inline]
     pub(super) fn relaying(&mut self, now: Instant, tuple: &FiveTuple) -> Option<AllocationId> {
         let Some(id) = self.table.find(tuple) else {
             self.counters.dropped_no_allocation += 1;
             return None;
         };
-        let allocation = self.table.get(id)?;
-        if !allocation.is_open(now) {
-            self.counters.dropped_no_allocation += 1;
-            return None;
+        self.is_fit(now, id, |counters| counters.dropped_no_allocation += 1)
+            .then_some(id)
+    }
+
+    /// Whether `id` may relay now, judged by the current configuration. `absent` counts one that
+    /// is not open.
+    #[inline]
+    pub(super) fn is_fit(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        absent: impl FnOnce(&mut Counters),
+    ) -> bool {
+        let epoch = self.epoch;
+        let allocation = self.table.get(id);
+        allocation.is_some_and(|a| a.is_open(now) && a.epoch == epoch)
+            || self.becomes_fit(now, id, absent)
+    }
+
+    #[cold]
+    fn becomes_fit(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        absent: impl FnOnce(&mut Counters),
+    ) -> bool {
+        let is_open = self.table.get(id).is_some_and(|a| a.is_open(now));
+        if !is_open && !self.goes_on(now, id) {
+            absent(&mut self.counters);
+            return false;
         }
-        if allocation.epoch != self.epoch {
-            return self.judge(id).then_some(id);
-        }
-        Some(id)
+        let is_judged = self.table.get(id).is_some_and(|a| a.epoch == self.epoch);
+        is_judged || self.judge(id)
+    }
+
+    /// Whether one address of two goes on when the other has expired, which is given back here.
+    fn goes_on(&mut self, now: Instant, id: AllocationId) -> bool {
+        let outlived = self
+            .table
+            .get(id)
+            .filter(|allocation| allocation.phase == Phase::Open)
+            .and_then(|allocation| allocation.outlived(now));
+        let Some(family) = outlived.filter(|_| self.has_room()) else {
+            return false;
+        };
+        self.drop_family(id, family);
+        true
     }
 
     /// Takes a datagram that arrived from `peer` on the socket of `relay`, and frames it in place:
@@ -83,17 +129,13 @@ impl Relay {
         // Without flow label and scope, which no XOR-PEER-ADDRESS has.
         let peer = SocketAddr::new(peer.ip(), peer.port());
         let peer = self.config.outward(peer);
-        let allocation = self.table.get(relay).filter(|a| a.is_open(now));
-        let Some(allocation) = allocation else {
-            self.counters.dropped_peer_no_allocation += 1;
-            return None;
-        };
-        if allocation.epoch != self.epoch && !self.judge(relay) {
+        let absent = |counters: &mut Counters| counters.dropped_peer_no_allocation += 1;
+        if !self.is_fit(now, relay, absent) {
             return None;
         }
         let allocation = self.table.get(relay)?;
         let tuple = allocation.tuple;
-        let length = packet.payload().len() as u64;
+        let length = packet.payload().len();
         let bytes = if let Some(channel) = allocation.peers.channel_to(peer, now) {
             data::write_channel_data(packet, channel, tuple.transport.is_stream())
         } else {
@@ -110,8 +152,14 @@ impl Relay {
             self.counters.dropped_peer_too_large += 1;
             return None;
         };
+        let limits = &self.config.limits;
+        let allocation = self.table.get_mut(relay)?;
+        if let Err(excess) = allocation.meter.take(limits, now, length) {
+            self.counters.exceeded(excess);
+            return None;
+        }
         self.counters.to_client_packets += 1;
-        self.counters.to_client_bytes += length;
+        self.counters.to_client_bytes += length as u64;
         Some(ToClient { tuple, bytes })
     }
 

@@ -16,8 +16,8 @@ impl Relay {
         tuple: &FiveTuple,
         packet: &[u8],
     ) -> Option<Verdict> {
-        let (peer, payload) = match data::read_send(packet) {
-            Ok(sent) => sent,
+        let send = match data::read_send(packet) {
+            Ok(send) => send,
             Err(BadSend::Malformed) => {
                 self.counters.dropped_malformed += 1;
                 return None;
@@ -27,6 +27,7 @@ impl Relay {
                 return None;
             }
         };
+        let peer = send.peer;
         if peer.port() == 0 {
             self.counters.dropped_port_zero += 1;
             return None;
@@ -42,12 +43,19 @@ impl Relay {
             *counter += 1;
             return None;
         }
+        let limits = &self.config.limits;
+        let allocation = self.table.get_mut(id)?;
+        if let Err(excess) = allocation.meter.take(limits, now, send.payload.len()) {
+            self.counters.exceeded(excess);
+            return None;
+        }
         self.counters.to_peer_packets += 1;
-        self.counters.to_peer_bytes += payload.len() as u64;
+        self.counters.to_peer_bytes += send.payload.len() as u64;
         Some(Verdict::ToPeer {
             relay: id,
             peer: self.config.inward(peer),
-            payload,
+            payload: send.payload,
+            dont_fragment: send.dont_fragment,
         })
     }
 }

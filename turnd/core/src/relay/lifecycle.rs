@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::action::Action;
-use crate::address::{AllocationId, FiveTuple, Now};
+use crate::address::{AllocationId, Family, FiveTuple, Now};
 use crate::allocation::Phase;
 use crate::auth::user_id;
 use crate::limits::TIMEOUTS_PER_CALL;
@@ -22,24 +22,28 @@ impl Relay {
             if at > now.instant || !self.has_room() {
                 break;
             }
-            self.due(now.instant, id);
+            self.due(now, id);
         }
+        self.expire_reservations(now.instant);
         self.sweep();
     }
 
-    fn due(&mut self, now: Instant, id: AllocationId) {
+    fn due(&mut self, now: Now, id: AllocationId) {
         let Some(allocation) = self.table.get(id) else {
             return;
         };
-        if now < allocation.expires {
-            self.purge_peers(now, id);
+        if now.instant < allocation.expires {
+            self.purge_peers(now.instant, id);
             self.table.arm(id);
-        } else if allocation.phase == Phase::Open {
+        } else if allocation.phase == Phase::Opening {
+            self.give_up_opening(now, id);
+        } else if let Some(family) = allocation.outlived(now.instant) {
+            self.drop_family(id, family);
+            self.purge_peers(now.instant, id);
+            self.table.arm(id);
+        } else {
             self.counters.allocations_expired += 1;
             self.end(id);
-        } else {
-            self.actions.push_back(Action::CloseRelay { id });
-            self.fail_open(id);
         }
     }
 
@@ -48,7 +52,8 @@ impl Relay {
         // A sweep goes on at once: the latest input's time is in the past.
         let sweep = self.sweep.and(self.last);
         let due = self.table.first_due().map(|(at, _)| at);
-        sweep.into_iter().chain(due).min()
+        let reserved = self.reservations.deadline();
+        sweep.into_iter().chain(due).chain(reserved).min()
     }
 
     /// Ends the allocations whose five-tuples are `gone` because the shell closes the listener they
@@ -75,8 +80,11 @@ impl Relay {
     pub(super) fn live(&mut self, now: Now, tuple: &FiveTuple) -> Option<AllocationId> {
         let id = self.table.find(tuple)?;
         if self.table.get(id)?.expires <= now.instant {
-            self.due(now.instant, id);
-            return None;
+            self.due(now, id);
+            // One address of two may go on.
+            self.table
+                .get(id)
+                .filter(|a| now.instant < a.expires && a.phase == Phase::Open)?;
         }
         Some(id)
     }
@@ -89,11 +97,12 @@ impl Relay {
         };
         self.counters.allocations_disconnected += 1;
         if self.has_room() {
-            return self.end(id);
+            self.actions.push_back(Action::CloseRelay { id });
+            return self.abandon(id);
         }
         // Nothing more is relayed, and the next timeout ends it.
         if let Some(allocation) = self.table.get_mut(id) {
-            allocation.expires = now.instant;
+            allocation.prolong(None, now.instant);
         }
         self.table.arm(id);
     }
@@ -109,11 +118,27 @@ impl Relay {
         self.forget(id);
     }
 
+    /// Gives back one of an allocation's two addresses, with all that went over it.
+    pub(super) fn drop_family(&mut self, id: AllocationId, family: Family) {
+        let Some(allocation) = self.table.get_mut(id) else {
+            return;
+        };
+        let tuple = allocation.tuple;
+        let actions = &mut self.actions;
+        allocation.peers.drop_family(family, |change| {
+            actions.push_back(change.into_action(id, tuple));
+        });
+        actions.push_back(Action::CloseFamily { id, family });
+        let dropped = allocation.leases[family.index()].take();
+        allocation.settle();
+        self.free(&[dropped, None]);
+        self.table.arm(id);
+    }
+
     /// Takes an allocation out of every table and gives back what it held.
     pub(super) fn forget(&mut self, id: AllocationId) {
         if let Some(allocation) = self.table.remove(id) {
-            self.ports(allocation.family())
-                .free(allocation.relayed.port());
+            self.free(&allocation.leases);
             self.admission.release(allocation.charge);
         }
     }

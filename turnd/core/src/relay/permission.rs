@@ -1,9 +1,12 @@
 //! CreatePermission (RFC 8656 section 10.2): all its peers or none.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use crate::address::{AllocationId, Family};
+use crate::allocation::Allocation;
 use crate::error::Reject;
+use crate::limits::NEW_PEERS_BURST;
 use crate::peer_filter::Scope;
 use crate::wire::attribute::XOR_PEER_ADDRESS;
 
@@ -21,11 +24,10 @@ impl Relay {
         let now = exchange.now.instant;
         self.refresh_peers(now, id);
         let allocation = self.table.get(id).ok_or(Reject::AllocationMismatch)?;
-        let family = allocation.family();
         let mut added = 0;
         for (index, peer) in peers(exchange).enumerate() {
             let address = peer?.ip();
-            self.scope_of(address, family)?;
+            self.scope_of(allocation, address)?;
             let is_earlier = |p: Result<SocketAddr, Reject>| p.is_ok_and(|p| p.ip() == address);
             let is_new = allocation.peers.permission(address, now).is_none()
                 && !peers(exchange).take(index).any(is_earlier);
@@ -35,9 +37,11 @@ impl Relay {
         if held + added > self.config.limits.permissions() && added > 0 {
             return Err(Reject::Capacity);
         }
+        self.welcome(now, id, added)?;
         for peer in peers(exchange) {
             let address = peer?.ip();
-            let scope = self.scope_of(address, family)?;
+            let allocation = self.table.get(id).ok_or(Reject::AllocationMismatch)?;
+            let scope = self.scope_of(allocation, address)?;
             self.permit(exchange, id, address, scope);
         }
         self.table.arm(id);
@@ -46,9 +50,30 @@ impl Relay {
         Ok(())
     }
 
+    /// Counts peers that are new to an allocation, unless they come too fast.
+    pub(super) fn welcome(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        peers: usize,
+    ) -> Result<(), Reject> {
+        let rate = u64::from(self.config.limits.new_peers);
+        if rate == 0 || peers == 0 {
+            return Ok(());
+        }
+        let allocation = self.table.get_mut(id).ok_or(Reject::AllocationMismatch)?;
+        let burst = rate.max(NEW_PEERS_BURST);
+        let granted = allocation.new_peers.take(now, rate, burst, peers as u64);
+        granted.then_some(()).ok_or(Reject::NewPeers)
+    }
+
     /// What a permission for `address` may cover: 443 and 403 (RFC 8656 sections 9 and 10.2).
-    pub(super) fn scope_of(&self, address: IpAddr, family: Family) -> Result<Scope, Reject> {
-        if Family::of(address) != family {
+    pub(super) fn scope_of(
+        &self,
+        allocation: &Allocation,
+        address: IpAddr,
+    ) -> Result<Scope, Reject> {
+        if allocation.lease(Family::of(address)).is_none() {
             return Err(Reject::PeerFamily);
         }
         self.config

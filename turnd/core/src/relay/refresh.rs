@@ -1,4 +1,4 @@
-//! Refresh (RFC 8656 section 8.2): prolongs an allocation, or ends it.
+//! Refresh (RFC 8656 section 8.2): prolongs an allocation or one of its addresses, or ends it.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ impl Relay {
         let lifetime = exchange.message.fixed(LIFETIME)?.map(u32::from_be_bytes);
         let family: Option<[u8; 4]> = exchange.message.fixed(REQUESTED_ADDRESS_FAMILY)?;
         let allocation = self.table.get(id).ok_or(Reject::AllocationMismatch)?;
-        let expected = match allocation.family() {
-            Family::V4 => 1,
-            Family::V6 => 2,
+        let family = match family {
+            None => None,
+            Some([family, ..]) => {
+                let family = Family::from_wire(family);
+                let family = family.filter(|family| allocation.lease(*family).is_some());
+                Some(family.ok_or(Reject::PeerFamily)?)
+            }
         };
-        if family.is_some_and(|value| value[0] != expected) {
-            return Err(Reject::PeerFamily);
-        }
         let granted = if lifetime == Some(0) {
-            self.counters.allocations_deleted += 1;
-            self.end(id);
+            self.delete(exchange, id, family);
             0
         } else {
             if self.drain.refuses_refresh() {
@@ -36,14 +36,36 @@ impl Relay {
             }
             let left = allocation.session_end.saturating_duration_since(now);
             let granted = self.grant(exchange, lifetime, left).as_secs();
-            self.prolong(exchange, id, granted)?;
+            self.prolong(exchange, id, family, granted)?;
             granted
         };
+        self.refreshed(exchange, granted as u32);
+        Ok(())
+    }
+
+    /// Answers a deletion that has been carried out already and is retransmitted, whatever is on
+    /// its five-tuple by now.
+    pub(super) fn was_deleted(&mut self, exchange: &Exchange<'_>) -> Result<bool, Reject> {
+        let transaction = exchange.message.transaction();
+        let is_repeated = exchange.message.fixed(LIFETIME)? == Some([0; 4])
+            && self.deletions.has(
+                exchange.now.instant,
+                &exchange.tuple,
+                &transaction,
+                exchange.caller.username,
+            );
+        if is_repeated {
+            self.counters.deletion_replays += 1;
+            self.refreshed(exchange, 0);
+        }
+        Ok(is_repeated)
+    }
+
+    fn refreshed(&mut self, exchange: &Exchange<'_>, granted: u32) {
         self.counters.refresh_replies += 1;
         self.succeed(exchange, |reply| {
-            reply.attribute(LIFETIME, &(granted as u32).to_be_bytes());
+            reply.attribute(LIFETIME, &granted.to_be_bytes());
         });
-        Ok(())
     }
 
     /// What is granted for a requested LIFETIME when the session may go on for `left`.
@@ -69,10 +91,27 @@ impl Relay {
         }
     }
 
+    /// Ends the allocation, or gives back one of its two addresses.
+    fn delete(&mut self, exchange: &Exchange<'_>, id: AllocationId, family: Option<Family>) {
+        let transaction = exchange.message.transaction();
+        let username = exchange.caller.username;
+        self.deletions
+            .note(exchange.now.instant, exchange.tuple, transaction, username);
+        let rest = self.table.get(id).map_or(0, |a| a.leases().count());
+        match family {
+            Some(family) if rest > 1 => self.drop_family(id, family),
+            _ => {
+                self.counters.allocations_deleted += 1;
+                self.end(id);
+            }
+        }
+    }
+
     fn prolong(
         &mut self,
         exchange: &Exchange<'_>,
         id: AllocationId,
+        family: Option<Family>,
         seconds: u64,
     ) -> Result<(), Reject> {
         if seconds == 0 {
@@ -80,7 +119,8 @@ impl Relay {
             return Err(Reject::AllocationMismatch);
         }
         if let Some(allocation) = self.table.get_mut(id) {
-            allocation.expires = exchange.now.instant + Duration::from_secs(seconds);
+            let expires = exchange.now.instant + Duration::from_secs(seconds);
+            allocation.prolong(family, expires);
         }
         self.table.arm(id);
         Ok(())

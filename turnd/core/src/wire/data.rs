@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::attribute::{
-    DATA, FINGERPRINT, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, XOR_PEER_ADDRESS, is_tolerable,
+    DATA, DONT_FRAGMENT, FINGERPRINT, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256,
+    XOR_PEER_ADDRESS, is_tolerable,
 };
 use super::message::{Message, attribute_at, read_xor_address, xor_v6};
 use super::{COOKIE, Class, HEADER, TransactionId, message_type, method, padded};
@@ -39,14 +40,25 @@ pub(crate) enum BadSend {
     Fingerprint,
 }
 
-/// Reads a Send indication (RFC 8656 section 11.2): the peer, and where the data lies. One walk.
-pub(crate) fn read_send(packet: &[u8]) -> Result<(SocketAddr, Range<usize>), BadSend> {
+/// A Send indication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Send {
+    pub(crate) peer: SocketAddr,
+    /// Where the data lies.
+    pub(crate) payload: Range<usize>,
+    /// Whether it must not be fragmented (RFC 8656 section 18.10).
+    pub(crate) dont_fragment: bool,
+}
+
+/// Reads a Send indication (RFC 8656 section 11.2) in one walk.
+pub(crate) fn read_send(packet: &[u8]) -> Result<Send, BadSend> {
     let header: &[u8; HEADER] = packet.first_chunk().ok_or(BadSend::Malformed)?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
     if header[4..8] != COOKIE || HEADER + length != packet.len() {
         return Err(BadSend::Malformed);
     }
     let (mut peer, mut data, mut signed) = (None, None, false);
+    let mut dont_fragment = false;
     let mut at = HEADER;
     for _ in 0..MESSAGE_ATTRIBUTES {
         if at == packet.len() {
@@ -59,6 +71,7 @@ pub(crate) fn read_send(packet: &[u8]) -> Result<(SocketAddr, Range<usize>), Bad
             _ if signed => {}
             XOR_PEER_ADDRESS if peer.is_none() => peer = Some(value),
             DATA if data.is_none() => data = Some(at + 4..at + 4 + value.len()),
+            DONT_FRAGMENT => dont_fragment = true,
             MESSAGE_INTEGRITY | MESSAGE_INTEGRITY_SHA256 => signed = true,
             _ if !is_tolerable(kind) => return Err(BadSend::Malformed),
             _ => {}
@@ -71,7 +84,12 @@ pub(crate) fn read_send(packet: &[u8]) -> Result<(SocketAddr, Range<usize>), Bad
     let mut transaction = [0; 12];
     transaction.copy_from_slice(&header[8..]);
     let peer = peer.and_then(|value| read_xor_address(value, &transaction));
-    peer.zip(data).ok_or(BadSend::Malformed)
+    let (peer, payload) = peer.zip(data).ok_or(BadSend::Malformed)?;
+    Ok(Send {
+        peer,
+        payload,
+        dont_fragment,
+    })
 }
 
 /// Puts a ChannelData header before a peer's datagram (RFC 8656 section 12.5). Over a stream it is

@@ -11,7 +11,7 @@ use stun_types::message::{
     IntegrityAlgorithm, LongTermKeyCredentials, Message as Oracle, MessageClass, MessageType,
     MessageWrite as _, MessageWriteExt as _, MessageWriteVec, Method,
 };
-use turn_types::attribute::{Data, XorPeerAddress};
+use turn_types::attribute::{Data, DontFragment, XorPeerAddress};
 use turn_types::channel::ChannelData;
 
 use super::data::{BadSend, read_channel_data, read_send, write_channel_data, write_data};
@@ -360,9 +360,13 @@ proptest! {
         let mut oracle = Oracle::builder(kind, transaction(id), MessageWriteVec::new());
         oracle.add_attribute(&XorPeerAddress::new(peer, transaction(id))).unwrap();
         oracle.add_attribute(&Data::new(&payload)).unwrap();
+        if stream {
+            oracle.add_attribute(&DontFragment::new()).unwrap();
+        }
         let bytes = oracle.finish();
-        let (to, at) = read_send(&bytes).unwrap();
-        prop_assert_eq!((to, &bytes[at]), (peer, payload.as_slice()));
+        let send = read_send(&bytes).unwrap();
+        prop_assert_eq!((send.peer, &bytes[send.payload]), (peer, payload.as_slice()));
+        prop_assert_eq!(send.dont_fragment, stream);
         prop_assert_eq!(u16::from_be_bytes([bytes[20], bytes[21]]), XorPeerAddress::TYPE.value());
     }
 }

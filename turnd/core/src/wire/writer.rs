@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::attribute::{ERROR_CODE, FINGERPRINT, UNKNOWN_ATTRIBUTES};
+use super::attribute::{ADDRESS_ERROR_CODE, ERROR_CODE, FINGERPRINT, UNKNOWN_ATTRIBUTES};
 use super::integrity::Key;
 use super::message::xor_v6;
 use super::{COOKIE, CRC, Class, FINGERPRINT_XOR, HEADER, TransactionId, message_type, padded};
+use crate::address::Family;
 
 /// A message being written. Its length field is right after every step.
 #[derive(Debug)]
@@ -82,6 +83,16 @@ impl Writer {
         value[3] = (code % 100) as u8;
         value[4..4 + reason.len()].copy_from_slice(reason.as_bytes());
         self.attribute(ERROR_CODE, &value[..4 + reason.len()]);
+    }
+
+    /// Appends ADDRESS-ERROR-CODE without a reason phrase (RFC 8656 section 18.12).
+    pub(crate) fn address_error_code(&mut self, family: Family, code: u16) {
+        debug_assert!((300..700).contains(&code));
+        let mut value = [0; 4];
+        value[0] = family.wire();
+        value[2] = (code / 100) as u8;
+        value[3] = (code % 100) as u8;
+        self.attribute(ADDRESS_ERROR_CODE, &value);
     }
 
     /// Appends UNKNOWN-ATTRIBUTES (RFC 8489 section 14.13).

@@ -34,6 +34,9 @@ pub(crate) const USERHASH: u16 = 0x1e;
 pub(crate) const MAPPED: u16 = 0x20;
 pub(crate) const RESERVATION: u16 = 0x22;
 pub(crate) const ALGORITHMS: u16 = 0x8002;
+pub(crate) const ADDITIONAL_FAMILY: u16 = 0x8000;
+pub(crate) const ADDRESS_ERROR: u16 = 0x8001;
+pub(crate) const ICMP: u16 = 0x8004;
 pub(crate) const SOFTWARE: u16 = 0x8022;
 pub(crate) const ALTERNATE: u16 = 0x8023;
 pub(crate) const FINGERPRINT: u16 = 0x8028;
@@ -228,6 +231,14 @@ impl Parsed {
 
     pub(crate) fn address(&self, kind: u16) -> Option<SocketAddr> {
         Some(unxor(self.get(kind)?, &self.transaction))
+    }
+
+    /// All addresses of one kind.
+    pub(crate) fn addresses(&self, kind: u16) -> Vec<SocketAddr> {
+        let of_kind = self.attributes.iter().filter(|(k, _)| *k == kind);
+        of_kind
+            .map(|(_, value)| unxor(value, &self.transaction))
+            .collect()
     }
 
     pub(crate) fn seconds(&self) -> Option<u32> {

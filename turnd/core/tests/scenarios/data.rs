@@ -42,7 +42,6 @@ fn send_indications_are_discarded_when_incomplete_or_not_understood() {
         send().attr(DATA, b"x"),
         send().peer(peer),
         send().attr(PEER, &[0, 1, 2]).attr(DATA, b"x"),
-        good.clone().attr(DONT_FRAGMENT, &[]),
         good.clone().attr(0x7fff, &[]),
     ];
     for build in bad {
@@ -69,6 +68,38 @@ fn send_indications_are_discarded_when_incomplete_or_not_understood() {
     assert_eq!(world.relay.counters().dropped_fingerprint, 1);
     damaged[20] ^= 0xff;
     assert_eq!(world.data(client.tuple, &damaged), None);
+}
+
+#[test]
+fn a_send_indication_says_whether_its_datagram_may_be_fragmented() {
+    let (mut world, mut client, _) = setup();
+    let peer = addr("9.9.9.9:1000");
+    client.bind(&mut world, 0x4000, "9.9.9.9:1000");
+    let plain = client.send("9.9.9.9:1000", b"x");
+    let whole = |at: usize| {
+        let send = Build::indication(6, 1);
+        match at {
+            0 => send.attr(DONT_FRAGMENT, &[]).peer(peer).attr(DATA, b"x"),
+            1 => send.peer(peer).attr(DONT_FRAGMENT, &[]).attr(DATA, b"x"),
+            _ => send.peer(peer).attr(DATA, b"x").attr(DONT_FRAGMENT, &[]),
+        }
+    };
+    for at in 0..3 {
+        let relayed = world.data(client.tuple, &whole(at).bytes);
+        assert_eq!(relayed, Some((peer, b"x".to_vec())));
+        assert!(world.dont_fragment);
+        assert!(world.data(client.tuple, &plain).is_some());
+        assert!(!world.dont_fragment, "only that one");
+    }
+    let _ = world.data(client.tuple, &whole(0).bytes);
+    let frame = crate::codec::channel_data(0x4000, b"x");
+    assert!(world.data(client.tuple, &frame).is_some());
+    assert!(!world.dont_fragment);
+    // After the integrity attribute it does not count.
+    let late = Build::indication(6, 1).peer(peer).attr(DATA, b"x");
+    let late = late.sign(&client.key).attr(DONT_FRAGMENT, &[]);
+    assert!(world.data(client.tuple, &late.bytes).is_some());
+    assert!(!world.dont_fragment);
 }
 
 #[test]

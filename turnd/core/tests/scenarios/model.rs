@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use turnd_core::{AllocationId, Drain, OpenError};
+use turnd_core::{AllocationId, Config, Drain, Family, OpenError};
 
-use crate::codec::{Build, FAMILY, channel_data};
-use crate::step::Step;
+use crate::codec::{
+    ADDITIONAL_FAMILY, Build, EVEN_PORT, FAMILY, RELAYED, RESERVATION, channel_data,
+};
+use crate::step::{Step, Wish};
 use crate::world::{Client, World, addr, config};
 
 /// How many clients there are.
@@ -41,8 +43,8 @@ pub(crate) fn run(steps: impl IntoIterator<Item = Step>) {
 /// An allocation.
 #[derive(Clone, Copy)]
 struct Held {
-    end: Duration,
-    v6: bool,
+    /// When its address of each family ends.
+    ends: [Option<Duration>; 2],
     id: AllocationId,
 }
 
@@ -56,11 +58,32 @@ struct Model {
 
 impl Model {
     fn forget_expired(&mut self, now: Duration) {
-        if self.allocation.is_some_and(|held| held.end <= now) {
-            *self = Self::default();
+        for family in Family::ALL {
+            let held = self.allocation.as_ref();
+            if held.is_some_and(|held| held.ends[family.index()].is_some_and(|end| end <= now)) {
+                self.drop_family(family);
+            }
         }
         self.permissions.retain(|_, end| now < *end);
         self.channels.retain(|_, (_, end)| now < *end);
+    }
+
+    fn drop_family(&mut self, family: Family) {
+        if let Some(held) = &mut self.allocation {
+            held.ends[family.index()] = None;
+            if held.ends == [None; 2] {
+                *self = Self::default();
+            }
+        }
+        self.permissions.retain(|ip, _| Family::of(*ip) != family);
+        self.channels
+            .retain(|_, (peer, _)| Family::of(peer.ip()) != family);
+    }
+
+    /// Whether there is an allocation, with an address of the family of `peer`: `None` without one.
+    fn fits(&self, peer: SocketAddr) -> Option<bool> {
+        let family = Family::of(peer.ip());
+        Some(self.allocation?.ends[family.index()].is_some())
     }
 
     fn permits(&self, peer: SocketAddr) -> bool {
@@ -68,17 +91,27 @@ impl Model {
     }
 }
 
+/// The usual configuration without caps on how fast things happen: the model knows none.
+fn unhurried() -> Config {
+    let mut config = config();
+    config.limits.new_peers = 0;
+    config.limits.packets = 0;
+    config
+}
+
 struct Run {
     world: World,
     clients: Vec<Client>,
     models: Vec<Model>,
+    /// The token that was given last, and the port it stands for.
+    token: Option<(Vec<u8>, SocketAddr)>,
     deny: bool,
     drain: Drain,
 }
 
 impl Run {
     fn new() -> Self {
-        let mut world = World::new();
+        let mut world = World::with(unhurried());
         world.auto_open = false;
         let clients = (0..CLIENTS).map(|n| {
             let address = format!("192.0.2.{n}:5000");
@@ -88,6 +121,7 @@ impl Run {
             world,
             clients: clients.collect(),
             models: (0..CLIENTS).map(|_| Model::default()).collect(),
+            token: None,
             deny: false,
             drain: Drain::Serving,
         }
@@ -97,13 +131,14 @@ impl Run {
     /// success, `None` no reply yet.
     fn ask(&mut self, client: usize, build: Build) -> Option<u16> {
         self.clients[client].learn_nonce(&mut self.world);
+        self.note_granted();
         self.world.replies.clear();
         let (tuple, bytes) = {
             let client = &self.clients[client];
             (client.tuple, client.sign(build).bytes)
         };
         self.world.give(tuple, &bytes);
-        // An earlier request may get its 508 now, because its socket took too long.
+        // An earlier request may be answered now, because its socket took too long.
         let mut replies = self.world.replies.drain(..);
         let (to, reply) = replies.find(|(_, reply)| reply.transaction == bytes[8..20])?;
         assert_eq!(to, tuple);
@@ -115,14 +150,40 @@ impl Run {
         peer.ip().is_loopback() || self.deny && peer.ip() == addr("9.9.9.9:1").ip()
     }
 
+    /// Notes the allocations that were announced. Their sockets are open, and no others.
+    fn note_granted(&mut self) {
+        while let Some((at, tuple, reply)) = self.world.granted.pop_front() {
+            let client = self.clients.iter().position(|c| c.tuple == tuple).unwrap();
+            let told = reply.addresses(RELAYED);
+            let id = self.world.id_of(told[0]);
+            let open = self.world.sockets.iter().filter(|(key, _)| key.0 == id);
+            let open: Vec<SocketAddr> = open.map(|(_, address)| *address).collect();
+            assert_eq!(open, told);
+            let mut ends = [None; 2];
+            for address in &told {
+                ends[Family::of(address.ip()).index()] = Some(at + Duration::from_mins(10));
+            }
+            self.models[client].allocation = Some(Held { ends, id });
+            if let Some(token) = reply.get(RESERVATION) {
+                let above = SocketAddr::new(told[0].ip(), told[0].port() + 1);
+                self.token = Some((token.to_vec(), above));
+            }
+        }
+    }
+
     fn take(&mut self, step: Step) {
+        self.note_granted();
         let now = self.world.elapsed;
         for model in &mut self.models {
             model.forget_expired(now);
         }
         match step {
-            Step::Allocate { client, v6 } => self.allocate(client, v6),
-            Step::Refresh { client, lifetime } => self.refresh(client, lifetime),
+            Step::Allocate { client, wish } => self.allocate(client, wish),
+            Step::Refresh {
+                client,
+                family,
+                lifetime,
+            } => self.refresh(client, family, lifetime),
             Step::Permit { client, peers } => self.permit(client, &peers),
             Step::Bind {
                 client,
@@ -178,8 +239,10 @@ impl Run {
                 self.world.replies.clear();
                 self.world.give(self.clients[client].tuple, &bytes);
                 // Damaged into a Binding request it is one.
-                let mut replies = self.world.replies.iter();
-                let refused = replies.all(|(_, r)| !r.is_success() || r.kind == 0x0101);
+                let replies = self.world.replies.iter().map(|(_, reply)| reply);
+                // An earlier Allocate may be granted now, because one of its sockets took too long.
+                let mut replies = replies.filter(|r| r.transaction == bytes[8..20]);
+                let refused = replies.all(|r| !r.is_success() || r.kind == 0x0101);
                 assert!(refused, "a damaged request was obeyed");
             }
             Step::Noise { client, bytes } => {
@@ -191,54 +254,75 @@ impl Run {
         }
     }
 
-    fn allocate(&mut self, client: usize, v6: bool) {
+    fn allocate(&mut self, client: usize, wish: Wish) {
         let build = self.clients[client].allocate_request();
-        let build = if v6 {
-            build.attr(FAMILY, &[2, 0, 0, 0])
-        } else {
-            build
+        let asked = self.world.asked.len();
+        let (build, reserved) = match (wish, self.token.take()) {
+            (Wish::Reserved, Some((token, address))) => {
+                (build.attr(RESERVATION, &token), Some(address))
+            }
+            (Wish::Reserved, None) => (build, None),
+            (Wish::One(family), token) => {
+                self.token = token;
+                let build = build.attr(FAMILY, &[family as u8 + 1, 0, 0, 0]);
+                (build, None)
+            }
+            (Wish::Both, _) => (build.attr(ADDITIONAL_FAMILY, &[2, 0, 0, 0]), None),
+            (Wish::Pair, _) => (build.attr(EVEN_PORT, &[0x80]), None),
         };
         let code = self.ask(client, build);
         if self.models[client].allocation.is_some() {
             assert_eq!(code, Some(437));
         } else if self.drain != Drain::Serving && code != Some(437) {
             assert_eq!(code, Some(508));
+        } else if let Some(address) = reserved.filter(|_| code != Some(508)) {
+            let is_asked = self.world.asked.back().is_some_and(|(_, a)| *a == address);
+            assert!(is_asked || code == Some(437), "another port than reserved");
         } else {
-            // Asked for a socket, or there is such a question already.
-            assert!(matches!(code, None | Some(437)), "{code:?}");
+            // Asked for a socket, or there is such a question already. A token may be too old.
+            let refused = matches!(code, Some(437)) || reserved.is_some();
+            assert!(code.is_none() || refused, "{code:?}");
+            let sockets = if wish == Wish::Both { 2 } else { 1 };
+            let more = self.world.asked.len() - asked.min(self.world.asked.len());
+            assert!(code.is_some() || more <= sockets);
         }
     }
 
     fn answer(&mut self, result: Result<(), OpenError>) {
-        let Some((id, address)) = self.world.asked.front().copied() else {
+        let Some((id, _)) = self.world.asked.front().copied() else {
             return;
         };
         self.world.replies.clear();
         self.world.answer(result);
-        if let Some((tuple, reply)) = self.world.replies.pop_front() {
-            assert_eq!(reply.is_success(), result.is_ok());
-            if reply.is_success() {
-                let client = self.clients.iter().position(|c| c.tuple == tuple).unwrap();
-                let end = self.world.elapsed + Duration::from_mins(10);
-                self.models[client].allocation = Some(Held {
-                    end,
-                    v6: address.is_ipv6(),
-                    id,
-                });
-                assert!(self.world.sockets.contains_key(&id));
-            }
+        if let Some((_, reply)) = self.world.replies.pop_front() {
+            // One socket of two is enough.
+            let open = self.world.sockets.keys().any(|(open, _)| *open == id);
+            assert_eq!(reply.is_success(), open);
+            assert!(!open || self.world.asked.iter().all(|(asked, _)| *asked != id));
         }
+        self.note_granted();
     }
 
-    fn refresh(&mut self, client: usize, lifetime: Option<u32>) {
+    fn refresh(&mut self, client: usize, family: Option<Family>, lifetime: Option<u32>) {
         let build = self.clients[client].refresh_request(lifetime);
+        let build = match family {
+            Some(family) => build.attr(FAMILY, &[family as u8 + 1, 0, 0, 0]),
+            None => build,
+        };
         let code = self.ask(client, build);
         let model = &mut self.models[client];
         let Some(held) = &mut model.allocation else {
             return assert_eq!(code, Some(437));
         };
+        if family.is_some_and(|family| held.ends[family.index()].is_none()) {
+            return assert_eq!(code, Some(443));
+        }
+        let families = Family::ALL.map(|f| family.is_none_or(|family| family == f));
+        let of_them = || Family::ALL.into_iter().filter(|f| families[f.index()]);
         if lifetime == Some(0) {
-            *model = Model::default();
+            for family in of_them() {
+                model.drop_family(family);
+            }
         } else if matches!(self.drain, Drain::RefuseRefresh { .. }) {
             return assert_eq!(code, Some(437));
         } else {
@@ -248,7 +332,12 @@ impl Run {
                 600
             };
             let seconds = lifetime.unwrap_or(600).clamp(600, most);
-            held.end = self.world.elapsed + Duration::from_secs(seconds.into());
+            let end = self.world.elapsed + Duration::from_secs(seconds.into());
+            for family in of_them() {
+                if let Some(held) = &mut held.ends[family.index()] {
+                    *held = end;
+                }
+            }
         }
         assert_eq!(code, Some(0));
     }
@@ -260,12 +349,12 @@ impl Run {
         }
         let code = self.ask(client, build);
         let now = self.world.elapsed;
-        let Some(Held { v6, .. }) = self.models[client].allocation else {
+        if self.models[client].allocation.is_none() {
             return assert_eq!(code, Some(437));
-        };
+        }
         let peers: Vec<SocketAddr> = peers.iter().map(|p| addr(PEERS[*p])).collect();
         let bad = peers.iter().find_map(|peer| {
-            let fits = peer.is_ipv6() == v6;
+            let fits = self.models[client].fits(*peer) == Some(true);
             let denied = self.is_denied(*peer).then_some(403);
             if fits { denied } else { Some(443) }
         });
@@ -291,7 +380,7 @@ impl Run {
         let code = self.ask(client, build);
         let now = self.world.elapsed;
         let model = &self.models[client];
-        let expected = if let Some(Held { v6, .. }) = model.allocation {
+        let expected = if let Some(fits) = model.fits(peer) {
             let other = model
                 .channels
                 .get(&channel)
@@ -302,7 +391,7 @@ impl Run {
                     .any(|(c, (p, _))| *p == peer && *c != channel);
             if !(0x4000..=0x7fff).contains(&channel) {
                 400
-            } else if peer.is_ipv6() != v6 {
+            } else if !fits {
                 443
             } else if self.is_denied(peer) {
                 403
@@ -323,7 +412,7 @@ impl Run {
     }
 
     fn peer_sends(&mut self, slot: usize, peer: SocketAddr) {
-        let Some(id) = self.world.sockets.keys().nth(slot).copied() else {
+        let Some((id, _)) = self.world.sockets.keys().nth(slot).copied() else {
             return;
         };
         let owns = |model: &Model| model.allocation.is_some_and(|held| held.id == id);
@@ -347,7 +436,7 @@ impl Run {
         self.world.relay.handle_timeout(now);
         self.world.drain();
         self.deny = deny;
-        let mut config = config();
+        let mut config = unhurried();
         if deny {
             config.peers = config.peers.deny(["9.9.9.9/32".parse().unwrap()]);
             for model in &mut self.models {

@@ -124,7 +124,7 @@ fn the_sessions_of_a_listener_that_closes_end_and_no_others() {
     assert!(world.relay.unserve(|tuple| tuple.server == server));
     assert_eq!(world.relay.poll_action(), Some(Action::CloseRelay { id }));
     assert_eq!(world.relay.poll_action(), None);
-    world.sockets.remove(&id);
+    world.sockets.remove(&(id, turnd_core::Family::V4));
     assert_eq!(world.relay.sessions(), 1);
     assert_eq!(world.relay.counters().allocations_unserved, 1);
     assert!(stays.refresh(&mut world, None).is_success());

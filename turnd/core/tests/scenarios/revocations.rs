@@ -139,7 +139,7 @@ fn an_allocation_whose_socket_is_being_opened_ends_too() {
     world.advance_secs(0);
     assert_eq!(world.relay.sessions(), 0);
     world.replies.clear();
-    world.opened(id, Ok(address));
+    world.opened(id, address, Ok(()));
     world.drain();
     assert!(world.replies.is_empty());
     assert_eq!(world.closed.last(), Some(&id), "the late socket is closed");

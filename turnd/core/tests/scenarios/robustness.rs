@@ -2,10 +2,10 @@
 //! the relay's state stays sound, and a simple model agrees with what is relayed.
 
 use proptest::prelude::*;
-use turnd_core::{HEADROOM, Headroom, TAILROOM};
+use turnd_core::{Family, HEADROOM, Headroom, TAILROOM};
 
 use crate::model::run;
-use crate::step::Step;
+use crate::step::{Step, Wish};
 use crate::world::{Client, World, addr};
 
 const CASES: u32 = 300;
@@ -14,7 +14,8 @@ const CASES: u32 = 300;
 #[test]
 fn sequences_that_once_went_wrong() {
     let opened = Step::Answer { result: Ok(()) };
-    let allocate = |client| Step::Allocate { client, v6: false };
+    let wish = Wish::One(Family::V4);
+    let allocate = |client| Step::Allocate { client, wish };
     let bind = |peer| Step::Bind {
         client: 2,
         channel: 0x4003,
@@ -38,6 +39,7 @@ fn sequences_that_once_went_wrong() {
         opened,
         Step::Refresh {
             client: 2,
+            family: None,
             lifetime: Some(641),
         },
         Step::Advance {

@@ -1,6 +1,6 @@
 //! One operation on a relay, told by four bytes, so that whoever makes bytes makes sequences.
 
-use turnd_core::OpenError;
+use turnd_core::{Family, OpenError};
 
 use crate::model::{CLIENTS, PEERS};
 
@@ -9,10 +9,11 @@ use crate::model::{CLIENTS, PEERS};
 pub(crate) enum Step {
     Allocate {
         client: usize,
-        v6: bool,
+        wish: Wish,
     },
     Refresh {
         client: usize,
+        family: Option<Family>,
         lifetime: Option<u32>,
     },
     Permit {
@@ -63,6 +64,17 @@ pub(crate) enum Step {
     },
 }
 
+/// What an Allocate asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    One(Family),
+    Both,
+    /// An even port, and the next higher one reserved.
+    Pair,
+    /// The port that was reserved last.
+    Reserved,
+}
+
 impl Step {
     /// Length of a step's bytes.
     pub(crate) const BYTES: usize = 4;
@@ -75,10 +87,21 @@ impl Step {
         match kind % 40 {
             0..6 => Self::Allocate {
                 client,
-                v6: x & 1 == 1,
+                wish: match x % 8 {
+                    0 | 2 => Wish::One(Family::V4),
+                    1 | 3 => Wish::One(Family::V6),
+                    4 | 5 => Wish::Both,
+                    6 => Wish::Pair,
+                    _ => Wish::Reserved,
+                },
             },
             6..8 => Self::Refresh {
                 client,
+                family: match usize::from(who) / CLIENTS % 4 {
+                    2 => Some(Family::V4),
+                    3 => Some(Family::V6),
+                    _ => None,
+                },
                 lifetime: match wide % 8000 {
                     seconds @ 1..4000 => Some(seconds.into()),
                     4000..6000 => Some(0),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use credentials::{Secret, SecretRing, UnixTime, issue};
 use turnd_core::quota::{Ledger, Quotas};
 use turnd_core::{
-    Action, Admission, AllocationId, Charge, Config, Denied, FiveTuple, HEADROOM, Headroom,
+    Action, Admission, AllocationId, Charge, Config, Denied, Family, FiveTuple, HEADROOM, Headroom,
     Lifetimes, Limits, NonceKey, NonceKeys, Now, OpenError, PeerFilter, PortSlice, Realm, Relay,
     RelayAddresses, Revocations, TAILROOM, Transport, Verdict,
 };
@@ -89,15 +89,19 @@ pub(crate) struct World {
     start: Instant,
     pub(crate) elapsed: Duration,
     /// Sockets the shell holds open.
-    pub(crate) sockets: BTreeMap<AllocationId, SocketAddr>,
+    pub(crate) sockets: BTreeMap<(AllocationId, Family), SocketAddr>,
     /// Asked for and not answered, when `auto_open` is off.
     pub(crate) asked: VecDeque<(AllocationId, SocketAddr)>,
     pub(crate) auto_open: bool,
+    /// Every Allocate that was granted, and when: some while others were asked something.
+    pub(crate) granted: VecDeque<(Duration, FiveTuple, Parsed)>,
     /// Replies not yet looked at.
     pub(crate) replies: VecDeque<(FiveTuple, Parsed)>,
     /// Everything announced about peers, in order.
     pub(crate) announced: Vec<Action>,
     pub(crate) closed: Vec<AllocationId>,
+    /// What was said of the last datagram to a peer.
+    pub(crate) dont_fragment: bool,
 }
 
 impl World {
@@ -127,9 +131,11 @@ impl World {
             sockets: BTreeMap::new(),
             asked: VecDeque::new(),
             auto_open: true,
+            granted: VecDeque::new(),
             replies: VecDeque::new(),
             announced: Vec::new(),
             closed: Vec::new(),
+            dont_fragment: false,
         }
     }
 
@@ -145,43 +151,62 @@ impl World {
         while let Some(action) = self.relay.poll_action() {
             match action {
                 Action::Send { tuple, bytes } => {
-                    self.replies.push_back((tuple, Parsed::new(&bytes)));
+                    let reply = Parsed::new(&bytes);
+                    if reply.kind == ALLOCATE | 0x100 {
+                        let granted = (self.elapsed, tuple, reply.clone());
+                        self.granted.push_back(granted);
+                    }
+                    self.replies.push_back((tuple, reply));
                 }
                 Action::OpenRelay { id, address } if self.auto_open => {
-                    self.opened(id, Ok(address));
+                    self.opened(id, address, Ok(()));
                 }
                 Action::OpenRelay { id, address } => self.asked.push_back((id, address)),
                 Action::CloseRelay { id } => {
-                    self.sockets.remove(&id);
+                    self.sockets.retain(|(closed, _), _| *closed != id);
                     self.asked.retain(|(asked, _)| *asked != id);
                     self.closed.push(id);
+                }
+                Action::CloseFamily { id, family } => {
+                    self.sockets.remove(&(id, family));
+                    let of_family = |address: &SocketAddr| Family::of(address.ip()) == family;
+                    self.asked
+                        .retain(|(asked, a)| *asked != id || !of_family(a));
                 }
                 other => self.announced.push(other),
             }
         }
         self.relay.check_invariants();
         let footprint = self.relay.footprint();
-        assert_eq!(self.ledger.0.lock().unwrap().total(), footprint.allocations);
+        let charged = footprint.allocations + footprint.reservations;
+        assert_eq!(self.ledger.0.lock().unwrap().total(), charged);
         assert_eq!(
-            self.sockets.len(),
-            footprint.allocations - footprint.opening,
+            self.sockets.len() + self.asked.len(),
+            footprint.relayed,
             "a socket leaked"
         );
     }
 
     /// What the shell does when a socket was opened, or not.
-    pub(crate) fn opened(&mut self, id: AllocationId, result: Result<SocketAddr, OpenError>) {
-        if let Ok(address) = result {
-            self.sockets.insert(id, address);
+    pub(crate) fn opened(
+        &mut self,
+        id: AllocationId,
+        address: SocketAddr,
+        result: Result<(), OpenError>,
+    ) {
+        let family = Family::of(address.ip());
+        if result.is_ok() {
+            self.sockets.insert((id, family), address);
         }
         let now = self.now();
-        self.relay.socket_opened(now, id, result);
+        let result = result.map(|()| address);
+        self.relay.socket_opened(now, id, family, result);
     }
 
     /// Answers the oldest question for a socket.
     pub(crate) fn answer(&mut self, result: Result<(), OpenError>) {
         let (id, address) = self.asked.pop_front().expect("a socket was asked for");
-        self.opened(id, result.map(|()| address));
+        self.opened(id, address, result);
         self.drain();
     }
 
@@ -221,9 +246,10 @@ impl World {
     pub(crate) fn ask(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Parsed {
         self.replies.clear();
         self.give(tuple, bytes);
-        // An earlier Allocate may get its 508 now, because its socket took too long.
+        // An earlier Allocate may be answered now, because one of its sockets took too long.
+        let late = |r: &Parsed| r.error() == Some(508) || r.kind == ALLOCATE | 0x100;
         self.replies
-            .retain(|(_, r)| r.transaction == bytes[8..20] || r.error() != Some(508));
+            .retain(|(_, r)| r.transaction == bytes[8..20] || !late(r));
         let (to, reply) = self.replies.pop_front().expect("a reply");
         assert_eq!(to, tuple);
         assert_eq!(reply.transaction, bytes[8..20]);
@@ -241,8 +267,11 @@ impl World {
                 relay,
                 peer,
                 payload,
+                dont_fragment,
             } => {
-                assert!(self.sockets.contains_key(&relay), "no such socket");
+                self.dont_fragment = dont_fragment;
+                let socket = (relay, Family::of(peer.ip()));
+                assert!(self.sockets.contains_key(&socket), "no such socket");
                 Some((peer, bytes[payload].to_vec()))
             }
             Verdict::Handled => None,
@@ -270,7 +299,7 @@ impl World {
     /// The allocation whose relayed address is `relayed`.
     pub(crate) fn id_of(&self, relayed: SocketAddr) -> AllocationId {
         let found = self.sockets.iter().find(|(_, bound)| **bound == relayed);
-        *found.expect("a relayed address").0
+        found.expect("a relayed address").0.0
     }
 }
 
