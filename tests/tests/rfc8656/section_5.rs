@@ -114,7 +114,6 @@ fn an_allocation_is_known_by_its_five_tuple(case: &Case<'_>) {
 
 /// Over UDP a request may come twice; whoever asked must not be able to tell.
 fn a_retransmitted_request_gets_the_same_answer(case: &Case<'_>) {
-    case.turnd_deviates("answered 437", "a deletion is not remembered");
     let mut client = Client::new(case.subject);
     let mut all = vec![allocate()];
     all.extend(every_method());

@@ -69,7 +69,6 @@ fn a_five_tuple_is_free_after_its_deletion(case: &Case<'_>) {
 
 /// Its answer may have been lost.
 fn a_retransmitted_deletion_is_a_success(case: &Case<'_>) {
-    case.turnd_deviates("answered 437", "a deletion is not remembered");
     let (mut client, _) = Client::allocated(case.subject);
     let bytes = client.sign(refresh(0));
     client.exchange(&bytes).must_succeed();
