@@ -97,11 +97,16 @@ impl Relay {
         )?;
         encode_streams(encoder, stats)?;
         encode_dtls(encoder, stats)?;
-        let counters: [(&str, &str, u64); 7] = [
+        let counters: [(&str, &str, u64); 8] = [
             (
                 "received_datagrams",
                 "Received from clients and peers",
                 sum(|s| s.received),
+            ),
+            (
+                "handover_dropped",
+                "Packets of other workers' clients dropped for want of room",
+                sum(|s| s.handover_dropped),
             ),
             (
                 "receive_errors",

@@ -207,10 +207,11 @@ pub fn workers(
     gate: &Arc<Gate>,
 ) -> Result<Vec<Handle>, StartError> {
     let cores = core_config::per_worker(config).unwrap_or_default();
+    let letterboxes: Arc<[_]> = opened.iter().map(Worker::letterbox).collect();
     let start = |(index, (worker, core)): (usize, (Worker, _))| {
         let relay = Relay::new(core, Arc::clone(gate) as Arc<dyn Admission>, random()?);
         worker
-            .start(index, relay)
+            .start(relay, index, Arc::clone(&letterboxes))
             .map_err(StartError::system("a worker was not started"))
     };
     opened

@@ -15,6 +15,16 @@ pub enum Action {
         /// One whole STUN message.
         bytes: Vec<u8>,
     },
+    /// Hand a client's packet to another worker, and all later ones of its five-tuple, until that
+    /// worker no longer [serves](crate::Relay::serves) it. The packet is an authentic request.
+    Forward {
+        /// Index of the worker, below the number of workers.
+        worker: u16,
+        /// The packet's five-tuple.
+        tuple: FiveTuple,
+        /// The packet.
+        bytes: Vec<u8>,
+    },
     /// Bind a UDP socket to `address` and answer with
     /// [`Relay::socket_opened`](crate::Relay::socket_opened), now or later. An allocation has one
     /// socket per family at most.

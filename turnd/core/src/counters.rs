@@ -70,6 +70,8 @@ counters! {
     reservations_redeemed,
     /// Of those, given up when nobody came for them.
     reservations_expired,
+    /// Requests handed to another worker, whose reservation they name.
+    requests_forwarded,
 
     /// ICMP messages about peers that clients were told.
     icmp_indications,

@@ -52,6 +52,12 @@ impl NonceKey {
         Self(Hmac::new((&*block).into()).chain_update(LABEL))
     }
 
+    /// Hides the worker in a reservation's token. Fewer bytes than any nonce's, so none is one.
+    pub(crate) fn mask(&self, random: &[u8]) -> u16 {
+        let mac = self.0.clone().chain_update(random).finalize().into_bytes();
+        u16::from_be_bytes([mac[0], mac[1]])
+    }
+
     fn tag(&self, seconds: u32, client: SocketAddr) -> Hmac<Sha256> {
         let address = match client {
             SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),

@@ -76,6 +76,16 @@ impl PortSlice {
         port / 2 % workers
     }
 
+    /// The worker whose share this is.
+    pub(crate) const fn worker(&self) -> u16 {
+        self.worker
+    }
+
+    /// Among how many workers the range is shared.
+    pub(crate) const fn workers(&self) -> u16 {
+        self.workers
+    }
+
     /// Whether `port` is in the whole range, whichever worker owns it.
     pub const fn range_has(&self, port: u16) -> bool {
         self.first <= port && port <= self.last

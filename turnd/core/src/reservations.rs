@@ -6,9 +6,31 @@ use std::time::Instant;
 
 use crate::admission::Charge;
 use crate::limits::RESERVATIONS;
+use crate::nonce::NonceKeys;
 
-/// The value of RESERVATION-TOKEN (RFC 8656 section 18.9).
-pub(crate) type Token = [u8; 8];
+/// The value of RESERVATION-TOKEN (RFC 8656 section 18.9): 48 random bits, and which worker keeps
+/// the reservation, which only this process can read.
+pub(crate) type Token = [u8; RANDOM + 2];
+
+/// Random bytes of a token.
+const RANDOM: usize = 6;
+
+impl NonceKeys {
+    /// The token of a reservation that `worker` keeps.
+    pub(crate) fn token(&self, random: [u8; RANDOM], worker: u16) -> Token {
+        let mut token = Token::default();
+        token[..RANDOM].copy_from_slice(&random);
+        let hidden = worker ^ self.current.mask(&random);
+        token[RANDOM..].copy_from_slice(&hidden.to_be_bytes());
+        token
+    }
+
+    /// The worker that keeps the reservation under `token`; any number if it is none of ours.
+    pub(crate) fn keeper(&self, token: Token) -> u16 {
+        let hidden = u16::from_be_bytes([token[RANDOM], token[RANDOM + 1]]);
+        hidden ^ self.current.mask(&token[..RANDOM])
+    }
+}
 
 /// A port that waits for whoever has its token. It is charged like the allocation it stands for,
 /// so that nobody holds more ports than the quota grants.

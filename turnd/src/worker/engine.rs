@@ -1,5 +1,6 @@
 //! One worker's packets: from its sockets through the relay core and out again.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Poll, Token};
@@ -12,6 +13,7 @@ use turnd_core::{
 use super::Worker;
 use super::dtls::Messages;
 use super::listeners::{Listener, Listeners, Listening};
+use super::mail::{Letterbox, Mail};
 use super::shared::Stats;
 use crate::net::batch::datagrams;
 use crate::net::dtls::is_dtls;
@@ -46,6 +48,7 @@ pub(super) struct Engine {
     /// When to try again to accept connections.
     pub(super) accept_again: Option<Instant>,
     pub(super) stats: Stats,
+    mail: Mail,
 }
 
 /// The sockets of a worker.
@@ -64,8 +67,14 @@ impl Sockets {
 }
 
 impl Engine {
-    pub(super) fn new(worker: Worker, relay: Relay) -> Self {
+    /// The engine of the worker with this index among these.
+    pub(super) fn new(
+        worker: Worker,
+        relay: Relay,
+        (index, letterboxes): (usize, Arc<[Letterbox]>),
+    ) -> Self {
         Self {
+            mail: Mail::new(index, letterboxes, worker.parcels),
             poll: worker.poll,
             relay,
             sockets: Sockets {
@@ -99,6 +108,7 @@ impl Engine {
             relay: self.relay.counters().clone(),
             sessions: self.relay.sessions(),
             sends: self.outbox.counters(),
+            handover_dropped: self.mail.dropped(),
             streams: self.streams.counters(),
             dtls: self.dtls.counters(),
             ..self.stats.clone()
@@ -164,11 +174,14 @@ impl Engine {
             server,
             transport: Transport::Udp,
         };
+        let served_by = self.mail.server_of(&tuple);
         for range in datagrams(meta) {
             self.stats.received += 1;
             let packet = &buffer[range];
             if is_dtls(packet) {
                 self.take_dtls(now, tuple, packet, meta.ecn);
+            } else if let Some(worker) = served_by {
+                self.mail.hand_over(worker, tuple, packet.to_vec());
             } else {
                 self.give(now, tuple, packet, meta.ecn);
             }
@@ -230,6 +243,20 @@ impl Engine {
         }
     }
 
+    /// Serves the packets that came to other workers.
+    pub(super) fn read_mail(&mut self, now: Now) {
+        while let Some((from, tuple, bytes)) = self.mail.next() {
+            self.give(now, tuple, &bytes, None);
+            self.mail.note(from, tuple, self.relay.serves(&tuple));
+        }
+    }
+
+    /// Tells other workers which five-tuples are not served for them any more.
+    pub(super) fn sweep_mail(&mut self) {
+        let relay = &self.relay;
+        self.mail.sweep(|tuple| relay.serves(tuple));
+    }
+
     /// Lets the core do what is due.
     pub(super) fn pass_time(&mut self, now: Now) {
         if self
@@ -256,6 +283,11 @@ impl Engine {
                 Action::Send { tuple, bytes } => {
                     self.send_to_client(&tuple, &bytes, None, Kind::Reply);
                 }
+                Action::Forward {
+                    worker,
+                    tuple,
+                    bytes,
+                } => self.mail.hand_over(worker.into(), tuple, bytes),
                 Action::OpenRelay { id, address } => {
                     let opened = self.sockets.relayed.open(self.poll.registry(), id, address);
                     if opened == Err(OpenError::Exhausted) {

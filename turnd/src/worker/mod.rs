@@ -7,6 +7,7 @@ mod busy;
 mod dtls;
 mod engine;
 mod listeners;
+mod mail;
 mod ready;
 mod shared;
 mod streams;
@@ -19,9 +20,11 @@ use mio::{Poll, Waker};
 use turnd_core::Relay;
 
 pub use listeners::{Listener, Listening};
+pub use mail::Letterbox;
 pub use shared::{Handle, Order, Shared, Stats};
 
 use listeners::Listeners;
+use mail::Inbox;
 
 use crate::net::dtls::table::Sessions;
 use crate::net::relayed::RelayedSockets;
@@ -42,6 +45,8 @@ pub struct Worker {
     relayed: RelayedSockets,
     streams: Streams,
     dtls: Sessions,
+    letterbox: Letterbox,
+    parcels: Inbox,
 }
 
 impl Worker {
@@ -56,13 +61,17 @@ impl Worker {
             receive: buffers.receive / RELAYED_BUFFER_DIVISOR,
             send: buffers.send / RELAYED_BUFFER_DIVISOR,
         };
+        let waker = Arc::new(waker);
+        let (letterbox, parcels) = mail::letterbox(&waker);
         Ok(Self {
             poll,
-            waker: Arc::new(waker),
+            waker,
             listeners: Listeners::default(),
             relayed: RelayedSockets::new(relayed, entrance.descriptors.clone()),
             streams: Streams::new(entrance),
             dtls,
+            letterbox,
+            parcels,
         })
     }
 
@@ -74,15 +83,20 @@ impl Worker {
         self.listeners.add(self.poll.registry(), listener)
     }
 
-    /// Starts the thread.
+    /// Where other workers leave packets for it.
+    pub fn letterbox(&self) -> Letterbox {
+        self.letterbox.clone()
+    }
+
+    /// Starts the thread of worker `index`. `others` are the letterboxes of all workers.
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn start(self, index: usize, relay: Relay) -> io::Result<Handle> {
+    pub fn start(self, relay: Relay, index: usize, others: Arc<[Letterbox]>) -> io::Result<Handle> {
         let (orders, inbox) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let waker = Arc::clone(&self.waker);
-        let run = turn::Loop::new(self, relay, inbox, Arc::clone(&shared));
+        let run = turn::Loop::new(self, relay, (index, others), inbox, Arc::clone(&shared));
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || run.run())?;

@@ -46,6 +46,8 @@ pub struct Stats {
     pub dtls: DtlsCounters,
     /// Datagrams and messages received, from clients and peers.
     pub received: u64,
+    /// Packets of other workers' clients that were dropped for want of room.
+    pub handover_dropped: u64,
     /// Receives that the kernel failed.
     pub receive_errors: u64,
     /// Relayed sockets that could not be opened for want of descriptors or memory.

@@ -15,6 +15,7 @@ use turnd_core::{Drain, Relay};
 use super::Worker;
 use super::busy::Busy;
 use super::engine::{Engine, Entry};
+use super::mail::Letterbox;
 use super::ready::Ready;
 use super::shared::{Order, Shared, Stats};
 use super::streams::{Left, Scratch};
@@ -60,11 +61,12 @@ impl Loop {
     pub(super) fn new(
         worker: Worker,
         relay: Relay,
+        place: (usize, Arc<[Letterbox]>),
         inbox: Receiver<Order>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
-            engine: Engine::new(worker, relay),
+            engine: Engine::new(worker, relay, place),
             inbox,
             shared,
             ready: Ready::default(),
@@ -101,6 +103,7 @@ impl Loop {
         if self.read_orders() == Next::End {
             return Next::End;
         }
+        self.engine.read_mail(clock::now());
         // Those ready now; a socket that becomes ready again waits for the next turn.
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop() else { break };
@@ -130,6 +133,7 @@ impl Loop {
         let busy = cpu.saturating_sub(self.cpu).as_micros() * 1000 / wall;
         self.busy.add(u16::try_from(busy.min(1000)).unwrap_or(1000));
         (self.measured, self.cpu) = (now, cpu);
+        self.engine.sweep_mail();
         self.publish();
     }
 

@@ -27,6 +27,8 @@ const DATA_ATTRIBUTE: u16 = 0x0013;
 const REALM: u16 = 0x0014;
 const NONCE: u16 = 0x0015;
 const XOR_RELAYED_ADDRESS: u16 = 0x0016;
+const EVEN_PORT: u16 = 0x0018;
+const RESERVATION_TOKEN: u16 = 0x0022;
 const REQUESTED_TRANSPORT: u16 = 0x0019;
 const DONT_FRAGMENT: u16 = 0x001a;
 const ICMP: u16 = 0x8004;
@@ -47,16 +49,45 @@ pub(crate) struct TurnClient {
 impl TurnClient {
     /// Allocates at `server` with a long-term credential.
     pub(crate) fn allocate(server: SocketAddr, username: &str, password: &str) -> Self {
-        let socket = UdpSocket::bind((server.ip(), 0)).expect("a socket");
-        socket.connect(server).expect("connected");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a timeout");
-        Self::over(Box::new(socket), username, password)
+        Self::over(udp(server), username, password)
+    }
+
+    /// Allocates an even port at `server`; returns the token of the next higher one, too.
+    pub(crate) fn reserve(server: SocketAddr, username: &str, password: &str) -> (Self, Vec<u8>) {
+        let extra = (EVEN_PORT, vec![0x80]);
+        let (client, answer) = Self::asking(udp(server), username, password, Some(extra));
+        (client, find(&answer, RESERVATION_TOKEN))
+    }
+
+    /// Allocates the port that was reserved under `token`.
+    pub(crate) fn redeem(server: SocketAddr, username: &str, password: &str, token: &[u8]) -> Self {
+        let extra = (RESERVATION_TOKEN, token.to_vec());
+        Self::asking(udp(server), username, password, Some(extra)).0
+    }
+
+    /// Ends the session and begins another on the same five-tuple.
+    pub(crate) fn release_and_allocate(mut self) -> Self {
+        let (class, _) = self.request(REFRESH, vec![(LIFETIME, vec![0; 4])]);
+        assert_eq!(class, 0x0100);
+        let transport = vec![(REQUESTED_TRANSPORT, vec![17, 0, 0, 0])];
+        let (class, answer) = self.request(ALLOCATE, transport);
+        assert_eq!(class, 0x0100);
+        self.relayed = unxor(&find(&answer, XOR_RELAYED_ADDRESS));
+        self
     }
 
     /// Allocates over a connection that is there already.
     pub(crate) fn over(wire: Box<dyn Wire>, username: &str, password: &str) -> Self {
+        Self::asking(wire, username, password, None).0
+    }
+
+    /// Allocates with one attribute more than needed, if there is one; returns the answer, too.
+    fn asking(
+        wire: Box<dyn Wire>,
+        username: &str,
+        password: &str,
+        extra: Option<(u16, Vec<u8>)>,
+    ) -> (Self, Attributes) {
         let mut client = Self {
             wire,
             username: username.to_owned(),
@@ -66,13 +97,14 @@ impl TurnClient {
             transactions: 0,
             relayed: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
         };
-        let transport = || vec![(REQUESTED_TRANSPORT, vec![17, 0, 0, 0])];
-        let (_, challenge) = client.request(ALLOCATE, transport());
+        let mut wish = vec![(REQUESTED_TRANSPORT, vec![17, 0, 0, 0])];
+        let (_, challenge) = client.request(ALLOCATE, wish.clone());
+        wish.extend(extra);
         client.realm = find(&challenge, REALM);
         client.nonce = find(&challenge, NONCE);
         let realm = String::from_utf8(client.realm.clone()).expect("UTF-8");
         client.key = Md5::digest(format!("{username}:{realm}:{password}")).into();
-        let (class, answer) = client.request(ALLOCATE, transport());
+        let (class, answer) = client.request(ALLOCATE, wish);
         assert_eq!(
             class,
             0x0100,
@@ -80,7 +112,7 @@ impl TurnClient {
             answer.iter().find(|(t, _)| *t == ERROR_CODE)
         );
         client.relayed = unxor(&find(&answer, XOR_RELAYED_ADDRESS));
-        client
+        (client, answer)
     }
 
     /// Permits a peer.
@@ -219,6 +251,16 @@ fn parse(bytes: &[u8]) -> (u16, Attributes) {
         at += 4 + size.next_multiple_of(4);
     }
     (word(0), attributes)
+}
+
+/// A socket towards `server`.
+fn udp(server: SocketAddr) -> Box<dyn Wire> {
+    let socket = UdpSocket::bind((server.ip(), 0)).expect("a socket");
+    socket.connect(server).expect("connected");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
+    Box::new(socket)
 }
 
 fn set_length(bytes: &mut [u8], to_come: usize) {

@@ -58,6 +58,16 @@ impl Relay {
         }
         let wish = Wish::read(exchange)?;
         self.check_drain(exchange)?;
+        if let Some(worker) = self.keeper(exchange, wish.address) {
+            self.counters.requests_forwarded += 1;
+            let (tuple, bytes) = (exchange.tuple, exchange.message.bytes().to_vec());
+            self.actions.push_back(Action::Forward {
+                worker,
+                tuple,
+                bytes,
+            });
+            return Ok(());
+        }
         let limits = &self.config.limits;
         if self.table.len() >= limits.allocations || self.table.opening() >= limits.pending_opens {
             return Err(Reject::Capacity);
@@ -98,6 +108,17 @@ impl Relay {
             self.actions.push_back(Action::OpenRelay { id, address });
         }
         Ok(())
+    }
+
+    /// The other worker that keeps what is reserved under a token. A connection stays on the worker
+    /// it came to; only datagrams can be handed over.
+    fn keeper(&self, exchange: &Exchange<'_>, address: Address) -> Option<u16> {
+        let Address::Reserved(token) = address else {
+            return None;
+        };
+        let worker = self.config.nonce_keys.keeper(token);
+        let is_other = worker != self.config.ports.worker() && worker < self.config.ports.workers();
+        (is_other && exchange.tuple.transport == Transport::Udp).then_some(worker)
     }
 
     /// Takes the ports of the addresses asked for.
@@ -198,8 +219,10 @@ impl Relay {
             self.ports(Family::of(address.ip())).free(address.port());
             return charge.map(|_| Token::default());
         };
-        let mut token = Token::default();
-        self.rng.fill_bytes(&mut token);
+        let mut random = [0; 6];
+        self.rng.fill_bytes(&mut random);
+        let worker = self.config.ports.worker();
+        let token = self.config.nonce_keys.token(random, worker);
         self.reservations.add(Reservation {
             token,
             username: exchange.caller.username.into(),

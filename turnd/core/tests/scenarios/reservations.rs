@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use turnd_core::quota::Quotas;
-use turnd_core::{Config, OpenError, PortSlice};
+use turnd_core::{Action, Config, OpenError, PortSlice};
 
 use crate::codec::{Build, EVEN_PORT, RELAYED, RESERVATION};
 use crate::world::{Client, World, config};
@@ -68,6 +68,46 @@ fn retransmissions_of_both_requests_get_the_same_replies() {
     let reply = world.ask(second.tuple, &request);
     assert!(reply.is_success());
     assert_eq!(world.ask(second.tuple, &request), reply);
+}
+
+#[test]
+fn a_token_of_another_worker_is_handed_to_it() {
+    let worker = |index| {
+        World::with(Config {
+            ports: PortSlice::new(50_000..=50_999, index, 3).unwrap(),
+            ..config()
+        })
+    };
+    let mut workers = [worker(0), worker(1), worker(2)];
+    for (here, there) in [(0_usize, 2_usize), (1, 0), (2, 1)] {
+        let (_first, relayed, token) = reserve(&mut workers[there], 5000 + here as u16);
+        let mut second = client(&mut workers[here], 6000 + here as u16);
+        let request = second.allocate_request().attr(RESERVATION, &token);
+        let bytes = second.sign(request).bytes;
+        workers[here].replies.clear();
+        workers[here].give(second.tuple, &bytes);
+        assert!(workers[here].replies.is_empty());
+        let forward = Action::Forward {
+            worker: there as u16,
+            tuple: second.tuple,
+            bytes: bytes.clone(),
+        };
+        assert_eq!(workers[here].announced.pop(), Some(forward));
+        assert!(!workers[here].relay.serves(&second.tuple));
+        // The other one answers.
+        let reply = workers[there].ask(second.tuple, &bytes);
+        let above = SocketAddr::new(relayed.ip(), relayed.port() + 1);
+        assert_eq!(reply.address(RELAYED), Some(above));
+        assert!(workers[there].relay.serves(&second.tuple));
+        // Whoever proved nothing causes no such work, and a connection cannot be handed over.
+        let strange = second.allocate_request().attr(RESERVATION, &token);
+        workers[here].give(second.tuple, &strange.bytes);
+        let mut stream = second.clone();
+        stream.tuple.transport = turnd_core::Transport::Tcp;
+        let request = stream.allocate_request().attr(RESERVATION, &token);
+        assert_eq!(stream.ask(&mut workers[here], request).error(), Some(508));
+        assert_eq!(workers[here].relay.counters().requests_forwarded, 1);
+    }
 }
 
 #[test]
@@ -237,11 +277,11 @@ fn a_hundred_thousand_cycles_leave_the_ports_as_they_were() {
         let mut token = None;
         while let Some(action) = world.relay.poll_action() {
             match action {
-                turnd_core::Action::OpenRelay { id, address } => {
+                Action::OpenRelay { id, address } => {
                     let family = turnd_core::Family::of(address.ip());
                     world.relay.socket_opened(now, id, family, Ok(address));
                 }
-                turnd_core::Action::Send { bytes, .. } => {
+                Action::Send { bytes, .. } => {
                     let reply = crate::codec::Parsed::new(&bytes);
                     assert!(reply.is_success(), "{:?}", reply.error());
                     token = reply.get(RESERVATION).map(<[u8]>::to_vec);
