@@ -136,7 +136,7 @@ minimise_one() {
         cp "$file" "$fresh/named-$(basename "$file")"
     done
     # shellcheck disable=SC2046
-    "$programs/$target" $(arguments "$target") -merge=1 "$fresh" \
+    "$programs/$target" $(arguments "$target") -set_cover_merge=1 -use_counters=0 "$fresh" \
         "corpus/$target" "$out/found/$target" >"$out/$target.log" 2>&1
     rm -f "corpus/$target"/input-* "$fresh"/named-*
     for file in "$fresh"/*; do

@@ -26,6 +26,8 @@ pub(crate) struct Fixture {
     pub(crate) streamer: Client,
     pub(crate) tenant_relay: AllocationId,
     pub(crate) streamer_relay: AllocationId,
+    /// What all of them have, for the oracle.
+    pub(crate) credential: MessageIntegrityCredentials,
 }
 
 thread_local! {
@@ -72,6 +74,7 @@ impl Fixture {
             streamer,
             tenant_relay,
             streamer_relay,
+            credential: credential(),
         }
     }
 }
@@ -83,8 +86,8 @@ fn settle(world: &mut World, client: &mut Client) -> AllocationId {
     world.id_of(relayed)
 }
 
-/// What `Client::new(_, "alice")` has, for the oracle.
-pub(crate) fn credential() -> MessageIntegrityCredentials {
+/// What `Client::new(_, "alice")` has.
+fn credential() -> MessageIntegrityCredentials {
     let made = issue(&ring(SECRET, &[]), Some("alice"), 3600, UnixTime(EPOCH)).unwrap();
     LongTermCredentials::new(made.username, made.password.to_string())
         .to_key(REALM_NAME.into())

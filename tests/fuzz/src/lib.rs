@@ -11,6 +11,7 @@
 
 mod channel_data;
 mod configuration;
+mod dtls_hello;
 mod fixture;
 mod liveness;
 mod peer_filter;
@@ -45,6 +46,7 @@ mod world;
 
 pub use channel_data::channel_data;
 pub use configuration::configuration;
+pub use dtls_hello::dtls_hello;
 pub use liveness::liveness;
 pub use peer_filter::peer_filter;
 pub use proxy_v2::proxy_v2;
@@ -62,6 +64,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("channel_data", channel_data),
     ("stream_framing", stream_framing),
     ("proxy_v2", proxy_v2),
+    ("dtls_hello", dtls_hello),
     ("relay_operations", relay_operations),
     ("peer_filter", peer_filter),
     ("liveness", liveness),

@@ -4,11 +4,11 @@
 //! signed what the oracle can verify; data goes where the oracle reads it should.
 
 use stun_types::attribute::{Attribute as _, AttributeType, RawAttribute};
-use stun_types::message::Message as Oracle;
+use stun_types::message::{Message as Oracle, MessageIntegrityCredentials};
 use turn_types::attribute::{Data, XorPeerAddress};
 
 use crate::codec::{Build, NONCE, Parsed, REALM, UNKNOWN, USERNAME};
-use crate::fixture::{self, BOUND, Fixture, Left, PERMITTED, credential};
+use crate::fixture::{self, BOUND, Fixture, Left, PERMITTED};
 use crate::world::{Client, REALM_NAME, addr};
 
 /// Longest input looked at: what fits a datagram on a common path.
@@ -132,7 +132,7 @@ fn message(fixture: &mut Fixture, sender: &Client, packet: &[u8]) -> Left {
     check_unknown(&oracle, &reply);
     if reply.is_signed(&sender.key) {
         assert!(
-            oracle.validate_integrity(&credential()).is_ok(),
+            oracle.validate_integrity(&fixture.credential).is_ok(),
             "obeyed a forger"
         );
     } else {
@@ -144,7 +144,7 @@ fn message(fixture: &mut Fixture, sender: &Client, packet: &[u8]) -> Left {
         );
         assert!(reply.bytes.len() + HEADERS <= 3 * (packet.len() + HEADERS));
         assert!(
-            !is_plainly_signed(&oracle, sender),
+            !is_plainly_signed(&oracle, sender, &fixture.credential),
             "an honest client was refused: {error:?}"
         );
     }
@@ -160,7 +160,11 @@ fn attributes<'a>(oracle: &'a Oracle<'a>) -> impl Iterator<Item = RawAttribute<'
 }
 
 /// A request with one credential, that of `sender`, and signed with it.
-fn is_plainly_signed(oracle: &Oracle<'_>, sender: &Client) -> bool {
+fn is_plainly_signed(
+    oracle: &Oracle<'_>,
+    sender: &Client,
+    credential: &MessageIntegrityCredentials,
+) -> bool {
     let is = |kind: u16, value: &[u8]| {
         let mut found = attributes(oracle).filter(|a| a.get_type().value() == kind);
         found.next().is_some_and(|a| *a.value == *value) && found.next().is_none()
@@ -171,7 +175,7 @@ fn is_plainly_signed(oracle: &Oracle<'_>, sender: &Client) -> bool {
         && is(USERNAME, sender.username.as_bytes())
         && is(REALM, REALM_NAME.as_bytes())
         && is(NONCE, &sender.nonce)
-        && oracle.validate_integrity(&credential()).is_ok()
+        && oracle.validate_integrity(credential).is_ok()
 }
 
 /// 420 names what is there and must be understood; a success means that nothing was left out.

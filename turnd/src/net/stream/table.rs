@@ -341,18 +341,9 @@ impl Streams {
         let Some(connection) = self.get_mut(place) else {
             return true;
         };
-        let has_allocation = has_allocation(&connection.tuple);
-        match connection.judge(now, has_allocation) {
+        match connection.judge(now, has_allocation(&connection.tuple)) {
             Ok(next) => {
                 connection.deadline = next;
-                // Whose allocation has ended is a stranger again.
-                connection.stranger = !has_allocation;
-                let number = connection.number;
-                if has_allocation {
-                    self.strangers.remove(&number);
-                } else {
-                    self.strangers.insert(number, place);
-                }
                 self.deadlines.insert((next, place));
             }
             Err(why) => self.doom(place, why),
