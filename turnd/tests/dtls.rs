@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::certificates::{Pair, ecdsa};
+use support::certificates::{Pair, ecdsa, write_secret};
 use support::turn_client::TurnClient;
 use support::wire::Wire;
 use support::{
@@ -135,6 +135,36 @@ fn an_openssl_client_relays_and_takes_its_session_with_it_when_it_closes() {
     });
     assert_eq!(relay.metric("dtls_ended_total{reason=\"client\"}"), Some(1));
     assert_eq!(relay.metric("allocations_disconnected_total"), Some(1));
+}
+
+#[test]
+fn a_renewed_certificate_is_for_new_sessions_and_running_ones_go_on() {
+    let test = "a_renewed_certificate_is_for_new_sessions_and_running_ones_go_on";
+    if !has_tool(test, "openssl") {
+        return;
+    }
+    let setup = Setup::default();
+    let (relay, first) = start(setup);
+    let (username, password) = relay.credential();
+    let openssl = Box::new(Openssl::connect(&relay, &first));
+    let mut running = TurnClient::over(openssl, &username, &password);
+    let second = ecdsa();
+    write_secret(&relay.directory().join("chain.pem"), &second.chain);
+    write_secret(&relay.directory().join("key.pem"), &second.key);
+    relay.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_for("it is taken", || {
+        (relay.metric("config_reloads_total") == Some(1)).then_some(())
+    });
+    // It trusts the second issuer only.
+    let openssl = Box::new(Openssl::connect(&relay, &second));
+    TurnClient::over(openssl, &username, &password).release();
+    let peer = UdpSocket::bind((relay.ip, 0)).expect("a socket");
+    let Ok(SocketAddr::V4(address)) = peer.local_addr() else {
+        panic!("it is an IPv4 address")
+    };
+    running.permit(address);
+    running.send(address, b"on");
+    assert_eq!(peer.recv(&mut [0; 64]).expect("a datagram"), 2);
 }
 
 #[test]

@@ -108,6 +108,8 @@ fn messages_may_be_cut_anywhere() {
     let slowly = Box::new(Stream(RefCell::new(slowly)));
     let mut session = TurnClient::over(slowly, &username, &password);
     let peer = UdpSocket::bind((relay.ip, 0)).expect("a peer");
+    peer.set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
     let SocketAddr::V4(peer_address) = peer.local_addr().expect("an address") else {
         panic!("not IPv4")
     };
@@ -190,6 +192,8 @@ fn a_client_that_never_reads_costs_little_and_loses_its_media() {
     let stream = connect(&relay);
     let mut session = allocate(&relay, &stream);
     let peer = UdpSocket::bind((relay.ip, 0)).expect("a peer");
+    peer.set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
     let SocketAddr::V4(peer_address) = peer.local_addr().expect("an address") else {
         panic!("not IPv4")
     };
@@ -297,6 +301,30 @@ fn at_the_limit_of_a_source_strangers_make_room_and_sessions_do_not() {
         metric("connections_ended_total{reason=\"evicted\"}"),
         Some(1)
     );
+}
+
+#[test]
+fn listeners_come_and_go_and_connections_stay() {
+    let setup = setup();
+    let relay = setup.start();
+    let stream = connect(&relay);
+    let mut session = allocate(&relay, &stream);
+    let port = |port: u16| format!("listen_tcp = [\"{}:{port}\"]", setup.ip);
+    let text = setup.text();
+    relay.reload(&text.replace(&port(TURN), &port(5349)));
+    wait_for("the file is taken", || {
+        (relay.metric("config_reloads_total") == Some(1)).then_some(())
+    });
+    let new = SocketAddr::from((relay.ip, 5349));
+    wait_for("the workers have acted", || {
+        let gone = TcpStream::connect(relay.turn()).is_err();
+        (gone && TcpStream::connect(new).is_ok()).then_some(())
+    });
+    let answers = wire(&TcpStream::connect(new).expect("connected"));
+    answers.send(&binding(4));
+    assert_eq!(answered(&*answers), 4);
+    session.permit(SocketAddrV4::new(relay.ip, 9));
+    session.release();
 }
 
 #[test]

@@ -147,6 +147,8 @@ fn a_reload_shows_new_clients_the_new_certificate_and_disturbs_nobody() {
     let (username, password) = relay.credential();
     let mut session = TurnClient::over(wire(connect(&relay, &old)), &username, &password);
     let peer = UdpSocket::bind((relay.ip, 0)).expect("a peer");
+    peer.set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
     let SocketAddr::V4(address) = peer.local_addr().expect("an address") else {
         panic!("not IPv4")
     };

@@ -138,18 +138,41 @@ impl Connection {
         self.output.is_blocked()
     }
 
-    /// At its deadline: why it ends, or when to look again. A byte now and then prolongs nothing,
-    /// only whole messages do.
+    /// At its deadline: why it ends, or when to look again.
     pub(super) fn judge(&self, now: Instant, has_allocation: bool) -> Result<Instant, End> {
-        if has_allocation {
-            return Ok(now + IDLE);
-        }
-        let heard = self.heard.ok_or(End::Handshake)?;
-        let until = heard + IDLE;
-        if until <= now {
-            Err(End::Idle)
-        } else {
-            Ok(until)
-        }
+        judge(self.heard, now, has_allocation)
+    }
+}
+
+/// A byte now and then prolongs nothing, only whole messages do.
+fn judge(heard: Option<Instant>, now: Instant, has_allocation: bool) -> Result<Instant, End> {
+    if has_allocation {
+        return Ok(now + IDLE);
+    }
+    let until = heard.ok_or(End::Handshake)? + IDLE;
+    if until <= now {
+        Err(End::Idle)
+    } else {
+        Ok(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn messages_and_allocations_keep_a_connection_and_nothing_else() {
+        let now = crate::clock::instant();
+        let second = Duration::from_secs(1);
+        assert_eq!(judge(None, now, false), Err(End::Handshake));
+        let heard = Some(now);
+        assert_eq!(judge(heard, now + second, false), Ok(now + IDLE));
+        assert_eq!(judge(heard, now + IDLE, false), Err(End::Idle));
+        let later = now + 10 * IDLE;
+        assert_eq!(judge(heard, later, true), Ok(later + IDLE));
+        assert_eq!(judge(heard, later + IDLE, false), Err(End::Idle));
     }
 }

@@ -341,9 +341,18 @@ impl Streams {
         let Some(connection) = self.get_mut(place) else {
             return true;
         };
-        match connection.judge(now, has_allocation(&connection.tuple)) {
+        let has_allocation = has_allocation(&connection.tuple);
+        match connection.judge(now, has_allocation) {
             Ok(next) => {
                 connection.deadline = next;
+                // Whose allocation has ended is a stranger again.
+                connection.stranger = !has_allocation;
+                let number = connection.number;
+                if has_allocation {
+                    self.strangers.remove(&number);
+                } else {
+                    self.strangers.insert(number, place);
+                }
                 self.deadlines.insert((next, place));
             }
             Err(why) => self.doom(place, why),
