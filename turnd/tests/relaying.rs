@@ -35,6 +35,25 @@ fn channels() {
 }
 
 #[test]
+fn pairs_of_ports() {
+    if !tools("pairs_of_ports") {
+        return;
+    }
+    let relay = Setup::default().start();
+    let _peer = echo_peer(SocketAddr::from((relay.ip, PEER)));
+    let (ip, peer, port) = (relay.ip.to_string(), PEER.to_string(), TURN.to_string());
+    // Without -c every second client asks for the port above that of the one before.
+    let arguments = [
+        "-z", "5", "-e", &ip, "-r", &peer, "-n", "50", "-m", "4", "-W", SECRET, "-p", &port, &ip,
+    ];
+    let said = Tool::start("turnutils_uclient", &arguments).finish();
+    assert_eq!(lost(&said), (200, 0));
+    wait_for("the counters say so", || {
+        (relay.metric("reservations_redeemed_total") == Some(2)).then_some(())
+    });
+}
+
+#[test]
 fn send_indications() {
     if !tools("send_indications") {
         return;

@@ -7,6 +7,7 @@
 //!   client datagram ──► handle_client ──┬─► Verdict::ToPeer   bytes of the packet itself, no copy
 //!                                       └─► queue ──┐
 //!   peer datagram ────► handle_peer ──────► ToClient│         header written into the headroom
+//!   ICMP about a peer ► handle_icmp ────────────────┤
 //!   socket opened ────► socket_opened ──────────────┤
 //!   deadline ─────────► handle_timeout ─────────────┤
 //!                                                   ▼
