@@ -218,6 +218,20 @@ impl Run {
                     self.world.elapsed += Duration::from_secs(seconds);
                 }
             }
+            Step::Gone { client } => {
+                let (now, tuple) = (self.world.now(), self.clients[client].tuple);
+                self.world.relay.client_gone(now, &tuple);
+                self.world.drain();
+                assert!(!self.world.relay.serves(&tuple));
+                self.models[client] = Model::default();
+            }
+            Step::Unserve => {
+                let server = self.clients[0].tuple.server;
+                assert!(self.world.relay.unserve(|tuple| tuple.server == server));
+                self.world.drain();
+                assert_eq!(self.world.relay.sessions(), 0);
+                self.models.fill_with(Model::default);
+            }
             Step::Reconfigure { deny } => self.reconfigure(deny),
             Step::Drain { mode } => {
                 self.drain = match mode {

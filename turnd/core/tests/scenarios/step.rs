@@ -46,6 +46,12 @@ pub(crate) enum Step {
         seconds: u64,
         handled: bool,
     },
+    /// The client's connection has ended.
+    Gone {
+        client: usize,
+    },
+    /// The listener that all clients came to is closed.
+    Unserve,
     Reconfigure {
         deny: bool,
     },
@@ -84,7 +90,7 @@ impl Step {
         let client = usize::from(who) % CLIENTS;
         let peer = usize::from(x) % PEERS.len();
         let wide = u16::from_be_bytes([x, y]);
-        match kind % 40 {
+        match kind % 42 {
             0..6 => Self::Allocate {
                 client,
                 wish: match x % 8 {
@@ -148,6 +154,8 @@ impl Step {
                 at: usize::from(who) / CLIENTS * 4 + usize::from(x) % 4,
                 with: y.max(1),
             },
+            40 => Self::Gone { client },
+            41 => Self::Unserve,
             _ => Self::Noise {
                 client,
                 bytes: (0..x % 100).map(|n| y.wrapping_mul(n | 1) ^ n).collect(),
