@@ -445,7 +445,15 @@ impl Echo {
     /// # Panics
     /// When it has no such address.
     pub fn on(ip: impl Into<IpAddr>) -> Self {
-        let socket = UdpSocket::bind((ip.into(), 0)).expect("a socket");
+        Self::at(SocketAddr::new(ip.into(), 0))
+    }
+
+    /// A peer at `address`.
+    ///
+    /// # Panics
+    /// When it is somebody else's.
+    pub fn at(address: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(address).expect("a socket");
         let wait = Duration::from_millis(100);
         socket.set_read_timeout(Some(wait)).expect("a timeout");
         let address = socket.local_addr().expect("an address");

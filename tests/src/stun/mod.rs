@@ -123,8 +123,8 @@ fn integrity_sha256(key: &[u8], text: &[u8]) -> [u8; INTEGRITY_SHA256_LEN] {
     mac.finalize().into_bytes().into()
 }
 
-/// The value of FINGERPRINT after `text`: its CRC-32, xored with "STUN".
-fn fingerprint(text: &[u8]) -> [u8; 4] {
+/// The value of FINGERPRINT after `text`: its CRC-32, xored with "STUN" (RFC 8489 section 14.7).
+pub fn fingerprint(text: &[u8]) -> [u8; 4] {
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(text);
     (crc ^ 0x5354_554e).to_be_bytes()
 }

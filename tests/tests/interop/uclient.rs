@@ -20,11 +20,16 @@ pub(crate) const RULES: &[Rule] = rules![
     an_ipv4_relay_for_an_ipv6_client,
     between_two_clients,
     with_extra_requests,
+    with_dont_fragment,
+    with_pairs_of_ports,
     over_tcp,
     over_tcp_and_ipv6,
     between_two_clients_over_tcp,
     over_tls,
     over_tls_and_ipv6,
+    over_dtls,
+    over_dtls_and_ipv6,
+    between_two_clients_over_dtls,
 ];
 
 /// Far longer than any of these takes.
@@ -217,6 +222,60 @@ fn over_tls(case: &Case<'_>) {
 fn over_tls_and_ipv6(case: &Case<'_>) {
     let words = &["-t", "-S", "-x", "-c", "-W", SECRET];
     let (server, peer) = (case.subject.v6(), Some(Ipv6Addr::LOCALHOST.into()));
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+/// The client checks the certificate.
+fn over_dtls(case: &Case<'_>) {
+    let trusted = case.subject.certificate.chain.display().to_string();
+    usual(case, &["-S", "-E", &trusted, "-m", "4", "-l", "1000"]);
+    usual(case, &["-S", "-E", &trusted, "-s", "-l", "1001"]);
+}
+
+fn over_dtls_and_ipv6(case: &Case<'_>) {
+    let words = &["-S", "-x", "-c", "-W", SECRET];
+    let (server, peer) = (case.subject.v6(), Some(Ipv6Addr::LOCALHOST.into()));
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+fn between_two_clients_over_dtls(case: &Case<'_>) {
+    let words = &["-S", "-y", "-c", "-m", "4", "-W", SECRET];
+    let (server, peer) = (case.subject.v4(), None);
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+fn with_dont_fragment(case: &Case<'_>) {
+    usual(case, &["-g"]);
+    usual(case, &["-g", "-s"]);
+}
+
+/// Even ports, and the next ones by their tokens, for RTP and RTCP; the peer has a pair of its own.
+fn with_pairs_of_ports(case: &Case<'_>) {
+    let ip = IpAddr::from(client_address());
+    let _peers = [3480, 3481].map(|port| Echo::at(SocketAddr::new(ip, port)));
+    let words = &["-m", "4", "-e", &ip.to_string(), "-r", "3480", "-W", SECRET];
+    let (server, peer) = (case.subject.v4(), None);
     relays(
         case,
         &Run {

@@ -3,7 +3,7 @@
 use cluster_tests::client::{Client, UDP, allocate, refresh, request};
 use cluster_tests::rules;
 use cluster_tests::rules::{Case, Rule};
-use cluster_tests::stun::{Builder, attribute, kind};
+use cluster_tests::stun::{Builder, attribute, fingerprint, kind};
 
 pub(crate) const RULES: &[Rule] = rules![
     padding_may_be_anything,
@@ -127,9 +127,19 @@ fn a_wrong_fingerprint_makes_it_no_message(case: &Case<'_>) {
 
 /// It covers everything before it, and nothing comes after it.
 fn a_fingerprint_that_is_not_last_makes_it_no_message(case: &Case<'_>) {
+    case.coturn_deviates("answered with", "it does not mind where it stands");
     let mut client = Client::new(case.subject);
-    let builder = request(kind::BINDING).fingerprint();
-    client.unanswered(&builder.attribute(0xc001, b"abcd").unsigned());
+    let mut bytes = request(kind::BINDING)
+        .attribute(attribute::FINGERPRINT, &[0; 4])
+        .attribute(0xc001, b"abcd")
+        .unsigned();
+    // Right but for its place, with the length as it is and as it would be without the rest.
+    for length in [16, 8] {
+        let mut covered = bytes[..20].to_vec();
+        covered[3] = length;
+        bytes[24..28].copy_from_slice(&fingerprint(&covered));
+        client.unanswered(&bytes);
+    }
 }
 
 /// Hundreds in one byte, the rest in another, and zeros before.
