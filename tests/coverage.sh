@@ -15,6 +15,7 @@ watched=(
     turnd/core/src/peer_filter/*.rs
     turnd/src/net/stream/frame.rs
     turnd/src/net/stream/proxy.rs
+    turnd/src/net/dtls/hello.rs
 )
 # The packages' own tests, and the replay of the corpora.
 suites=(--package turnd-core --package turnd --package fuzz-tests --lib --test scenarios --test corpora)
