@@ -6,7 +6,8 @@ use credentials::{UnixTime, issue};
 use stun_types::message::{LongTermCredentials, MessageIntegrityCredentials};
 use turnd_core::{AllocationId, FiveTuple, Transport};
 
-use crate::world::{Client, EPOCH, REALM_NAME, SECRET, World, config, ring};
+use crate::model::unhurried;
+use crate::world::{Client, EPOCH, REALM_NAME, SECRET, World, ring};
 
 /// The channel of every client with an allocation.
 pub(crate) const CHANNEL: u16 = 0x4000;
@@ -52,7 +53,7 @@ pub(crate) fn with(act: impl FnOnce(&mut Fixture) -> Left) {
 
 impl Fixture {
     fn new() -> Self {
-        let mut config = config();
+        let mut config = unhurried();
         config.limits.allocations = 8;
         config.limits.unverified_per_address.burst = 0;
         config.limits.unverified_per_network.burst = 0;

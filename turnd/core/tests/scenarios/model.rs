@@ -92,7 +92,7 @@ impl Model {
 }
 
 /// The usual configuration without caps on how fast things happen: the model knows none.
-fn unhurried() -> Config {
+pub(crate) fn unhurried() -> Config {
     let mut config = config();
     config.limits.new_peers = 0;
     config.limits.packets = 0;
