@@ -95,6 +95,7 @@ impl Model {
 pub(crate) fn unhurried() -> Config {
     let mut config = config();
     config.limits.new_peers = 0;
+    config.limits.bandwidth = 0;
     config.limits.packets = 0;
     config
 }
