@@ -305,12 +305,17 @@ impl Streams {
         list(&mut self.listed, connection, place);
     }
 
-    /// The connection's socket may take more. Says whether reading from it goes on.
+    /// The connection's socket may take more, or it has failed.
     pub fn resume(&mut self, place: usize) {
-        if let Some(connection) = self.get_mut(place)
+        let Self { listed, places, .. } = self;
+        if let Some(connection) = places.get_mut(place).and_then(Option::as_mut)
             && connection.is_blocked()
         {
             connection.write();
+            if connection.doom.is_some() {
+                // No other event will tell of it.
+                list(listed, connection, place);
+            }
         }
     }
 
