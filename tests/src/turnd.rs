@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
+use rcgen::{CertificateParams, KeyPair};
 
 use crate::binaries;
 use crate::load::process::Usage;
@@ -99,6 +102,7 @@ impl Setup {
         format!(
             "[relay]\nid = \"test-1\"\nrealm = \"{REALM}\"\nzone = \"turn.example.org\"\n\
              listen = [{listen}]\nlisten_tcp = [{listen}]\nrelay_addresses = [{}]\nrelay_ports = \"{}\"\n{}\n\
+             [tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n\
              [secrets]\n{}\n[log]\n{}\n[admin]\nlisten = \"{}\"\n\
              [rest]\nlisten = \"{}\"\n[[rest.api_keys]]\nid = \"webapp\"\nkey = \"{API_KEY}\"\n{}",
             quoted(relayed.collect()),
@@ -120,6 +124,12 @@ impl Setup {
         let directory = binaries::scratch(&self.name);
         let (config, log) = (directory.join("turnd.toml"), directory.join("log"));
         fs::write(&config, self.text()).expect("a file is written");
+        let (chain, key) = &*CERTIFICATE;
+        fs::write(directory.join("chain.pem"), chain).expect("a file is written");
+        fs::write(directory.join("key.pem"), key).expect("a file is written");
+        // A key that others can read is none.
+        let owner = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(directory.join("key.pem"), owner).expect("it is its owner's");
         let program = binaries::directory().join("turnd");
         let mut command = match self.descriptors {
             None => Command::new(program),
@@ -153,8 +163,21 @@ impl Setup {
     }
 }
 
-/// The realm of every relay under test.
+/// The realm of every relay under test, and the name in its certificate.
 pub const REALM: &str = "turn.example.org";
+
+/// The certificate of all of them, and its key, as PEM.
+static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
+    let parameters = CertificateParams::new([REALM.to_owned()]).expect("a name");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+});
+
+/// The certificate that clients trust, as PEM, and its key, which nobody else may see.
+pub fn certificate() -> (&'static str, &'static str) {
+    (&CERTIFICATE.0, &CERTIFICATE.1)
+}
 
 /// A username that is good for an hour, and its password.
 pub fn credential(secret: &str, user: &str) -> (String, String) {

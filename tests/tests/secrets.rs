@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use cluster_tests::binaries;
 use cluster_tests::rogue::{Client, Transport};
 use cluster_tests::stun::{long_term_key, long_term_key_sha256, rest_password_bytes};
-use cluster_tests::turnd::{API_KEY, REALM, REST, SECRET, Setup, Turnd, credential};
+use cluster_tests::turnd::{API_KEY, REALM, REST, SECRET, Setup, Turnd, certificate, credential};
 use nix::sys::signal::Signal;
 
 const ROTATED: &str = "rotated-in-rotated-in-rotated-in";
@@ -180,6 +180,12 @@ impl Life {
         .iter()
         .map(|(name, text)| Secret::new(name, text))
         .collect();
+        // Of a PEM, a line is a secret.
+        let pem = certificate()
+            .1
+            .lines()
+            .filter(|line| !line.starts_with("---"));
+        secrets.extend(pem.map(|line| Secret::new("the key of TLS", line)));
         secrets.push(Secret::new("the key of nonces", derived(NONCE_KEY, format)));
         let turnd = setup.start();
         Self {

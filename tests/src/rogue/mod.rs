@@ -6,6 +6,7 @@ pub mod wire;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::stun::{Builder, Message, TransactionId, attribute, kind, long_term_key};
@@ -63,7 +64,6 @@ pub struct Client {
     pub nonce: Vec<u8>,
     password: String,
     key: [u8; 16],
-    transactions: u64,
 }
 
 impl Client {
@@ -84,7 +84,6 @@ impl Client {
             nonce: Vec::new(),
             password,
             key: [0; 16],
-            transactions: 0,
         })
     }
 
@@ -99,16 +98,18 @@ impl Client {
         self.key = long_term_key(&self.username, &realm, &self.password);
     }
 
-    /// A transaction id that this client has not used.
-    pub fn transaction(&mut self) -> TransactionId {
-        self.transactions += 1;
-        let mut id = *b"test\0\0\0\0\0\0\0\0";
-        id[4..].copy_from_slice(&self.transactions.to_be_bytes());
+    /// A transaction id that no client of this process has used: one that comes to another's port
+    /// must not look like its repetition.
+    pub fn transaction(&self) -> TransactionId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut id = TransactionId::default();
+        id[..4].copy_from_slice(&std::process::id().to_be_bytes());
+        id[4..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         id
     }
 
     /// Begins a message.
-    pub fn build(&mut self, kind: u16) -> Builder {
+    pub fn build(&self, kind: u16) -> Builder {
         Builder::new(kind, self.transaction())
     }
 

@@ -2,9 +2,19 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::process::Guard;
+use crate::turnd::{REALM, certificate};
 
 /// Largest message.
 const MESSAGE: usize = 65_600;
@@ -16,11 +26,15 @@ pub enum Transport {
     Udp,
     /// A plain stream.
     Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// DTLS over UDP.
+    Dtls,
 }
 
 impl Transport {
     /// All that the relay serves.
-    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+    pub const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Dtls];
 }
 
 /// An open connection of one of these kinds.
@@ -30,6 +44,10 @@ pub enum Wire {
     Udp(UdpSocket),
     /// Messages cut out of a stream.
     Tcp(Framed<TcpStream>),
+    /// The same within TLS.
+    Tls(Box<Framed<StreamOwned<ClientConnection, TcpStream>>>),
+    /// OpenSSL's client.
+    Dtls(Openssl),
 }
 
 impl Wire {
@@ -56,6 +74,11 @@ impl Wire {
                 Ok(Self::Udp(socket))
             }
             Transport::Tcp => Ok(Self::Tcp(Framed::new(connect(server, from)?))),
+            Transport::Tls => {
+                let stream = secured(connect(server, from)?)?;
+                Ok(Self::Tls(Box::new(Framed::new(stream))))
+            }
+            Transport::Dtls => Ok(Self::Dtls(Openssl::start(server)?)),
         }
     }
 
@@ -66,13 +89,12 @@ impl Wire {
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(message).map(drop),
-            Self::Tcp(framed) => {
-                let stream = &mut framed.stream;
-                stream.write_all(message)?;
-                // ChannelData is padded on streams (RFC 8656 section 12.5).
-                let padding = message.len().next_multiple_of(4) - message.len();
-                stream.write_all(&[0; 3][..padding])
+            Self::Tcp(framed) => write_padded(&mut framed.stream, message),
+            Self::Tls(framed) => {
+                write_padded(&mut framed.stream, message)?;
+                framed.stream.flush()
             }
+            Self::Dtls(openssl) => openssl.socket.send(message).map(drop),
         }
     }
 
@@ -86,15 +108,15 @@ impl Wire {
         match self {
             Self::Udp(socket) => {
                 socket.set_read_timeout(Some(left))?;
-                let mut buffer = vec![0; MESSAGE];
-                match socket.recv(&mut buffer) {
-                    Ok(length) => {
-                        buffer.truncate(length);
-                        Ok(Some(buffer))
-                    }
-                    Err(error) if is_wait(&error) => Ok(None),
-                    Err(error) => Err(error),
-                }
+                datagram(|buffer| socket.recv(buffer))
+            }
+            Self::Dtls(openssl) => {
+                openssl.socket.set_read_timeout(Some(left))?;
+                datagram(|buffer| openssl.socket.recv(buffer))
+            }
+            Self::Tls(framed) => {
+                framed.stream.sock.set_read_timeout(Some(left))?;
+                framed.receive()
             }
             Self::Tcp(framed) => {
                 framed.stream.set_read_timeout(Some(left))?;
@@ -105,18 +127,85 @@ impl Wire {
 
     /// Whether messages may be lost.
     pub fn is_lossy(&self) -> bool {
-        matches!(self, Self::Udp(_))
+        matches!(self, Self::Udp(_) | Self::Dtls(_))
     }
 
     /// The client's own address.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; always where the socket is another process's.
     pub fn local(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Udp(socket) => socket.local_addr(),
             Self::Tcp(framed) => framed.stream.local_addr(),
+            Self::Tls(framed) => framed.stream.sock.local_addr(),
+            Self::Dtls(_) => Err(ErrorKind::Unsupported.into()),
         }
+    }
+}
+
+/// OpenSSL's DTLS client, which passes on one message for each read and each write.
+#[derive(Debug)]
+pub struct Openssl {
+    socket: UnixDatagram,
+    _child: Guard,
+}
+
+impl Openssl {
+    fn start(server: SocketAddr) -> io::Result<Self> {
+        // Datagrams, so that what is written at once stays apart.
+        let (socket, other) = UnixDatagram::pair()?;
+        let output = other.try_clone()?;
+        let child = Command::new("openssl")
+            .args(["s_client", "-quiet", "-dtls1_2", "-connect"])
+            .arg(server.to_string())
+            .stdin(OwnedFd::from(other))
+            .stdout(OwnedFd::from(output))
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self {
+            socket,
+            _child: Guard::new(child),
+        })
+    }
+}
+
+/// Shakes hands with a relay under test, insisting on its certificate.
+fn secured(tcp: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_slice(certificate().0.as_bytes());
+    roots
+        .add(trusted.expect("a certificate"))
+        .expect("it can be trusted");
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(REALM).expect("a name");
+    let client = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let mut tls = StreamOwned::new(client, tcp);
+    tls.sock.set_read_timeout(Some(Duration::from_secs(10)))?;
+    while tls.conn.is_handshaking() {
+        tls.conn.complete_io(&mut tls.sock)?;
+    }
+    Ok(tls)
+}
+
+/// ChannelData is padded on streams (RFC 8656 section 12.5).
+fn write_padded(stream: &mut impl Write, message: &[u8]) -> io::Result<()> {
+    let padding = message.len().next_multiple_of(4) - message.len();
+    stream.write_all(message)?;
+    stream.write_all(&[0; 3][..padding])
+}
+
+fn datagram(receive: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = vec![0; MESSAGE];
+    match receive(&mut buffer) {
+        Ok(length) => {
+            buffer.truncate(length);
+            Ok(Some(buffer))
+        }
+        Err(error) if is_wait(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
