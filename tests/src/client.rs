@@ -15,8 +15,6 @@ use crate::subject::{Login, Subject};
 
 /// REQUESTED-TRANSPORT's value for UDP (RFC 8656 section 18.7).
 pub const UDP: [u8; 4] = [17, 0, 0, 0];
-/// REQUESTED-TRANSPORT's value for TCP (RFC 6062 section 6.1).
-pub const TCP: [u8; 4] = [6, 0, 0, 0];
 /// REQUESTED-ADDRESS-FAMILY's value for IPv4 (RFC 8656 section 18.6).
 pub const IPV4: [u8; 4] = [1, 0, 0, 0];
 /// REQUESTED-ADDRESS-FAMILY's value for IPv6 (RFC 8656 section 18.6).
@@ -63,11 +61,6 @@ impl Reply {
     /// Never: it was one when it came.
     pub fn message(&self) -> Message<'_> {
         Message::parse(&self.0).expect("it was a message before")
-    }
-
-    /// All its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
     }
 
     /// What it says: "success", or the code of its error.

@@ -104,13 +104,6 @@ impl Case<'_> {
         }
     }
 
-    /// Says that our relay breaks this rule, as [`Self::coturn_deviates`] does.
-    pub fn turnd_deviates(&self, seen: &'static str, why: &'static str) {
-        if self.subject.kind == Kind::Turnd {
-            self.deviates(seen, why);
-        }
-    }
-
     /// Says that the check is not run here, and why.
     pub fn not_run(&self, why: &str) {
         self.not_run.replace(Some(why.to_owned()));
@@ -132,11 +125,12 @@ pub fn run(title: &'static str, setup: &Setup, rules: &[(&str, &'static [Rule])]
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let table = Table::default();
-    let mut trials = Vec::new();
+    let (mut trials, mut subjects) = (Vec::new(), Vec::new());
     for kind in [Kind::Turnd, Kind::Coturn] {
         // Started here, in the thread that lives longest.
         let start = !arguments.list && Subject::available(kind, title);
         let subject = start.then(|| Arc::new(Subject::start(kind, setup.clone())));
+        subjects.extend(subject.clone());
         let all = rules.iter().flat_map(|(section, rules)| {
             rules
                 .iter()
@@ -160,6 +154,11 @@ pub fn run(title: &'static str, setup: &Setup, rules: &[(&str, &'static [Rule])]
     silence_expected_panics();
     let conclusion = libtest_mimic::run(&arguments, trials);
     print(title, &table.lock().expect("nobody panics with it"));
+    if conclusion.has_failed() {
+        for subject in subjects {
+            println!("\nlog of {}:\n{}", subject.kind.name(), subject.log());
+        }
+    }
     conclusion.exit_code()
 }
 

@@ -12,12 +12,6 @@ pub mod kind {
     pub const CREATE_PERMISSION: u16 = 0x0008;
     /// `ChannelBind` request (RFC 8656 section 12.1).
     pub const CHANNEL_BIND: u16 = 0x0009;
-    /// Connect request (RFC 6062 section 4.3).
-    pub const CONNECT: u16 = 0x000A;
-    /// `ConnectionBind` request (RFC 6062 section 4.4).
-    pub const CONNECTION_BIND: u16 = 0x000B;
-    /// `ConnectionAttempt` indication (RFC 6062 section 4.4).
-    pub const CONNECTION_ATTEMPT: u16 = 0x001C;
     /// Send indication (RFC 8656 section 11.1).
     pub const SEND: u16 = 0x0016;
     /// Data indication (RFC 8656 section 11.5).
@@ -30,7 +24,7 @@ pub mod kind {
     pub const ERROR: u16 = 0x0110;
 }
 
-/// Attribute types (RFC 8489 section 18.3, RFC 8656 section 18, RFC 6062, RFC 8016).
+/// Attribute types (RFC 8489 section 18.3, RFC 8656 section 18).
 pub mod attribute {
     /// USERNAME.
     pub const USERNAME: u16 = 0x0006;
@@ -70,8 +64,6 @@ pub mod attribute {
     pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     /// RESERVATION-TOKEN.
     pub const RESERVATION_TOKEN: u16 = 0x0022;
-    /// CONNECTION-ID (RFC 6062 section 6.2.1).
-    pub const CONNECTION_ID: u16 = 0x002A;
     /// ADDITIONAL-ADDRESS-FAMILY.
     pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
     /// ADDRESS-ERROR-CODE.
@@ -80,12 +72,8 @@ pub mod attribute {
     pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
     /// ICMP.
     pub const ICMP: u16 = 0x8004;
-    /// SOFTWARE.
-    pub const SOFTWARE: u16 = 0x8022;
     /// ALTERNATE-SERVER.
     pub const ALTERNATE_SERVER: u16 = 0x8023;
     /// FINGERPRINT.
     pub const FINGERPRINT: u16 = 0x8028;
-    /// MOBILITY-TICKET (RFC 8016 section 4).
-    pub const MOBILITY_TICKET: u16 = 0x8030;
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use cluster_tests::client::{Client, allocate, request};
 use cluster_tests::rules;
 use cluster_tests::rules::{Case, Rule};
-use cluster_tests::stun::{Message, attribute, kind};
+use cluster_tests::stun::{attribute, kind};
 use cluster_tests::subject::{Setup, Subject};
 
 pub(crate) const RULES: &[Rule] = rules![a_server_that_takes_no_more_sends_clients_elsewhere,];
@@ -35,5 +35,4 @@ fn a_server_that_takes_no_more_sends_clients_elsewhere(case: &Case<'_>) {
     client
         .exchange(&request(kind::BINDING).unsigned())
         .must_succeed();
-    assert!(Message::parse(reply.bytes()).is_some());
 }
