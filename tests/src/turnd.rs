@@ -40,6 +40,8 @@ pub struct Setup {
     pub name: String,
     /// Addresses it listens on and relays from, at most one per family; the first serves HTTP.
     pub ips: Vec<IpAddr>,
+    /// Further addresses it only relays from.
+    pub relay_only: Vec<IpAddr>,
     /// `relay_ports`.
     pub ports: String,
     /// Further lines of `[relay]`.
@@ -60,6 +62,7 @@ impl Setup {
         Self {
             name: name.to_owned(),
             ips: ips.to_vec(),
+            relay_only: Vec::new(),
             ports: "61000-65535".to_owned(),
             relay: String::new(),
             secrets: format!("current = \"{SECRET}\"\n"),
@@ -98,7 +101,8 @@ impl Setup {
             .iter()
             .map(|ip| format!("{:?}", SocketAddr::new(*ip, TURN).to_string()));
         let listen = quoted(listen.collect());
-        let relayed = self.ips.iter().map(|ip| format!("{:?}", ip.to_string()));
+        let relayed = self.ips.iter().chain(&self.relay_only);
+        let relayed = relayed.map(|ip| format!("{:?}", ip.to_string()));
         format!(
             "[relay]\nid = \"test-1\"\nrealm = \"{REALM}\"\nzone = \"turn.example.org\"\n\
              listen = [{listen}]\nlisten_tcp = [{listen}]\nrelay_addresses = [{}]\nrelay_ports = \"{}\"\n{}\n\

@@ -4,7 +4,7 @@
 //! Ports and quotas are few on purpose: one that is lost now and then would be missing soon. At
 //! the end every single port is held at once.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ const CYCLES: [(Transport, u32); 4] = [
     (Transport::Tls, 10_000),
     (Transport::Dtls, 10_000),
 ];
+/// Cycles by transport before the first look.
+const WARM_UP: u32 = 800;
 /// Threads of clients.
 const THREADS: u32 = 8;
 /// Relayed ports of the relay.
@@ -44,35 +46,54 @@ fn open(turnd: &Turnd, transport: Transport, thread: u32) -> Client {
     Client::open(transport, turnd.turn(), Some(from), login).expect("it connects")
 }
 
-/// One allocation, asked for in one of the ways there are, used, and given back or just left.
-fn cycle(turnd: &Turnd, client: &mut Client, number: u32) {
+/// One allocation, asked for in one of the ways there are; `rival` comes for the port it reserves.
+fn cycle(turnd: &Turnd, [client, rival]: &mut [Client; 2], number: u32, reserves: bool) {
     let ip = turnd.ip;
-    let even = number.is_multiple_of(3);
-    let reply = client.request(kind::ALLOCATE, |builder| {
-        let builder = rogue::allocate(builder, ip);
-        if even {
-            builder.attribute(attribute::EVEN_PORT, &[0])
-        } else {
-            builder
-        }
+    let wish: (u16, &[u8]) = match number % 6 {
+        0 => (attribute::EVEN_PORT, &[0]),
+        2 if reserves => (attribute::EVEN_PORT, &[0x80]),
+        4 => (attribute::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]),
+        _ => (attribute::LIFETIME, &[0, 0, 2, 0x58]),
+    };
+    let reply = client.request(kind::ALLOCATE, |b| {
+        rogue::allocate(b, ip).attribute(wish.0, wish.1)
     });
     assert_eq!(reply.code(), 0, "cycle {number}");
-    let relayed = reply.message().address(attribute::XOR_RELAYED_ADDRESS);
+    let message = reply.message();
+    let relayed = message.address(attribute::XOR_RELAYED_ADDRESS);
     let relayed = relayed.expect("an address");
-    assert!(!even || relayed.port().is_multiple_of(2));
+    assert!(wish.0 != attribute::EVEN_PORT || relayed.port().is_multiple_of(2));
+    if wish.0 == attribute::ADDITIONAL_ADDRESS_FAMILY {
+        assert_eq!(message.all(attribute::XOR_RELAYED_ADDRESS).count(), 2);
+    }
+    if let Some(token) = message.get(attribute::RESERVATION_TOKEN) {
+        let reply = rival.request(kind::ALLOCATE, |b| {
+            rogue::allocate(b, ip).attribute(attribute::RESERVATION_TOKEN, token)
+        });
+        assert_eq!(reply.code(), 0, "cycle {number}");
+        let next = reply.message().address(attribute::XOR_RELAYED_ADDRESS);
+        assert_eq!(next.expect("an address").port(), relayed.port() + 1);
+        assert_eq!(rival.refresh(0), 0, "cycle {number}");
+    }
     if number.is_multiple_of(16) {
         assert_eq!(client.bind(0x4000, SocketAddr::new(ip, 9)), 0);
     }
 }
 
 /// `count` cycles over `transport`, spread over the threads.
-fn cycles(turnd: &Turnd, transport: Transport, count: u32) {
+fn cycles(turnd: &Turnd, transport: Transport, count: u32, reserves: bool) {
     thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
-                let mut client = open(turnd, transport, thread);
+                // One credential for both: what is reserved is for whoever reserved it.
+                let (from, login) = login(turnd, thread);
+                let open = || {
+                    let client = Client::open(transport, turnd.turn(), Some(from), login.clone());
+                    client.expect("it connects")
+                };
+                let mut clients = [open(), open()];
                 for number in 0..count / THREADS {
-                    cycle(turnd, &mut client, number);
+                    cycle(turnd, &mut clients, number, reserves);
                     // A connection's end is its allocation's; some are costly to begin again.
                     let left = match transport {
                         Transport::Udp => false,
@@ -81,9 +102,9 @@ fn cycles(turnd: &Turnd, transport: Transport, count: u32) {
                         Transport::Dtls => false,
                     };
                     if left {
-                        client = open(turnd, transport, thread);
+                        clients[0] = open();
                     } else {
-                        assert_eq!(client.refresh(0), 0, "cycle {number}");
+                        assert_eq!(clients[0].refresh(0), 0, "cycle {number}");
                     }
                 }
             });
@@ -94,26 +115,39 @@ fn cycles(turnd: &Turnd, transport: Transport, count: u32) {
 
 #[test]
 fn after_a_hundred_thousand_cycles_everything_is_as_before() {
-    let mut setup = Setup::loopback("cycles");
+    all_is_as_before("cycles", 2, CYCLES);
+}
+
+/// A worker alone also gives the ports it has reserved.
+#[test]
+fn after_thousands_of_reservations_everything_is_as_before() {
+    let few = CYCLES.map(|(transport, count)| (transport, count / 10));
+    all_is_as_before("reservations", 1, few);
+}
+
+fn all_is_as_before(name: &str, workers: usize, counts: [(Transport, u32); 4]) {
+    let mut setup = Setup::loopback(name);
     setup.ports = format!("61000-{}", 61_000 + PORTS - 1);
-    setup.relay = "workers = 2\n".to_owned();
+    setup.relay = format!("workers = {workers}\n");
+    setup.relay_only = vec![Ipv6Addr::LOCALHOST.into()];
     setup.log.clear();
     let limits = format!("[limits]\nsessions_per_user = {QUOTA}\n");
     setup.sections.push_str(&limits);
     let turnd = setup.start();
-    for (transport, _) in CYCLES {
-        cycles(&turnd, transport, 800);
+    let reserves = workers == 1;
+    for (transport, _) in counts {
+        cycles(&turnd, transport, WARM_UP, reserves);
     }
     let before = (turnd.resident(), turnd.descriptors());
-    for (transport, count) in CYCLES {
+    for (transport, count) in counts {
         let began = Instant::now();
-        cycles(&turnd, transport, count);
+        cycles(&turnd, transport, count, reserves);
         let took = began.elapsed().as_secs_f64();
-        println!("measured cycles, {transport:?}: {count} in {took:.1} s");
+        println!("measured {name}, {transport:?}: {count} in {took:.1} s");
     }
     let after = (turnd.resident(), turnd.descriptors());
     println!(
-        "measured cycles: descriptors {} before, {} after; memory {} KiB before, {} KiB after",
+        "measured {name}: descriptors {} before, {} after; memory {} KiB before, {} KiB after",
         before.1,
         after.1,
         before.0 / 1024,

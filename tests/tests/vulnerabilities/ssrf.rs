@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use cluster_tests::netns::lab::PEER;
-use cluster_tests::rogue::Transport;
+use cluster_tests::rogue::{self, Transport};
+use cluster_tests::stun::{attribute, kind};
 
 use crate::site::{Site, nothing_left};
 
@@ -254,4 +255,45 @@ fn coturn_multicast_and_broadcast() {
         "ff0e::1",
     ]);
     refused("coturn_multicast_and_broadcast", &targets, 0);
+}
+
+/// An allocation of both families: each peer is judged for the family it would be sent from.
+#[test]
+fn dual_allocation_hides_no_family() {
+    let Some(site) = Site::new("dual_allocation_hides_no_family") else {
+        return;
+    };
+    let watch = site.watch();
+    let targets = parse(&[
+        "10.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "::1",
+        "fd00:ec2::254",
+        "64:ff9b::7f00:1",
+    ]);
+    let targets: Vec<_> = targets.iter().map(|ip| SocketAddr::new(*ip, 80)).collect();
+    assert_eq!(site.roads(&watch, &targets), targets.len());
+    let before = watch.count("strayed");
+    for transport in Transport::ALL {
+        let (mut client, _) = site.allocated(transport, PEER[0]);
+        assert_eq!(client.refresh(0), 0);
+        let reply = client.request(kind::ALLOCATE, |b| {
+            let both = &[2, 0, 0, 0];
+            rogue::allocate(b, PEER[0]).attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, both)
+        });
+        let relayed = attribute::XOR_RELAYED_ADDRESS;
+        assert_eq!(reply.message().all(relayed).count(), 2, "{transport:?}");
+        for (channel, target) in (0x4000..).zip(&targets) {
+            assert_eq!(client.permit(&[target.ip()]), 403, "{target}");
+            assert_eq!(client.permit(&[PEER[0], target.ip()]), 403, "{target}");
+            assert_eq!(client.permit(&[PEER[1], target.ip()]), 403, "{target}");
+            assert_eq!(client.bind(channel, *target), 403, "{target}");
+            client.channel_data(channel, b"let me in");
+            client.indicate(*target, b"let me in");
+        }
+        client.settle();
+        nothing_left(&watch, before);
+        site.control(&watch, &mut client, PEER[0]);
+    }
 }

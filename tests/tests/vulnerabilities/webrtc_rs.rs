@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use cluster_tests::rogue;
+use cluster_tests::rogue::{self, Client, Transport};
 use cluster_tests::stun::{Builder, attribute, kind, long_term_key};
 use cluster_tests::turnd::{REALM, SECRET, Setup, TURN, credential};
 
@@ -147,6 +147,65 @@ fn webrtc_rs_8_lifetimes() {
             .expect("a lifetime");
         assert_eq!(given, u32::to_be_bytes(granted), "{asked}");
     }
+}
+
+/// 9: a reserved port was promised and never given.
+#[test]
+fn webrtc_rs_9_a_reservation_is_honoured_once() {
+    let turnd = Setup::loopback("webrtc_rs_9").start();
+    let ip = turnd.ip;
+    let ask = |client: &mut Client, number: u16, value: &[u8]| {
+        client.request(kind::ALLOCATE, |b| {
+            rogue::allocate(b, ip).attribute(number, value)
+        })
+    };
+    // One credential throughout: what is reserved is for whoever reserved it.
+    let login = credential(SECRET, "ann");
+    let open = || {
+        let client = Client::open(Transport::Udp, turnd.turn(), Some(ip), login.clone());
+        client.expect("a socket")
+    };
+    let reply = ask(&mut open(), attribute::EVEN_PORT, &[0x80]);
+    assert_eq!(reply.code(), 0);
+    let message = reply.message();
+    let even = message.address(attribute::XOR_RELAYED_ADDRESS);
+    let even = even.expect("an address").port();
+    let token = message.get(attribute::RESERVATION_TOKEN).expect("a token");
+    let reply = ask(&mut open(), attribute::RESERVATION_TOKEN, token);
+    assert_eq!(reply.code(), 0);
+    let odd = reply.message().address(attribute::XOR_RELAYED_ADDRESS);
+    assert_eq!(odd.expect("an address").port(), even + 1);
+    for guess in [token, &[0; 8], &[0xff; 8]] {
+        let reply = ask(&mut open(), attribute::RESERVATION_TOKEN, guess);
+        assert_eq!(reply.code(), 508, "{guess:02x?}");
+    }
+}
+
+/// 10: much of the protocol was refused or not known.
+#[test]
+fn webrtc_rs_10_what_it_did_not_know() {
+    let turnd = Setup::loopback("webrtc_rs_10").start();
+    let mut client = client(&turnd, "ann");
+    let ip = turnd.ip;
+    let challenge = rogue::allocate(client.build(kind::ALLOCATE), ip).unsigned();
+    let challenge = client.transact(&challenge);
+    assert!(
+        challenge
+            .message()
+            .get(attribute::PASSWORD_ALGORITHMS)
+            .is_some()
+    );
+    let reply = client.request(kind::ALLOCATE, |b| {
+        rogue::allocate(b, ip).attribute(attribute::DONT_FRAGMENT, &[])
+    });
+    assert_eq!(reply.code(), 0);
+    // There is no IPv6 here: said, and not held against the rest of the request.
+    let mut other = self::client(&turnd, "ann");
+    let reply = other.request(kind::ALLOCATE, |b| {
+        rogue::allocate(b, ip).attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0])
+    });
+    assert_eq!(reply.code(), 0);
+    assert!(reply.message().get(attribute::ADDRESS_ERROR_CODE).is_some());
 }
 
 /// 11: the end of one allocation could close the listener.
