@@ -185,6 +185,15 @@ impl Cluster {
             .expect("a relay that issues credentials")
     }
 
+    /// The events that came and nobody has waited for.
+    ///
+    /// # Panics
+    /// When another thread panicked while it waited.
+    pub fn told(&self) -> Vec<Event> {
+        let events = self.events.lock().expect("no panic while waiting");
+        events.try_iter().map(|stamped| stamped.event).collect()
+    }
+
     /// Waits for an event that `wanted` picks; earlier ones are passed over.
     ///
     /// # Panics
