@@ -1,6 +1,6 @@
 //! One ledger of allocations for all workers: the core's, behind a lock.
 //!
-//! Taken once when an allocation begins and once when it ends, never on the packet path.
+//! Taken once when an allocation begins, moves or ends, never on the packet path.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +43,10 @@ impl Gate {
 impl Admission for Gate {
     fn charge(&self, user: &str, source: IpAddr) -> Result<Charge, Denied> {
         self.lock().charge(user, source)
+    }
+
+    fn transfer(&self, charge: &Charge, source: IpAddr) -> Result<(), Denied> {
+        self.lock().transfer(charge, source)
     }
 
     fn release(&self, charge: Charge) {

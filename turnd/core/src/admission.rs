@@ -3,12 +3,17 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// Shared by all workers of a process, and asked once per new allocation.
+/// Shared by all workers of a process, and asked once per new allocation and move.
 /// [`Ledger`](crate::quota::Ledger) answers it; the shell adds the lock.
 pub trait Admission: Send + Sync {
     /// Charges one allocation to `user` (the user id of the credential, else the whole username)
     /// and to the address `source`.
     fn charge(&self, user: &str, source: IpAddr) -> Result<Charge, Denied>;
+
+    /// Charges to the address `source` what was charged to another one before, once its client has
+    /// moved there. The user is the same, and draining does not matter. When denied, the charge
+    /// stays what it was.
+    fn transfer(&self, charge: &Charge, source: IpAddr) -> Result<(), Denied>;
 
     /// Gives back what was charged. The core hands back every charge exactly once, when the
     /// allocation is really gone.

@@ -88,6 +88,26 @@ impl Ledger {
         Ok(Charge::new(token))
     }
 
+    /// Moves a charge to `source`; it stays where it is if there is no place. One that this ledger
+    /// did not make changes nothing.
+    pub fn transfer(&mut self, charge: &Charge, source: IpAddr) -> Result<(), Denied> {
+        let source = network(source);
+        let Some((_, held_by)) = self.charges.get_mut(&charge.token()) else {
+            debug_assert!(false, "{charge:?} is not of this ledger");
+            return Ok(());
+        };
+        if *held_by == source {
+            return Ok(());
+        }
+        if self.sources.get(&source).copied().unwrap_or(0) >= self.quotas.per_source {
+            return Err(Denied::SourceQuota);
+        }
+        let left = std::mem::replace(held_by, source);
+        decrement(&mut self.sources, &left);
+        *self.sources.entry(source).or_insert(0) += 1;
+        Ok(())
+    }
+
     /// Takes a charge back. One that this ledger did not make changes nothing.
     #[expect(clippy::needless_pass_by_value, reason = "a charge is spent here")]
     pub fn release(&mut self, charge: Charge) {
@@ -137,6 +157,30 @@ mod tests {
     }
 
     #[test]
+    fn a_charge_moves_within_the_source_quota_even_while_draining() {
+        let mut ledger = Ledger::new(QUOTAS);
+        let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let charge = |ledger: &mut Ledger, user, source| ledger.charge(user, source).unwrap();
+        let moving = charge(&mut ledger, "a", here);
+        let mut held = vec![charge(&mut ledger, "b", there)];
+        ledger.set_draining(true);
+        assert_eq!(ledger.transfer(&moving, there), Ok(()));
+        ledger.set_draining(false);
+        held.push(charge(&mut ledger, "c", there));
+        let last = charge(&mut ledger, "d", here);
+        assert_eq!(ledger.transfer(&last, there), Err(Denied::SourceQuota));
+        // Within its network there is nothing to move.
+        assert_eq!(ledger.transfer(&moving, there), Ok(()));
+        assert_eq!(ledger.sources.get(&there), Some(&3));
+        assert_eq!(ledger.sources.get(&here), Some(&1));
+        held.extend([moving, last]);
+        for charge in held {
+            ledger.release(charge);
+        }
+        assert!(ledger.users.is_empty() && ledger.sources.is_empty());
+    }
+
+    #[test]
     fn each_quota_denies_by_its_name() {
         let mut ledger = Ledger::new(QUOTAS);
         let mut held = Vec::new();
@@ -175,13 +219,24 @@ mod tests {
     proptest! {
         /// Against counting the held charges one by one.
         #[test]
-        fn agrees_with_counting(steps in prop::collection::vec((any::<bool>(), 0_u8..4, 0_u8..4), 0..200)) {
+        fn agrees_with_counting(steps in prop::collection::vec((0_u8..3, 0_u8..4, 0_u8..4, 0_u8..4), 0..200)) {
             let mut ledger = Ledger::new(QUOTAS);
             let mut held: Vec<(u8, u8, Charge)> = Vec::new();
-            for (release, user, source) in steps {
-                if release {
-                    if let Some(at) = held.iter().position(|(u, s, _)| (*u, *s) == (user, source)) {
+            for (what, user, source, other) in steps {
+                let at = held.iter().position(|(u, s, _)| (*u, *s) == (user, source));
+                if what == 0 {
+                    if let Some(at) = at {
                         ledger.release(held.swap_remove(at).2);
+                    }
+                } else if what == 1 {
+                    if let Some(at) = at {
+                        let there = held.iter().filter(|(_, s, _)| *s == other).count();
+                        let expected = other == source || there < 3;
+                        let answer = ledger.transfer(&held[at].2, IpAddr::from([192, 0, 2, other]));
+                        prop_assert_eq!(answer.is_ok(), expected);
+                        if answer.is_ok() {
+                            held[at].1 = other;
+                        }
                     }
                 } else {
                     let of_user = held.iter().filter(|(u, _, _)| *u == user).count();
@@ -194,6 +249,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(ledger.total(), held.len());
+                let sources: u32 = ledger.sources.values().sum();
+                prop_assert_eq!(sources as usize, held.len());
             }
         }
     }

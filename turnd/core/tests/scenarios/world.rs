@@ -78,6 +78,10 @@ impl Admission for Shared {
         self.0.lock().unwrap().charge(user, source)
     }
 
+    fn transfer(&self, charge: &Charge, source: IpAddr) -> Result<(), Denied> {
+        self.0.lock().unwrap().transfer(charge, source)
+    }
+
     fn release(&self, charge: Charge) {
         self.0.lock().unwrap().release(charge);
     }
