@@ -60,5 +60,6 @@ fn core(config: &Config, ports: PortSlice) -> Core {
             ..Lifetimes::default()
         },
         strict_expiry: config.limits.strict_expiry,
+        mobility: relay.mobility,
     }
 }

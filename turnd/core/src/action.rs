@@ -70,6 +70,17 @@ pub enum Action {
         /// The peer's transport address.
         peer: SocketAddr,
     },
+    /// The client of `id` has moved (RFC 8016): all its channels are told apart by the new
+    /// five-tuple now, and the old one is nobody's.
+    ClientMoved {
+        /// The allocation.
+        id: AllocationId,
+        /// Its client so far.
+        from: FiveTuple,
+        /// Its client now. `None` if its connection has ended, and nothing is to be relayed until
+        /// it comes back.
+        to: Option<FiveTuple>,
+    },
     /// The peer address `peer` may, or may no longer, exchange data with the client. Not sent
     /// when the whole allocation goes.
     PermissionChanged {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::address::{Family, FiveTuple};
 use crate::admission::Charge;
 use crate::meter::{Bucket, Meter};
+use crate::mobility::Mobility;
 use crate::peers::Peers;
 use crate::ports::Parity;
 use crate::reservations::Token;
@@ -19,6 +20,9 @@ pub(crate) enum Phase {
     Opening,
     /// It relays.
     Open,
+    /// The connection of its client has ended. It relays nothing, until the client comes back with
+    /// its ticket.
+    Away,
 }
 
 /// A relay socket that is being opened.
@@ -110,6 +114,8 @@ pub(crate) struct Allocation {
     pub(crate) icmp: Bucket,
     pub(crate) owner: Owner,
     pub(crate) origin: Origin,
+    /// There is some if the client asked for it.
+    pub(crate) mobility: Option<Box<Mobility>>,
     /// However often it is refreshed, it ends here.
     pub(crate) session_end: Instant,
     pub(crate) charge: Charge,

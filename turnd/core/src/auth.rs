@@ -59,13 +59,14 @@ pub(crate) enum Challenge {
     StaleNonce,
 }
 
-/// Finds out who sent `message`. `owner` is whoever made the allocation on this five-tuple.
-pub(crate) fn authenticate<'a>(
+/// Finds out who sent `message`. `owner` finds whoever made the allocation that it is about, and is
+/// asked only once the address is proved.
+pub(crate) fn authenticate<'a, 'o>(
     config: &Config,
     now: Now,
     tuple: &FiveTuple,
     message: &Message<'a>,
-    owner: Option<&Owner>,
+    owner: impl FnOnce() -> Option<&'o Owner>,
 ) -> Result<Caller<'a>, Challenge> {
     let (_, integrity) = message.integrity().ok_or(Challenge::Unauthorized)?;
     let name = message.attribute(USERNAME);
@@ -85,6 +86,7 @@ pub(crate) fn authenticate<'a>(
         Freshness::Stale | Freshness::Foreign => return Err(Challenge::StaleNonce),
     }
 
+    let owner = owner();
     let chosen = chosen_algorithm(message)?;
     let algorithm = chosen.unwrap_or(Algorithm::Md5);
     // Who does not know of password algorithms gets the older MAC. The others ought to send the

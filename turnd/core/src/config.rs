@@ -44,6 +44,8 @@ pub struct Config {
     /// from then on. Otherwise a live allocation goes on with
     /// the credential it was made with, up to [`Lifetimes::max_session`].
     pub strict_expiry: bool,
+    /// Whether clients that ask for it may move to other five-tuples (RFC 8016).
+    pub mobility: bool,
 }
 
 /// A protection realm (RFC 8489 section 14.9), 1 to [`REALM`] bytes.

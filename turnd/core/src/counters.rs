@@ -53,6 +53,12 @@ counters! {
     allocations_unserved,
     /// Allocations ended with the connection of their client.
     allocations_disconnected,
+    /// Allocations that their client took along to another five-tuple.
+    allocations_moved,
+    /// Replies to a retransmitted move.
+    move_replays,
+    /// Connections that ended while their client may come back with a ticket.
+    clients_away,
     /// Allocations given up while their socket was being opened.
     allocations_abandoned,
     /// Permissions installed; refreshes do not count.
@@ -70,7 +76,7 @@ counters! {
     reservations_redeemed,
     /// Of those, given up when nobody came for them.
     reservations_expired,
-    /// Requests handed to another worker, whose reservation they name.
+    /// Requests handed to another worker, whose reservation or ticket they name.
     requests_forwarded,
 
     /// ICMP messages about peers that clients were told.
@@ -101,6 +107,8 @@ counters! {
     errors_unauthorized,
     /// 403: the peer is denied.
     errors_forbidden,
+    /// 405: moving is not allowed here.
+    errors_mobility_forbidden,
     /// 420: an attribute that must be understood is not.
     errors_unknown_attribute,
     /// 437: there is no allocation, or there is one already.
@@ -152,6 +160,8 @@ counters! {
     dropped_icmp,
     /// Dropped: a peer's datagram for an allocation that is gone.
     dropped_peer_no_allocation,
+    /// Dropped: a peer's datagram for a client whose connection has ended.
+    dropped_client_away,
     /// Dropped: a peer's datagram without a permission.
     dropped_peer_no_permission,
     /// Dropped: a peer's datagram too large to be framed.

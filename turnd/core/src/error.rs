@@ -16,6 +16,7 @@ pub(crate) enum Reject {
     },
     BadRequest,
     Forbidden,
+    MobilityForbidden,
     UnknownAttributes(Unknown),
     AllocationMismatch,
     /// The same to the client, counted apart: the drain is over.
@@ -37,6 +38,7 @@ impl Reject {
             Self::TryAlternate { .. } => (300, "Try Alternate"),
             Self::BadRequest => (400, "Bad Request"),
             Self::Forbidden => (403, "Forbidden"),
+            Self::MobilityForbidden => (405, "Mobility Forbidden"),
             Self::UnknownAttributes(_) => (420, "Unknown Attribute"),
             Self::AllocationMismatch | Self::RefreshRefused => (437, "Allocation Mismatch"),
             Self::AddressFamily => (440, "Address Family not Supported"),
@@ -53,6 +55,7 @@ impl Reject {
             Self::TryAlternate { .. } => &mut counters.errors_try_alternate,
             Self::BadRequest => &mut counters.errors_bad_request,
             Self::Forbidden => &mut counters.errors_forbidden,
+            Self::MobilityForbidden => &mut counters.errors_mobility_forbidden,
             Self::UnknownAttributes(_) => &mut counters.errors_unknown_attribute,
             Self::RefreshRefused => {
                 counters.refreshes_refused += 1;

@@ -37,6 +37,7 @@ mod error;
 mod headroom;
 pub mod limits;
 mod meter;
+mod mobility;
 mod nat;
 mod nonce;
 mod peer_filter;

@@ -52,10 +52,11 @@ impl NonceKey {
         Self(Hmac::new((&*block).into()).chain_update(LABEL))
     }
 
-    /// Hides the worker in a reservation's token. Fewer bytes than any nonce's, so none is one.
-    pub(crate) fn mask(&self, random: &[u8]) -> u16 {
+    /// Hides the worker in a reservation's token, and with it the slot in a mobility ticket. These
+    /// differ in length, and have fewer bytes than any nonce, so that none is another.
+    pub(crate) fn mask(&self, random: &[u8]) -> u64 {
         let mac = self.0.clone().chain_update(random).finalize().into_bytes();
-        u16::from_be_bytes([mac[0], mac[1]])
+        mac.first_chunk().copied().map_or(0, u64::from_be_bytes)
     }
 
     fn tag(&self, seconds: u32, client: SocketAddr) -> Hmac<Sha256> {

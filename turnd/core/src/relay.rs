@@ -7,6 +7,7 @@ mod channel_data;
 mod icmp;
 mod indication;
 mod lifecycle;
+mod mobility;
 mod opening;
 mod permission;
 mod refresh;
@@ -34,6 +35,7 @@ use crate::proven::Proven;
 use crate::reservations::Reservations;
 use crate::source_limit::SourceLimit;
 use crate::table::Table;
+use crate::wire::attribute::MOBILITY_TICKET;
 use crate::wire::message::{Malformed, Message};
 use crate::wire::{Class, data, method};
 
@@ -196,14 +198,16 @@ impl Relay {
 
     fn request(&mut self, now: Now, tuple: FiveTuple, message: Message<'_>) {
         let id = self.live(now, &tuple);
-        let owner = id
-            .and_then(|id| self.table.get(id))
-            .map(|allocation| &allocation.owner);
+        let owner = || {
+            let id = id.or_else(|| self.claimed(now, &message))?;
+            self.table.get(id).map(|allocation| &allocation.owner)
+        };
         let caller = match authenticate(&self.config, now, &tuple, &message, owner) {
             Ok(caller) => caller,
             Err(challenge) => return self.challenge(now, tuple, &message, challenge),
         };
         let owner = id
+            .or_else(|| self.claimed(now, &message))
             .and_then(|id| self.table.get_mut(id))
             .map(|allocation| &mut allocation.owner)
             .filter(|owner| *owner.username == *caller.username);
@@ -232,9 +236,14 @@ impl Relay {
         if exchange.message.method() == method::REFRESH && self.was_deleted(exchange)? {
             return Ok(());
         }
+        if exchange.message.method() == method::REFRESH
+            && let Some(ticket) = exchange.message.attribute(MOBILITY_TICKET)
+        {
+            return self.refresh_by_ticket(exchange, id, ticket);
+        }
         let id = self.owned(exchange, id)?;
         match exchange.message.method() {
-            method::REFRESH => self.refresh(exchange, id),
+            method::REFRESH => self.refresh(exchange, id, None),
             method::CREATE_PERMISSION => self.create_permission(exchange, id),
             _ => self.channel_bind(exchange, id),
         }

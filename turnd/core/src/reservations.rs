@@ -20,7 +20,7 @@ impl NonceKeys {
     pub(crate) fn token(&self, random: [u8; RANDOM], worker: u16) -> Token {
         let mut token = Token::default();
         token[..RANDOM].copy_from_slice(&random);
-        let hidden = worker ^ self.current.mask(&random);
+        let hidden = worker ^ self.worker_mask(&random);
         token[RANDOM..].copy_from_slice(&hidden.to_be_bytes());
         token
     }
@@ -28,7 +28,11 @@ impl NonceKeys {
     /// The worker that keeps the reservation under `token`; any number if it is none of ours.
     pub(crate) fn keeper(&self, token: Token) -> u16 {
         let hidden = u16::from_be_bytes([token[RANDOM], token[RANDOM + 1]]);
-        hidden ^ self.current.mask(&token[..RANDOM])
+        hidden ^ self.worker_mask(&token[..RANDOM])
+    }
+
+    fn worker_mask(&self, random: &[u8]) -> u16 {
+        (self.current.mask(random) >> 48) as u16
     }
 }
 

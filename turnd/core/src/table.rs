@@ -76,9 +76,9 @@ impl Table {
             .filter(|_| slot.generation == id.generation)
     }
 
-    /// Live allocations, with those being opened.
+    /// Live allocations, with those being opened and those whose client is away.
     pub(crate) fn len(&self) -> usize {
-        self.by_tuple.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Allocations being opened.
@@ -100,27 +100,64 @@ impl Table {
     pub(crate) fn insert(&mut self, allocation: Allocation) -> AllocationId {
         debug_assert!(self.find(&allocation.tuple).is_none());
         debug_assert!(allocation.phase != Phase::Open && allocation.armed.is_none());
-        let hash = self.hasher.hash_one(allocation.tuple);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
         });
         self.slots[slot as usize].allocation = Some(allocation);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.by_tuple.insert_unique(hash, slot, |slot| {
-            let allocation = slots[*slot as usize].allocation.as_ref();
-            allocation.map_or(0, |a| hasher.hash_one(a.tuple))
-        });
+        self.index(slot);
         self.opening += 1;
         let id = self.id(slot);
         self.arm(id);
         id
     }
 
+    fn index(&mut self, slot: u32) {
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash_of = |slot: &u32| {
+            let allocation = slots[*slot as usize].allocation.as_ref();
+            allocation.map_or(0, |a| hasher.hash_one(a.tuple))
+        };
+        self.by_tuple.insert_unique(hash_of(&slot), slot, hash_of);
+    }
+
+    fn unindex(&mut self, tuple: FiveTuple, slot: u32) {
+        let hash = self.hasher.hash_one(tuple);
+        if let Ok(entry) = self.by_tuple.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        } else {
+            debug_assert!(false, "slot {slot} was not indexed");
+        }
+    }
+
+    /// Moves an open allocation to another five-tuple, which must be free. The old one is at once.
+    pub(crate) fn relocate(&mut self, id: AllocationId, tuple: FiveTuple) {
+        debug_assert!(self.find(&tuple).is_none());
+        self.detach(id);
+        if let Some(allocation) = self.get_mut(id)
+            && allocation.phase == Phase::Away
+        {
+            allocation.tuple = tuple;
+            allocation.phase = Phase::Open;
+            self.index(id.slot);
+        }
+    }
+
+    /// Frees the five-tuple of an open allocation, which is found by its id alone from then on.
+    pub(crate) fn detach(&mut self, id: AllocationId) {
+        if let Some(allocation) = self.get_mut(id)
+            && allocation.phase == Phase::Open
+        {
+            allocation.phase = Phase::Away;
+            let tuple = allocation.tuple;
+            self.unindex(tuple, id.slot);
+        }
+    }
+
     /// Notes that the relay sockets are open.
     pub(crate) fn set_open(&mut self, id: AllocationId) {
         if let Some(allocation) = self.get_mut(id)
-            && allocation.phase != Phase::Open
+            && allocation.phase == Phase::Opening
         {
             allocation.phase = Phase::Open;
             self.opening -= 1;
@@ -131,14 +168,11 @@ impl Table {
     pub(crate) fn remove(&mut self, id: AllocationId) -> Option<Allocation> {
         self.get(id)?;
         let allocation = self.slots[id.slot()].allocation.take()?;
-        let hash = self.hasher.hash_one(allocation.tuple);
-        if let Ok(entry) = self.by_tuple.find_entry(hash, |slot| *slot == id.slot) {
-            entry.remove();
-        } else {
-            debug_assert!(false, "{id:?} was not indexed");
+        if allocation.phase != Phase::Away {
+            self.unindex(allocation.tuple, id.slot);
         }
         self.deadlines.replace(id.slot, allocation.armed, None);
-        if allocation.phase != Phase::Open {
+        if allocation.phase == Phase::Opening {
             self.opening -= 1;
         }
         let slot = &mut self.slots[id.slot()];
@@ -172,6 +206,7 @@ impl Table {
     /// Panics if the indexes contradict each other.
     pub(crate) fn check_invariants(&self) {
         let mut live = 0;
+        let mut away = 0;
         let mut opening = 0;
         for slot in 0..self.slots.len() {
             let Some(allocation) = &self.slots[slot].allocation else {
@@ -179,20 +214,23 @@ impl Table {
                 continue;
             };
             live += 1;
-            opening += usize::from(allocation.phase != Phase::Open);
+            let is_opening = allocation.phase == Phase::Opening;
+            let is_away = allocation.phase == Phase::Away;
+            opening += usize::from(is_opening);
+            away += usize::from(is_away);
             let found = self.find(&allocation.tuple).map(AllocationId::slot);
-            assert_eq!(found, Some(slot), "five-tuple not indexed");
+            assert_eq!(found == Some(slot), !is_away, "five-tuple wrongly indexed");
+            assert!(!is_away || allocation.mobility.is_some());
             let armed = allocation.armed.expect("every allocation ends some day");
             assert!(self.deadlines.has(slot as u32, armed));
             assert!(armed <= allocation.deadline());
             assert!(allocation.leases().next().is_some(), "nothing is relayed");
-            let is_opening = allocation.phase != Phase::Open;
             assert_eq!(allocation.opening().next().is_some(), is_opening);
             let first = allocation.leases().map(|lease| lease.expires).min();
             assert!(is_opening || first == Some(allocation.expires));
             allocation.peers.check_invariants();
         }
-        assert_eq!(live, self.by_tuple.len());
+        assert_eq!(live - away, self.by_tuple.len());
         assert_eq!(live, self.deadlines.len());
         assert_eq!(opening, self.opening);
         assert_eq!(live + self.free.len(), self.slots.len());

@@ -80,6 +80,7 @@ pub(crate) mod attribute {
     pub(crate) const SOFTWARE: u16 = 0x8022;
     pub(crate) const ALTERNATE_SERVER: u16 = 0x8023;
     pub(crate) const FINGERPRINT: u16 = 0x8028;
+    pub(crate) const MOBILITY_TICKET: u16 = 0x8030;
 
     /// Whether a message with an attribute of type `kind` may be processed: it is understood, or
     /// need not be (RFC 8489 section 14).

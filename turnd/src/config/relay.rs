@@ -53,6 +53,8 @@ pub struct Relay {
     pub ports: PortRange,
     /// Worker threads as configured; 0 stands for one per core.
     pub workers: u16,
+    /// Whether clients that ask for it may move to other addresses (RFC 8016).
+    pub mobility: bool,
     /// How long a drain waits for sessions to end.
     pub drain_grace: Duration,
     /// Socket buffer sizes of the listeners.
@@ -97,6 +99,7 @@ impl Relay {
             Duration::from_hours(1),
             Duration::ZERO..=Duration::from_hours(168),
         );
+        let mobility = table.with_default("mobility", false);
         let receive = table
             .with_default_in("receive_buffer", BUFFER, BUFFER_RANGE)
             .value;
@@ -119,6 +122,7 @@ impl Relay {
             ports: ports.value,
             workers: workers.value,
             drain_grace: drain_grace.value,
+            mobility: mobility.value,
             buffers: Buffers { receive, send },
         };
         relay.check_ports(table, &ports).then_some(relay)

@@ -310,6 +310,7 @@ impl Engine {
                 // For a fast path outside of this process; there is none.
                 Action::ChannelBound { .. }
                 | Action::ChannelUnbound { .. }
+                | Action::ClientMoved { .. }
                 | Action::PermissionChanged { .. } => {}
             }
         }

@@ -32,6 +32,7 @@ const RESERVATION_TOKEN: u16 = 0x0022;
 const REQUESTED_TRANSPORT: u16 = 0x0019;
 const DONT_FRAGMENT: u16 = 0x001a;
 const ICMP: u16 = 0x8004;
+const MOBILITY_TICKET: u16 = 0x8030;
 
 type Attributes = Vec<(u16, Vec<u8>)>;
 
@@ -63,6 +64,25 @@ impl TurnClient {
     pub(crate) fn redeem(server: SocketAddr, username: &str, password: &str, token: &[u8]) -> Self {
         let extra = (RESERVATION_TOKEN, token.to_vec());
         Self::asking(udp(server), username, password, Some(extra)).0
+    }
+
+    /// Allocates at `server`; returns the ticket to move by, too.
+    pub(crate) fn mobile(server: SocketAddr, username: &str, password: &str) -> (Self, Vec<u8>) {
+        let extra = (MOBILITY_TICKET, Vec::new());
+        let (client, answer) = Self::asking(udp(server), username, password, Some(extra));
+        (client, find(&answer, MOBILITY_TICKET))
+    }
+
+    /// Takes the session along to another port; returns the next ticket.
+    pub(crate) fn move_on(&mut self, server: SocketAddr, ticket: &[u8]) -> Vec<u8> {
+        self.wire = udp(server);
+        let wish = vec![(MOBILITY_TICKET, ticket.to_vec())];
+        let (class, stale) = self.request(REFRESH, wish.clone());
+        assert_eq!(class, 0x0110, "a nonce is good for one address");
+        self.nonce = find(&stale, NONCE);
+        let (class, answer) = self.request(REFRESH, wish);
+        assert_eq!(class, 0x0100);
+        find(&answer, MOBILITY_TICKET)
     }
 
     /// Ends the session and begins another on the same five-tuple.

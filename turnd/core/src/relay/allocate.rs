@@ -16,8 +16,8 @@ use crate::ports::Parity;
 use crate::reservations::{Reservation, Token};
 use crate::wire::TRANSPORT_UDP;
 use crate::wire::attribute::{
-    ADDITIONAL_ADDRESS_FAMILY, EVEN_PORT, LIFETIME, REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT,
-    RESERVATION_TOKEN,
+    ADDITIONAL_ADDRESS_FAMILY, EVEN_PORT, LIFETIME, MOBILITY_TICKET, REQUESTED_ADDRESS_FAMILY,
+    REQUESTED_TRANSPORT, RESERVATION_TOKEN,
 };
 
 use super::{Exchange, Relay};
@@ -27,6 +27,8 @@ use super::{Exchange, Relay};
 struct Wish {
     address: Address,
     lifetime: Option<u32>,
+    /// Wants a ticket to move by (RFC 8016).
+    mobile: bool,
 }
 
 /// Which relayed transport addresses.
@@ -57,15 +59,13 @@ impl Relay {
             return self.replay(exchange, id);
         }
         let wish = Wish::read(exchange)?;
+        // It could be ignored, too, but whoever forbids it has to say so (RFC 8016 section 3.1.2).
+        if wish.mobile && !self.config.mobility {
+            return Err(Reject::MobilityForbidden);
+        }
         self.check_drain(exchange)?;
         if let Some(worker) = self.keeper(exchange, wish.address) {
-            self.counters.requests_forwarded += 1;
-            let (tuple, bytes) = (exchange.tuple, exchange.message.bytes().to_vec());
-            self.actions.push_back(Action::Forward {
-                worker,
-                tuple,
-                bytes,
-            });
+            self.hand_over(exchange, worker);
             return Ok(());
         }
         let limits = &self.config.limits;
@@ -99,10 +99,14 @@ impl Relay {
                 missing: places.missing,
                 token,
             },
+            mobility: None,
             session_end: now + max_session,
             charge,
             armed: None,
         });
+        if wish.mobile {
+            self.issue_ticket(id, None);
+        }
         for lease in places.leases.iter().flatten() {
             let address = lease.bound;
             self.actions.push_back(Action::OpenRelay { id, address });
@@ -117,8 +121,22 @@ impl Relay {
             return None;
         };
         let worker = self.config.nonce_keys.keeper(token);
-        let is_other = worker != self.config.ports.worker() && worker < self.config.ports.workers();
-        (is_other && exchange.tuple.transport == Transport::Udp).then_some(worker)
+        (self.is_other(worker) && exchange.tuple.transport == Transport::Udp).then_some(worker)
+    }
+
+    /// Whether `worker` is another worker of this process.
+    pub(super) fn is_other(&self, worker: u16) -> bool {
+        worker != self.config.ports.worker() && worker < self.config.ports.workers()
+    }
+
+    /// Lets another worker serve an authentic request.
+    pub(super) fn hand_over(&mut self, exchange: &Exchange<'_>, worker: u16) {
+        self.counters.requests_forwarded += 1;
+        self.actions.push_back(Action::Forward {
+            worker,
+            tuple: exchange.tuple,
+            bytes: exchange.message.bytes().to_vec(),
+        });
     }
 
     /// Takes the ports of the addresses asked for.
@@ -345,6 +363,14 @@ impl Wish {
             _ => return Err(Reject::BadRequest),
         };
         let lifetime = message.fixed(LIFETIME)?.map(u32::from_be_bytes);
-        Ok(Self { address, lifetime })
+        let ticket = message.attribute(MOBILITY_TICKET);
+        if ticket.is_some_and(|ticket| !ticket.is_empty()) {
+            return Err(Reject::BadRequest);
+        }
+        Ok(Self {
+            address,
+            lifetime,
+            mobile: ticket.is_some(),
+        })
     }
 }

@@ -65,18 +65,18 @@ impl Relay {
             self.counters.dropped_no_allocation += 1;
             return None;
         };
-        self.is_fit(now, id, |counters| counters.dropped_no_allocation += 1)
+        self.is_fit(now, id, |counters, _| counters.dropped_no_allocation += 1)
             .then_some(id)
     }
 
     /// Whether `id` may relay now, judged by the current configuration. `absent` counts one that
-    /// is not open.
+    /// is not open, and is told whether its client is away.
     #[inline]
     pub(super) fn is_fit(
         &mut self,
         now: Instant,
         id: AllocationId,
-        absent: impl FnOnce(&mut Counters),
+        absent: impl FnOnce(&mut Counters, bool),
     ) -> bool {
         let epoch = self.epoch;
         let allocation = self.table.get(id);
@@ -89,11 +89,12 @@ impl Relay {
         &mut self,
         now: Instant,
         id: AllocationId,
-        absent: impl FnOnce(&mut Counters),
+        absent: impl FnOnce(&mut Counters, bool),
     ) -> bool {
         let is_open = self.table.get(id).is_some_and(|a| a.is_open(now));
         if !is_open && !self.goes_on(now, id) {
-            absent(&mut self.counters);
+            let is_away = self.table.get(id).is_some_and(|a| a.phase == Phase::Away);
+            absent(&mut self.counters, is_away);
             return false;
         }
         let is_judged = self.table.get(id).is_some_and(|a| a.epoch == self.epoch);
@@ -129,7 +130,10 @@ impl Relay {
         // Without flow label and scope, which no XOR-PEER-ADDRESS has.
         let peer = SocketAddr::new(peer.ip(), peer.port());
         let peer = self.config.outward(peer);
-        let absent = |counters: &mut Counters| counters.dropped_peer_no_allocation += 1;
+        let absent = |counters: &mut Counters, is_away: bool| {
+            counters.dropped_client_away += u64::from(is_away);
+            counters.dropped_peer_no_allocation += u64::from(!is_away);
+        };
         if !self.is_fit(now, relay, absent) {
             return None;
         }

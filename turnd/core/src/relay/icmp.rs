@@ -64,7 +64,7 @@ impl Relay {
         let now = now.instant;
         let family = Family::of(peer.ip());
         let peer = self.config.outward(SocketAddr::new(peer.ip(), peer.port()));
-        let is_fit = icmp.is_told(family) && self.is_fit(now, relay, |_| {}) && self.has_room();
+        let is_fit = icmp.is_told(family) && self.is_fit(now, relay, |_, _| {}) && self.has_room();
         let allocation = self.table.get(relay).filter(|_| is_fit)?;
         let scope = allocation.peers.permission(peer.ip(), now);
         if !self.covers(scope, peer) {

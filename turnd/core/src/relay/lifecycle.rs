@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::action::Action;
 use crate::address::{AllocationId, Family, FiveTuple, Now};
-use crate::allocation::Phase;
+use crate::allocation::{Allocation, Phase};
 use crate::auth::user_id;
 use crate::limits::TIMEOUTS_PER_CALL;
 use crate::peers::Change;
@@ -64,7 +64,8 @@ impl Relay {
             let Some(id) = self.table.at_slot(slot) else {
                 continue;
             };
-            if !self.table.get(id).is_some_and(|a| gone(&a.tuple)) {
+            let is_served = |a: &Allocation| a.phase != Phase::Away && gone(&a.tuple);
+            if !self.table.get(id).is_some_and(is_served) {
                 continue;
             }
             if !self.has_room() {
@@ -79,22 +80,36 @@ impl Relay {
     /// The allocation of `tuple`, ended first if its time is over but no timeout has said so yet.
     pub(super) fn live(&mut self, now: Now, tuple: &FiveTuple) -> Option<AllocationId> {
         let id = self.table.find(tuple)?;
+        self.alive(now, id)
+    }
+
+    /// The same by the allocation's name.
+    pub(super) fn alive(&mut self, now: Now, id: AllocationId) -> Option<AllocationId> {
         if self.table.get(id)?.expires <= now.instant {
             self.due(now, id);
             // One address of two may go on.
             self.table
                 .get(id)
-                .filter(|a| now.instant < a.expires && a.phase == Phase::Open)?;
+                .filter(|a| now.instant < a.expires && a.phase != Phase::Opening)?;
         }
         Some(id)
     }
 
-    /// The connection of `tuple` has ended (RFC 8656 section 3.1: its allocation ends with it).
+    /// The connection of `tuple` has ended. Its allocation ends with it (RFC 8656 section 3.1), or
+    /// waits for a client that can come back with a ticket (RFC 8016) until it expires.
     pub fn client_gone(&mut self, now: Now, tuple: &FiveTuple) {
         self.last = Some(now.instant);
         let Some(id) = self.table.find(tuple) else {
             return;
         };
+        let waits = |a: &Allocation| a.mobility.is_some() && a.is_open(now.instant);
+        if self.has_room() && self.config.mobility && self.table.get(id).is_some_and(waits) {
+            self.counters.clients_away += 1;
+            self.table.detach(id);
+            let (from, to) = (*tuple, None);
+            self.actions.push_back(Action::ClientMoved { id, from, to });
+            return;
+        }
         self.counters.allocations_disconnected += 1;
         if self.has_room() {
             self.actions.push_back(Action::CloseRelay { id });

@@ -9,7 +9,7 @@ use crate::allocation::{Opening, Phase};
 use crate::error::Reject;
 use crate::ports::Parity;
 use crate::wire::attribute::{
-    LIFETIME, RESERVATION_TOKEN, XOR_MAPPED_ADDRESS, XOR_RELAYED_ADDRESS,
+    LIFETIME, MOBILITY_TICKET, RESERVATION_TOKEN, XOR_MAPPED_ADDRESS, XOR_RELAYED_ADDRESS,
 };
 use crate::wire::writer::Writer;
 use crate::wire::{Class, method};
@@ -159,6 +159,9 @@ impl Relay {
         reply.attribute(LIFETIME, &origin.granted.to_be_bytes());
         if let Some(token) = origin.token {
             reply.attribute(RESERVATION_TOKEN, &token);
+        }
+        if let Some(mobility) = &allocation.mobility {
+            reply.attribute(MOBILITY_TICKET, &mobility.ticket);
         }
         reply.xor_address(XOR_MAPPED_ADDRESS, tuple.client);
         self.add_software(&mut reply);

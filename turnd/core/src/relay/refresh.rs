@@ -5,15 +5,18 @@ use std::time::Duration;
 use crate::address::{AllocationId, Family};
 use crate::config::Drain;
 use crate::error::Reject;
-use crate::wire::attribute::{LIFETIME, REQUESTED_ADDRESS_FAMILY};
+use crate::mobility::Ticket;
+use crate::wire::attribute::{LIFETIME, MOBILITY_TICKET, REQUESTED_ADDRESS_FAMILY};
 
 use super::{Exchange, Relay};
 
 impl Relay {
+    /// `used` is the ticket by which a client on another five-tuple refers to its allocation.
     pub(super) fn refresh(
         &mut self,
         exchange: &Exchange<'_>,
         id: AllocationId,
+        used: Option<Ticket>,
     ) -> Result<(), Reject> {
         let now = exchange.now.instant;
         let lifetime = exchange.message.fixed(LIFETIME)?.map(u32::from_be_bytes);
@@ -27,7 +30,9 @@ impl Relay {
                 Some(family.ok_or(Reject::PeerFamily)?)
             }
         };
+        let mut ticket = None;
         let granted = if lifetime == Some(0) {
+            // Moves nothing; from where is of no matter to what ends.
             self.delete(exchange, id, family);
             0
         } else {
@@ -36,10 +41,17 @@ impl Relay {
             }
             let left = allocation.session_end.saturating_duration_since(now);
             let granted = self.grant(exchange, lifetime, left).as_secs();
-            self.prolong(exchange, id, family, granted)?;
+            if granted == 0 {
+                // The session's last second; a reply with lifetime 0 would mean something else.
+                return Err(Reject::AllocationMismatch);
+            }
+            if let Some(used) = used {
+                ticket = Some(self.move_in(exchange, id, used, granted as u32)?);
+            }
+            self.prolong(exchange, id, family, granted);
             granted
         };
-        self.refreshed(exchange, granted as u32);
+        self.refreshed(exchange, granted as u32, ticket);
         Ok(())
     }
 
@@ -56,15 +68,23 @@ impl Relay {
             );
         if is_repeated {
             self.counters.deletion_replays += 1;
-            self.refreshed(exchange, 0);
+            self.refreshed(exchange, 0, None);
         }
         Ok(is_repeated)
     }
 
-    fn refreshed(&mut self, exchange: &Exchange<'_>, granted: u32) {
+    pub(super) fn refreshed(
+        &mut self,
+        exchange: &Exchange<'_>,
+        granted: u32,
+        ticket: Option<Ticket>,
+    ) {
         self.counters.refresh_replies += 1;
         self.succeed(exchange, |reply| {
             reply.attribute(LIFETIME, &granted.to_be_bytes());
+            if let Some(ticket) = ticket {
+                reply.attribute(MOBILITY_TICKET, &ticket);
+            }
         });
     }
 
@@ -113,16 +133,11 @@ impl Relay {
         id: AllocationId,
         family: Option<Family>,
         seconds: u64,
-    ) -> Result<(), Reject> {
-        if seconds == 0 {
-            // The session's last second; a reply with lifetime 0 would mean something else.
-            return Err(Reject::AllocationMismatch);
-        }
+    ) {
         if let Some(allocation) = self.table.get_mut(id) {
             let expires = exchange.now.instant + Duration::from_secs(seconds);
             allocation.prolong(family, expires);
         }
         self.table.arm(id);
-        Ok(())
     }
 }

@@ -40,6 +40,7 @@ pub(crate) const ICMP: u16 = 0x8004;
 pub(crate) const SOFTWARE: u16 = 0x8022;
 pub(crate) const ALTERNATE: u16 = 0x8023;
 pub(crate) const FINGERPRINT: u16 = 0x8028;
+pub(crate) const TICKET: u16 = 0x8030;
 
 const COOKIE: u32 = 0x2112_a442;
 

@@ -20,6 +20,7 @@ mod drain;
 mod dual;
 mod icmp;
 mod idempotency;
+mod mobility;
 mod nat;
 mod permissions;
 mod probes;

@@ -66,6 +66,7 @@ pub(crate) fn config() -> Config {
         limits: Limits::default(),
         lifetimes: Lifetimes::default(),
         strict_expiry: false,
+        mobility: false,
     }
 }
 
