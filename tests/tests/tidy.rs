@@ -141,3 +141,25 @@ fn has_word(line: &str, word: &str) -> bool {
         edge(line[..at].chars().next_back()) && (open || edge(after))
     })
 }
+
+/// `a::b` in a table names the test `b`; `a::*` stands for all of a file.
+#[test]
+fn every_test_that_the_architecture_names_exists() {
+    let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    let (_, tables) = text
+        .split_once("\n## What the RFCs ask")
+        .expect("the section with the tables");
+    let code: String = sources().map(|(_, text)| text).collect();
+    let rows = tables.lines().filter(|line| line.starts_with('|'));
+    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let tests = quoted.filter_map(|words| words.rsplit_once("::"));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (module, test) in tests.filter(|(_, test)| *test != "*" && *test != "…") {
+        seen += 1;
+        if !code.contains(&format!("fn {test}(")) {
+            wrong.push(format!("{module}::{test} is no test"));
+        }
+    }
+    assert!(seen > 100, "only {seen} tests are named");
+    none(&wrong);
+}
