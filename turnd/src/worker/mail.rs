@@ -1,8 +1,9 @@
 //! Packets that another worker has to serve, and who serves which.
 //!
 //! The kernel gives a five-tuple to the worker it likes. A request may belong to another one: the
-//! worker that keeps a reserved port. It is handed over, and every later packet of its five-tuple,
-//! as long as that worker serves it. Routes are few; with none a packet costs one comparison.
+//! worker that keeps a reserved port, or the allocation whose ticket is shown. It is handed over,
+//! and every later packet of its five-tuple, as long as that worker serves it. Routes are few; with
+//! none a packet costs one comparison.
 
 use std::collections::HashMap;
 use std::sync::Arc;

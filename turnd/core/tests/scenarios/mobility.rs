@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use turnd_core::quota::Quotas;
 use turnd_core::{
-    Action, Alternates, Config, Drain, FiveTuple, NonceKey, NonceKeys, PortSlice, Revocations,
-    Transport,
+    Action, Alternates, Config, Drain, Family, FiveTuple, NonceKey, NonceKeys, PortSlice,
+    Revocations, Transport,
 };
 
-use crate::codec::{ADDITIONAL_FAMILY, LIFETIME, MAPPED, NONCE, Parsed, RELAYED, TICKET};
+use crate::codec::{ADDITIONAL_FAMILY, FAMILY, LIFETIME, MAPPED, NONCE, Parsed, RELAYED, TICKET};
 use crate::world::{Client, World, addr, config, ring};
 
 const PEER: &str = "9.9.9.9:99";
@@ -415,6 +415,30 @@ fn an_allocation_waits_for_its_client_to_connect_again() {
     ticket_of(&show(&mut world, &mut moved, &ticket, None));
     let (to, _) = world.peer_sends(id, addr(PEER), b"x").unwrap();
     assert_eq!(to, moved.tuple);
+}
+
+#[test]
+fn a_client_comes_back_for_the_one_address_that_is_left() {
+    let mut world = world();
+    let mut client = Client::new("192.0.2.1:5000", "alice");
+    client.tuple = over(Transport::Tcp, client.tuple);
+    client.learn_nonce(&mut world);
+    let request = client.allocate_request().attr(TICKET, &[]);
+    let request = request.attr(ADDITIONAL_FAMILY, &[2, 0, 0, 0]);
+    let ticket = ticket_of(&client.ask(&mut world, request));
+    let longer = client
+        .refresh_request(Some(1200))
+        .attr(FAMILY, &[2, 0, 0, 0]);
+    assert!(client.ask(&mut world, longer).is_success());
+    let now = world.now();
+    world.relay.client_gone(now, &client.tuple);
+    world.drain();
+    // No timeout has said so yet.
+    let mut moved = elsewhere(&mut world, &client, "192.0.2.2:6000");
+    world.elapsed += std::time::Duration::from_secs(700);
+    ticket_of(&show(&mut world, &mut moved, &ticket, None));
+    let left: Vec<_> = world.sockets.keys().map(|(_, family)| *family).collect();
+    assert_eq!(left, [Family::V6]);
 }
 
 #[test]
