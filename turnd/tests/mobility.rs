@@ -23,6 +23,15 @@ fn start(workers: u8) -> Relay {
     setup.start()
 }
 
+/// Says so when dropped.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn data_goes_on_whatever_worker_a_client_moves_to() {
     let relay = start(4);
@@ -38,6 +47,8 @@ fn data_goes_on_whatever_worker_a_client_moves_to() {
     let relayed: SocketAddrV4 = client.relayed;
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also when a check fails: the scope waits for the peer.
+        let _end = End(&ended);
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 peer.send_to(b"on and on", relayed).expect("sent");
@@ -57,7 +68,6 @@ fn data_goes_on_whatever_worker_a_client_moves_to() {
             let (len, from) = peer.recv_from(&mut buffer).expect("a datagram");
             assert_eq!((&buffer[..len], from), (&[n][..], relayed.into()));
         }
-        ended.store(true, Ordering::Relaxed);
     });
     wait_for("it moved, and to other workers", || {
         let moved = relay.metric("allocations_moved_total") == Some(MOVES.into());
