@@ -59,6 +59,7 @@ fn core(config: &Config, ports: PortSlice) -> Core {
             max_session: config.limits.max_session,
             ..Lifetimes::default()
         },
+        tcp_allocations: relay.tcp_allocations,
         strict_expiry: config.limits.strict_expiry,
         mobility: relay.mobility,
     }

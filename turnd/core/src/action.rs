@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use crate::address::{AllocationId, Family, FiveTuple};
+use crate::connections::ConnectionId;
 
 /// What the shell must carry out, in order, before it gives the next input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,49 @@ pub enum Action {
         id: AllocationId,
         /// Address and port; the port is chosen already.
         address: SocketAddr,
+    },
+    /// The same with a TCP socket that listens, for an allocation that relays TCP (RFC 6062). Each
+    /// connection it accepts is given to [`Relay::peer_incoming`](crate::Relay::peer_incoming).
+    ListenRelay {
+        /// The allocation it is for.
+        id: AllocationId,
+        /// Address and port; the port is chosen already.
+        address: SocketAddr,
+    },
+    /// Connect to `peer` from `from`, where a socket of [`Action::ListenRelay`] listens, and answer
+    /// with [`Relay::peer_connected`](crate::Relay::peer_connected) or
+    /// [`Relay::peer_connect_failed`](crate::Relay::peer_connect_failed).
+    Connect {
+        /// What the connection is called from now on.
+        connection: ConnectionId,
+        /// Bind it to this relayed transport address.
+        from: SocketAddr,
+        /// Where to: the peer, or the internal address of one behind this relay's own NAT.
+        peer: SocketAddr,
+    },
+    /// The client's connection carries no more messages: behind its latest one come bytes for the
+    /// peer, and bytes of the peer go to it behind what was sent to it before. When either ends for
+    /// good, close both and say [`Relay::connection_gone`](crate::Relay::connection_gone).
+    JoinClient {
+        /// The connection with the peer.
+        connection: ConnectionId,
+        /// The client's.
+        tuple: FiveTuple,
+    },
+    /// Hand a client's connection, with all that has come on it and was not dealt with, to another
+    /// worker. Its latest message is a request that the other one answers, as yet from anybody.
+    MoveClient {
+        /// Index of the worker, below the number of workers.
+        worker: u16,
+        /// The connection.
+        tuple: FiveTuple,
+        /// The request.
+        bytes: Vec<u8>,
+    },
+    /// Close a connection with a peer, and the client's that was joined to it.
+    CloseConnection {
+        /// Which one. Never refers to a later one.
+        connection: ConnectionId,
     },
     /// Close the sockets of `id`, whose allocation is gone with all its permissions and channels.
     /// Never refers to a later tenant of the same slot.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::address::{Family, FiveTuple};
 use crate::admission::Charge;
+use crate::connections::ConnectionId;
 use crate::meter::{Bucket, Meter};
 use crate::mobility::Mobility;
 use crate::peers::Peers;
@@ -112,6 +113,8 @@ pub(crate) struct Allocation {
     pub(crate) new_peers: Bucket,
     /// ICMP messages its client may be told.
     pub(crate) icmp: Bucket,
+    /// Of one that relays TCP: its connections with peers (RFC 6062).
+    pub(crate) tcp: Option<Vec<ConnectionId>>,
     pub(crate) owner: Owner,
     pub(crate) origin: Origin,
     /// There is some if the client asked for it.
@@ -127,6 +130,16 @@ impl Allocation {
     /// Whether it relays at `now`.
     pub(crate) fn is_open(&self, now: Instant) -> bool {
         now < self.expires && self.phase == Phase::Open
+    }
+
+    /// Whether it relays TCP instead of datagrams.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.tcp.is_some()
+    }
+
+    /// Its connections with peers.
+    pub(crate) fn connections(&self) -> &[ConnectionId] {
+        self.tcp.as_deref().unwrap_or_default()
     }
 
     /// The relayed transport address of `family`.

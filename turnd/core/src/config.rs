@@ -40,6 +40,9 @@ pub struct Config {
     pub limits: Limits,
     /// How long things last.
     pub lifetimes: Lifetimes,
+    /// Whether clients of TCP and TLS may have allocations that relay TCP (RFC 6062). Taken back, those
+    /// that are there go on with the connections they have.
+    pub tcp_allocations: bool,
     /// Grants nothing beyond the credential's expiry, and refuses every request but a deletion
     /// from then on. Otherwise a live allocation goes on with
     /// the credential it was made with, up to [`Lifetimes::max_session`].

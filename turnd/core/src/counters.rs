@@ -79,6 +79,19 @@ counters! {
     /// Requests handed to another worker, whose reservation or ticket they name.
     requests_forwarded,
 
+    /// Connections of peers to TCP allocations that clients were told of.
+    connection_attempts,
+    /// Connections of peers that were reset: without a permission, or too many.
+    peers_refused,
+    /// Connections with peers that the client did not come for.
+    peer_connections_unbound,
+    /// Connections with peers ended because a new configuration denies the peer.
+    peer_connections_revoked,
+    /// Connections with peers that ended by themselves, or with the client's side of them.
+    peer_connections_ended,
+    /// Client connections that were moved to the worker that has what they come for.
+    clients_moved,
+
     /// ICMP messages about peers that clients were told.
     icmp_indications,
 
@@ -98,6 +111,10 @@ counters! {
     permission_replies,
     /// ChannelBind requests answered with success.
     channel_bind_replies,
+    /// Connect requests answered with success.
+    connect_replies,
+    /// ConnectionBind requests answered with success.
+    connection_bind_replies,
 
     /// 300: sent to another relay.
     errors_try_alternate,
@@ -125,6 +142,10 @@ counters! {
     errors_transport,
     /// 443: a peer of the wrong family.
     errors_peer_family,
+    /// 446: there is a connection with that peer already.
+    errors_connection_exists,
+    /// 447: the peer did not accept a connection.
+    errors_connection_failed,
     /// 486: a quota is reached.
     errors_quota,
     /// Of 508, requests that permitted new peers too fast.
@@ -150,6 +171,8 @@ counters! {
     dropped_no_channel,
     /// Dropped: data to a peer without a permission.
     dropped_no_permission,
+    /// Dropped: Send indications on an allocation that relays TCP.
+    dropped_send_over_tcp,
     /// Dropped: Send indications to a peer that is denied or of the wrong family.
     dropped_peer_denied,
     /// Dropped: datagrams beyond an allocation's bandwidth.

@@ -25,6 +25,10 @@ pub(crate) enum Reject {
     WrongCredentials,
     Transport,
     PeerFamily,
+    /// 446 (RFC 6062 section 6.3).
+    ConnectionExists,
+    /// 447 (RFC 6062 section 6.3).
+    ConnectionFailed,
     Quota,
     Capacity,
     /// The same to the client, counted apart: new peers come too fast.
@@ -45,6 +49,8 @@ impl Reject {
             Self::WrongCredentials => (441, "Wrong Credentials"),
             Self::Transport => (442, "Unsupported Transport Protocol"),
             Self::PeerFamily => (443, "Peer Address Family Mismatch"),
+            Self::ConnectionExists => (446, "Connection Already Exists"),
+            Self::ConnectionFailed => (447, "Connection Timeout or Failure"),
             Self::Quota => (486, "Allocation Quota Reached"),
             Self::Capacity | Self::NewPeers => (508, "Insufficient Capacity"),
         }
@@ -66,6 +72,8 @@ impl Reject {
             Self::WrongCredentials => &mut counters.errors_wrong_credentials,
             Self::Transport => &mut counters.errors_transport,
             Self::PeerFamily => &mut counters.errors_peer_family,
+            Self::ConnectionExists => &mut counters.errors_connection_exists,
+            Self::ConnectionFailed => &mut counters.errors_connection_failed,
             Self::Quota => &mut counters.errors_quota,
             Self::NewPeers => {
                 counters.new_peers_refused += 1;

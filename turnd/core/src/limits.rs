@@ -71,6 +71,21 @@ pub const ICMP_BURST: u64 = 20;
 /// How long the shell may take to open a relay socket before the answer is 508.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Most connections with peers that a TCP allocation has at a time (RFC 6062), with those that are
+/// being opened or wait for the client.
+pub const CONNECTIONS_PER_ALLOCATION: usize = 32;
+
+/// The same of one worker.
+pub const PEER_CONNECTIONS: usize = 4096;
+
+/// How long the shell may take to connect to a peer before the answer is 447: at least 30 seconds
+/// (RFC 6062 section 5.2).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection with a peer waits for the client's ConnectionBind (RFC 6062 sections 5.2 and
+/// 5.3).
+pub const BIND_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Most users and tenants that can be revoked at a time.
 pub const REVOCATIONS: usize = 65_536;
 
@@ -78,6 +93,8 @@ pub const REVOCATIONS: usize = 65_536;
 pub const ALTERNATES: usize = 8;
 
 const _: () = assert!(ACTIONS_PER_INPUT < ACTION_QUEUE);
+// A TCP allocation has no channels: its connections take their part.
+const _: () = assert!(2 * CONNECTIONS_PER_ALLOCATION < PEERS_PER_ALLOCATION);
 
 /// Caps that an operator may set. Values beyond the constants above are cut to them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -96,6 +96,23 @@ impl Meter {
         }
         Ok(())
     }
+
+    /// How many bytes of a stream may be relayed now.
+    pub(crate) fn left(&mut self, limits: &Limits, now: Instant) -> usize {
+        let bandwidth = limits.bandwidth.min(BANDWIDTH_MOST);
+        if bandwidth == 0 {
+            return usize::MAX;
+        }
+        self.bytes
+            .refill(now, bandwidth, bandwidth.max(BANDWIDTH_BURST));
+        (self.bytes.tokens / WHOLE) as usize
+    }
+
+    /// Counts bytes of a stream.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        let cost = (bytes as u64).saturating_mul(WHOLE);
+        self.bytes.tokens = self.bytes.tokens.saturating_sub(cost);
+    }
 }
 
 #[cfg(test)]

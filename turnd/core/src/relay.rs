@@ -12,6 +12,7 @@ mod opening;
 mod permission;
 mod refresh;
 mod reply;
+mod tcp;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,8 +25,9 @@ use rand_chacha::ChaCha12Rng;
 use crate::action::{Action, Verdict};
 use crate::address::{AllocationId, Family, FiveTuple, Now};
 use crate::admission::Admission;
-use crate::auth::{Caller, authenticate};
+use crate::auth::{Caller, Challenge, authenticate};
 use crate::config::{Config, Drain};
+use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::deletions::Deletions;
 use crate::error::Reject;
@@ -40,6 +42,7 @@ use crate::wire::message::{Malformed, Message};
 use crate::wire::{Class, data, method};
 
 pub use icmp::Icmp;
+pub use tcp::Direction;
 
 /// The TURN server of one worker. See the crate's page for how to drive it.
 pub struct Relay {
@@ -55,6 +58,7 @@ pub struct Relay {
     ports_v6: Ports,
     reservations: Reservations,
     deletions: Deletions,
+    connections: Connections,
     sources: SourceLimit,
     proven: Proven,
     rng: ChaCha12Rng,
@@ -77,6 +81,8 @@ pub struct Footprint {
     pub relayed: usize,
     /// Ports reserved for a second allocation, which have their place in the quotas.
     pub reservations: usize,
+    /// Connections of TCP allocations with peers.
+    pub connections: usize,
     /// Deadlines registered.
     pub deadlines: usize,
     /// Relayed ports in use.
@@ -116,6 +122,7 @@ impl Relay {
             ports_v6: Ports::new(),
             reservations: Reservations::default(),
             deletions: Deletions::default(),
+            connections: Connections::default(),
             rng,
             actions: VecDeque::with_capacity(ACTIONS_PER_INPUT),
             counters: Counters::default(),
@@ -191,6 +198,14 @@ impl Relay {
                     self.counters.dropped_queue_full += 1;
                 }
             }
+            (Class::Request, method::CONNECT | method::CONNECTION_BIND)
+                if self.config.tcp_allocations && self.has_room() =>
+            {
+                let is_bind = message.method() == method::CONNECTION_BIND;
+                if !is_bind || !self.is_elsewhere(tuple, &message) {
+                    self.request(now, tuple, message);
+                }
+            }
             // Never answered: an answer could be answered.
             _ => self.counters.dropped_unexpected += 1,
         }
@@ -202,7 +217,13 @@ impl Relay {
             let id = id.or_else(|| self.claimed(now, &message))?;
             self.table.get(id).map(|allocation| &allocation.owner)
         };
-        let caller = match authenticate(&self.config, now, &tuple, &message, owner) {
+        let mut caller = authenticate(&self.config, now, &tuple, &message, owner);
+        if matches!(caller, Err(Challenge::StaleNonce))
+            && let Some(control) = self.control_of(&message)
+        {
+            caller = authenticate(&self.config, now, &control, &message, || None);
+        }
+        let caller = match caller {
             Ok(caller) => caller,
             Err(challenge) => return self.challenge(now, tuple, &message, challenge),
         };
@@ -241,10 +262,14 @@ impl Relay {
         {
             return self.refresh_by_ticket(exchange, id, ticket);
         }
+        if exchange.message.method() == method::CONNECTION_BIND {
+            return self.connection_bind(exchange, id);
+        }
         let id = self.owned(exchange, id)?;
         match exchange.message.method() {
             method::REFRESH => self.refresh(exchange, id, None),
             method::CREATE_PERMISSION => self.create_permission(exchange, id),
+            method::CONNECT => self.connect(exchange, id),
             _ => self.channel_bind(exchange, id),
         }
     }
@@ -304,6 +329,7 @@ impl Relay {
             opening: self.table.opening(),
             relayed: self.ports_v4.in_use() + self.ports_v6.in_use() - self.reservations.len(),
             reservations: self.reservations.len(),
+            connections: self.connections.len(),
             deadlines: self.table.deadlines(),
             ports: self.ports_v4.in_use() + self.ports_v6.in_use(),
             sources: self.sources.len(),
@@ -315,6 +341,7 @@ impl Relay {
     /// step; input can never make it panic.
     pub fn check_invariants(&self) {
         self.table.check_invariants();
+        self.check_connections();
         assert!(self.actions.len() <= ACTION_QUEUE);
         let reserved = self.reservations.iter();
         assert!(self.reservations.len() <= RESERVATIONS);

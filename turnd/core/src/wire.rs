@@ -28,6 +28,10 @@ pub(crate) mod method {
     pub(crate) const DATA: u16 = 0x007;
     pub(crate) const CREATE_PERMISSION: u16 = 0x008;
     pub(crate) const CHANNEL_BIND: u16 = 0x009;
+    // RFC 6062 section 6.1.
+    pub(crate) const CONNECT: u16 = 0x00a;
+    pub(crate) const CONNECTION_BIND: u16 = 0x00b;
+    pub(crate) const CONNECTION_ATTEMPT: u16 = 0x00c;
 }
 
 /// The four classes of RFC 8489 section 5.
@@ -73,6 +77,7 @@ pub(crate) mod attribute {
     pub(crate) const DONT_FRAGMENT: u16 = 0x001a;
     pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     pub(crate) const RESERVATION_TOKEN: u16 = 0x0022;
+    pub(crate) const CONNECTION_ID: u16 = 0x002a;
     pub(crate) const PASSWORD_ALGORITHMS: u16 = 0x8002;
     pub(crate) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
     pub(crate) const ADDRESS_ERROR_CODE: u16 = 0x8001;
@@ -108,6 +113,7 @@ pub(crate) mod attribute {
                     | USERHASH
                     | XOR_MAPPED_ADDRESS
                     | RESERVATION_TOKEN
+                    | CONNECTION_ID
                     | DONT_FRAGMENT
             )
     }
@@ -115,6 +121,9 @@ pub(crate) mod attribute {
 
 /// REQUESTED-TRANSPORT for UDP (RFC 8656 section 18.7).
 pub(crate) const TRANSPORT_UDP: u8 = 17;
+
+/// REQUESTED-TRANSPORT for TCP (RFC 6062 section 5.1).
+pub(crate) const TRANSPORT_TCP: u8 = 6;
 
 /// `length` rounded up to a multiple of four (RFC 8489 section 14).
 pub(crate) const fn padded(length: usize) -> usize {

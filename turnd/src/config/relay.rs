@@ -49,6 +49,8 @@ pub struct Relay {
     pub external_ipv4: Option<Ipv4Addr>,
     /// What clients are told in place of `ipv6`, behind a 1:1 NAT.
     pub external_ipv6: Option<Ipv6Addr>,
+    /// Whether clients may have TCP allocations (RFC 6062).
+    pub tcp_allocations: bool,
     /// The ports of relayed transport addresses.
     pub ports: PortRange,
     /// Worker threads as configured; 0 stands for one per core.
@@ -92,6 +94,7 @@ impl Relay {
             addresses.and_then(|list| addresses_of(table, "relay_addresses", &list, help));
         let external = table.list::<IpAddr>("external_addresses");
         let external = external_addresses(table, &external, addresses);
+        let tcp_allocations = table.with_default("tcp_allocations", false);
         let ports = table.with_default("relay_ports", default_ports()?);
         let workers = table.with_default_in("workers", 0, 0..=limits::WORKERS);
         let drain_grace = table.with_default_in(
@@ -119,6 +122,7 @@ impl Relay {
             ipv6,
             external_ipv4,
             external_ipv6,
+            tcp_allocations: tcp_allocations.value,
             ports: ports.value,
             workers: workers.value,
             drain_grace: drain_grace.value,

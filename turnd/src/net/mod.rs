@@ -4,6 +4,7 @@ pub mod batch;
 pub mod descriptors;
 pub mod dtls;
 pub mod errors;
+pub mod links;
 pub mod outbox;
 pub mod relayed;
 pub mod stream;

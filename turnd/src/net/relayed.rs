@@ -113,7 +113,7 @@ impl RelayedSockets {
 }
 
 /// The core's word for a failed bind: what it should try next depends on it.
-fn why(error: &io::Error) -> OpenError {
+pub(super) fn why(error: &io::Error) -> OpenError {
     use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
     match (error.kind(), error.raw_os_error()) {
         (io::ErrorKind::AddrInUse, _) => OpenError::InUse,

@@ -19,10 +19,16 @@ pub enum Source {
     Stream(usize),
     /// The relayed socket in this place.
     Relayed(usize),
+    /// The relayed TCP socket in this place, which listens.
+    RelayedTcp(usize),
+    /// The connection with a peer in this place.
+    Peer(usize),
+    /// The client's connection that is joined to the one in this place.
+    Joined(usize),
 }
 
 /// Kinds of sources.
-const KINDS: usize = 5;
+const KINDS: usize = 8;
 
 impl Source {
     /// The token it is registered with.
@@ -33,6 +39,9 @@ impl Source {
             Self::Tcp(place) => place * KINDS + 2,
             Self::Stream(place) => place * KINDS + 3,
             Self::Relayed(place) => place * KINDS + 4,
+            Self::RelayedTcp(place) => place * KINDS + 5,
+            Self::Peer(place) => place * KINDS + 6,
+            Self::Joined(place) => place * KINDS + 7,
         })
     }
 
@@ -44,7 +53,10 @@ impl Source {
             1 => Self::Udp(place),
             2 => Self::Tcp(place),
             3 => Self::Stream(place),
-            _ => Self::Relayed(place),
+            4 => Self::Relayed(place),
+            5 => Self::RelayedTcp(place),
+            6 => Self::Peer(place),
+            _ => Self::Joined(place),
         }
     }
 }
@@ -63,6 +75,9 @@ mod tests {
                 Source::Tcp(place),
                 Source::Stream(place),
                 Source::Relayed(place),
+                Source::RelayedTcp(place),
+                Source::Peer(place),
+                Source::Joined(place),
             ]
         });
         let mut seen = HashSet::new();

@@ -13,14 +13,16 @@ use turnd_core::{
 use super::Worker;
 use super::dtls::Messages;
 use super::listeners::{Listener, Listeners, Listening};
-use super::mail::{Letterbox, Mail};
+use super::mail::{Delivered, Letterbox, Mail};
 use super::shared::Stats;
 use crate::net::batch::datagrams;
 use crate::net::dtls::is_dtls;
 use crate::net::dtls::table::Sessions;
 use crate::net::errors;
+use crate::net::links::table::Links;
 use crate::net::outbox::{Exit, Outbox};
 use crate::net::relayed::{RelayedSockets, place};
+use crate::net::stream::connection::Whither;
 use crate::net::stream::output::Kind;
 use crate::net::stream::table::Streams;
 use crate::net::tokens::Source;
@@ -41,6 +43,7 @@ pub(super) struct Engine {
     pub(super) relay: Relay,
     pub(super) sockets: Sockets,
     pub(super) outbox: Outbox,
+    pub(super) links: Links,
     pub(super) streams: Streams,
     pub(super) dtls: Sessions,
     /// What a datagram of a DTLS client holds, while it is handled.
@@ -48,7 +51,7 @@ pub(super) struct Engine {
     /// When to try again to accept connections.
     pub(super) accept_again: Option<Instant>,
     pub(super) stats: Stats,
-    mail: Mail,
+    pub(super) mail: Mail,
 }
 
 /// The sockets of a worker.
@@ -82,6 +85,7 @@ impl Engine {
                 relayed: worker.relayed,
             },
             outbox: Outbox::default(),
+            links: worker.links,
             streams: worker.streams,
             dtls: worker.dtls,
             messages: Messages::default(),
@@ -93,7 +97,12 @@ impl Engine {
     /// The socket that an event token belongs to.
     pub(super) fn entry(&self, token: Token) -> Option<(Entry, &Udp)> {
         match Source::of(token) {
-            Source::Waker | Source::Tcp(_) | Source::Stream(_) => None,
+            Source::Waker
+            | Source::Tcp(_)
+            | Source::Stream(_)
+            | Source::RelayedTcp(_)
+            | Source::Peer(_)
+            | Source::Joined(_) => None,
             Source::Udp(place) => Some((Entry::Client(place), self.sockets.listeners.udp(place)?)),
             Source::Relayed(place) => {
                 let relayed = self.sockets.relayed.get(place)?;
@@ -243,11 +252,16 @@ impl Engine {
         }
     }
 
-    /// Serves the packets that came to other workers.
+    /// Serves what came to other workers.
     pub(super) fn read_mail(&mut self, now: Now) {
-        while let Some((from, tuple, bytes)) = self.mail.next() {
-            self.give(now, tuple, &bytes, None);
-            self.mail.note(from, tuple, self.relay.serves(&tuple));
+        while let Some(delivered) = self.mail.next() {
+            match delivered {
+                Delivered::Packet { from, tuple, bytes } => {
+                    self.give(now, tuple, &bytes, None);
+                    self.mail.note(from, tuple, self.relay.serves(&tuple));
+                }
+                Delivered::Client(moved) => self.adopt(now, *moved),
+            }
         }
     }
 
@@ -301,11 +315,33 @@ impl Engine {
                     self.flush();
                     for family in Family::ALL {
                         self.sockets.relayed.close(id, family);
+                        self.links.unlisten(id, family);
                     }
                 }
+                Action::ListenRelay { id, address } => self.listen_relay(now, id, address),
+                Action::Connect {
+                    connection,
+                    from,
+                    peer,
+                } => {
+                    let registry = self.poll.registry();
+                    if !self.links.connect(registry, connection, from, peer) {
+                        self.relay.peer_connect_failed(now, connection);
+                    }
+                }
+                Action::JoinClient { connection, tuple } => {
+                    self.send_away(now, &tuple, Whither::Peer(connection));
+                }
+                Action::MoveClient {
+                    worker,
+                    tuple,
+                    bytes,
+                } => self.send_away(now, &tuple, Whither::Worker(worker, bytes)),
+                Action::CloseConnection { connection } => self.links.close(connection),
                 Action::CloseFamily { id, family } => {
                     self.flush();
                     self.sockets.relayed.close(id, family);
+                    self.links.unlisten(id, family);
                 }
                 // For a fast path outside of this process; there is none.
                 Action::ChannelBound { .. }

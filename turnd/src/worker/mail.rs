@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use mio::Waker;
 use turnd_core::FiveTuple;
 
+use crate::net::stream::connection::Connection;
+
 /// Most parcels that wait for one worker; further ones are dropped, like packets on any full link.
 const WAITING: usize = 1024;
 
@@ -27,8 +29,33 @@ pub(super) enum Parcel {
         tuple: FiveTuple,
         bytes: Vec<u8>,
     },
+    /// A client's connection, which has come for something of the other worker's.
+    Client(Box<Moved>),
     /// Nobody serves this five-tuple for you any more.
     Unserved(FiveTuple),
+}
+
+/// A client's connection on its way to another worker.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) connection: Connection,
+    /// Its latest message, and what came behind it.
+    pub(super) bytes: Vec<u8>,
+    /// The client will send nothing more.
+    pub(super) ended: bool,
+}
+
+/// What came from another worker.
+#[derive(Debug)]
+pub(super) enum Delivered {
+    /// A packet to be served.
+    Packet {
+        from: usize,
+        tuple: FiveTuple,
+        bytes: Vec<u8>,
+    },
+    /// A connection to be taken over.
+    Client(Box<Moved>),
 }
 
 /// Where parcels for one worker are left.
@@ -98,6 +125,13 @@ impl Mail {
         }
     }
 
+    /// Hands over a connection; when there is no room it is closed.
+    pub(super) fn move_client(&mut self, to: usize, moved: Moved) {
+        if !self.post(to, Parcel::Client(Box::new(moved))) {
+            self.dropped += 1;
+        }
+    }
+
     fn post(&self, to: usize, parcel: Parcel) -> bool {
         let Some(letterbox) = self.letterboxes.get(to) else {
             return false;
@@ -113,11 +147,14 @@ impl Mail {
         }
     }
 
-    /// The next packet to be served here for another worker.
-    pub(super) fn next(&mut self) -> Option<(usize, FiveTuple, Vec<u8>)> {
+    /// The next thing that another worker has for this one.
+    pub(super) fn next(&mut self) -> Option<Delivered> {
         loop {
             match self.inbox.0.try_recv().ok()? {
-                Parcel::Packet { from, tuple, bytes } => return Some((from, tuple, bytes)),
+                Parcel::Packet { from, tuple, bytes } => {
+                    return Some(Delivered::Packet { from, tuple, bytes });
+                }
+                Parcel::Client(moved) => return Some(Delivered::Client(moved)),
                 Parcel::Unserved(tuple) => {
                     self.away.remove(&tuple);
                 }

@@ -6,6 +6,7 @@
 mod busy;
 mod dtls;
 mod engine;
+mod links;
 mod listeners;
 mod mail;
 mod ready;
@@ -27,6 +28,7 @@ use listeners::Listeners;
 use mail::Inbox;
 
 use crate::net::dtls::table::Sessions;
+use crate::net::links::table::Links;
 use crate::net::relayed::RelayedSockets;
 use crate::net::stream::Entrance;
 use crate::net::stream::table::Streams;
@@ -43,6 +45,7 @@ pub struct Worker {
     waker: Arc<Waker>,
     listeners: Listeners,
     relayed: RelayedSockets,
+    links: Links,
     streams: Streams,
     dtls: Sessions,
     letterbox: Letterbox,
@@ -68,6 +71,7 @@ impl Worker {
             waker,
             listeners: Listeners::default(),
             relayed: RelayedSockets::new(relayed, entrance.descriptors.clone()),
+            links: Links::new(entrance.descriptors.clone()),
             streams: Streams::new(entrance),
             dtls,
             letterbox,

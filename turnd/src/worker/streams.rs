@@ -21,9 +21,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Scratch {
     /// As it came.
-    wire: Box<[u8]>,
+    pub(super) wire: Box<[u8]>,
     /// What was under TLS.
-    plain: Box<[u8]>,
+    pub(super) plain: Box<[u8]>,
 }
 
 impl Default for Scratch {
@@ -83,8 +83,8 @@ impl Engine {
                 Received::Bytes(count) => {
                     let Scratch { wire, plain } = scratch;
                     let bytes = wire.get(..count).unwrap_or_default();
-                    if let Err(end) = self.take_bytes(now, place, bytes, plain) {
-                        self.streams.doom(place, end);
+                    let end = self.take_bytes(now, place, bytes, plain).err();
+                    if !self.conclude(now, place, end) {
                         return Left::Nothing;
                     }
                     // A client that pauses reading shows by the next read.
@@ -127,7 +127,12 @@ impl Engine {
     }
 
     /// Gives the core each message that `bytes`, the next of the stream, make whole.
-    fn take_messages(&mut self, now: Now, place: usize, mut bytes: &[u8]) -> Result<(), End> {
+    pub(super) fn take_messages(
+        &mut self,
+        now: Now,
+        place: usize,
+        mut bytes: &[u8],
+    ) -> Result<(), End> {
         let Some(connection) = self.streams.get_mut(place) else {
             return Ok(());
         };
@@ -137,6 +142,11 @@ impl Engine {
             let Some(connection) = self.streams.get_mut(place) else {
                 return Ok(());
             };
+            // From here on they are for somebody else.
+            if let Some(leaving) = &mut connection.leaving {
+                leaving.unread.extend_from_slice(bytes);
+                return Ok(());
+            }
             let longest = if connection.is_stranger() {
                 STRANGERS_MESSAGE
             } else {
@@ -169,10 +179,13 @@ impl Engine {
         }
     }
 
-    /// When the streams want [`Engine::judge_streams`] or another try to accept.
+    /// When the streams want [`Engine::judge_streams`], another try to accept, or a paused link to go
+    /// on.
     pub(super) fn streams_timeout(&self) -> Option<Instant> {
         let deadline = self.streams.deadline();
-        deadline.into_iter().chain(self.accept_again).min()
+        let links = self.links.deadline();
+        let accept = self.accept_again.into_iter();
+        deadline.into_iter().chain(accept).chain(links).min()
     }
 }
 

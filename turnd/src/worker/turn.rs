@@ -119,6 +119,9 @@ impl Loop {
         self.engine.end_streams(now);
         self.engine.flush();
         self.accept_again(now.instant);
+        for token in self.engine.rested_links(now) {
+            self.ready.push(token);
+        }
         self.shared.turned();
         if now.instant.duration_since(self.measured) >= PUBLISH {
             self.publish_measured(now.instant);
@@ -194,6 +197,11 @@ impl Loop {
             Source::Stream(place) => {
                 self.engine
                     .serve_stream(clock::now(), place, &mut self.scratch)
+            }
+            Source::RelayedTcp(place) => self.engine.accept_peers(clock::now(), place),
+            Source::Peer(place) | Source::Joined(place) => {
+                self.engine
+                    .serve_link(clock::now(), place, &mut self.scratch)
             }
             Source::Waker | Source::Udp(_) | Source::Relayed(_) => self.serve_udp(token),
         };

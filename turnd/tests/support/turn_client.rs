@@ -16,6 +16,9 @@ const SEND: u16 = 0x0016;
 const DATA: u16 = 0x0017;
 const CREATE_PERMISSION: u16 = 0x0008;
 const CHANNEL_BIND: u16 = 0x0009;
+const CONNECT: u16 = 0x000a;
+const CONNECTION_BIND: u16 = 0x000b;
+const CONNECTION_ATTEMPT: u16 = 0x001c;
 
 const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
@@ -30,6 +33,7 @@ const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 const EVEN_PORT: u16 = 0x0018;
 const RESERVATION_TOKEN: u16 = 0x0022;
 const REQUESTED_TRANSPORT: u16 = 0x0019;
+const CONNECTION_ID: u16 = 0x002a;
 const DONT_FRAGMENT: u16 = 0x001a;
 const ICMP: u16 = 0x8004;
 const MOBILITY_TICKET: u16 = 0x8030;
@@ -40,6 +44,7 @@ type Attributes = Vec<(u16, Vec<u8>)>;
 pub(crate) struct TurnClient {
     pub(crate) wire: Box<dyn Wire>,
     username: String,
+    password: String,
     realm: Vec<u8>,
     nonce: Vec<u8>,
     key: [u8; 16],
@@ -101,6 +106,75 @@ impl TurnClient {
         Self::asking(wire, username, password, None).0
     }
 
+    /// Allocates a relayed address for TCP (RFC 6062) over a connection.
+    pub(crate) fn relaying_tcp(wire: Box<dyn Wire>, username: &str, password: &str) -> Self {
+        let mut client = Self::new(wire, username);
+        let wish = vec![(REQUESTED_TRANSPORT, vec![6, 0, 0, 0])];
+        client.meet(password, ALLOCATE, wish.clone());
+        let (class, answer) = client.request(ALLOCATE, wish);
+        assert_eq!(class, 0x0100, "refused");
+        client.relayed = unxor(&find(&answer, XOR_RELAYED_ADDRESS));
+        client
+    }
+
+    /// Comes over a new connection for one with a peer, with the same credential; `behind` is sent
+    /// together with the request. What the server said: nothing, or an error code.
+    pub(crate) fn join(&self, wire: Box<dyn Wire>, id: &[u8], behind: &[u8]) -> Result<(), u16> {
+        assert!(behind.len().is_multiple_of(4), "or it would be padded");
+        let mut client = Self::new(wire, &self.username);
+        let wish = vec![(CONNECTION_ID, id.to_vec())];
+        client.meet(&self.password, CONNECTION_BIND, wish.clone());
+        let mut bytes = client.message(CONNECTION_BIND, wish, true);
+        bytes.extend(behind);
+        client.wire.send(&bytes);
+        let (kind, answer) = client.read();
+        if kind & 0x0110 == 0x0100 {
+            return Ok(());
+        }
+        Err(code(&answer))
+    }
+
+    /// Asks for a connection with a peer: its id, or the error code.
+    pub(crate) fn connect(&mut self, peer: SocketAddrV4) -> Result<Vec<u8>, u16> {
+        let (class, answer) = self.request(CONNECT, vec![(XOR_PEER_ADDRESS, xor(peer))]);
+        if class == 0x0100 {
+            return Ok(find(&answer, CONNECTION_ID));
+        }
+        Err(code(&answer))
+    }
+
+    /// Waits to be told of a peer that connects: the connection's id, and who it is.
+    pub(crate) fn attempt(&self) -> (Vec<u8>, SocketAddrV4) {
+        let (kind, attributes) = self.read();
+        assert_eq!(kind, CONNECTION_ATTEMPT);
+        let peer = unxor(&find(&attributes, XOR_PEER_ADDRESS));
+        (find(&attributes, CONNECTION_ID), peer)
+    }
+
+    fn new(wire: Box<dyn Wire>, username: &str) -> Self {
+        Self {
+            wire,
+            username: username.to_owned(),
+            password: String::new(),
+            realm: Vec::new(),
+            nonce: Vec::new(),
+            key: [0; 16],
+            transactions: 0,
+            relayed: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+        }
+    }
+
+    /// Asks without a credential, to learn what to sign with.
+    fn meet(&mut self, password: &str, method: u16, wish: Attributes) {
+        password.clone_into(&mut self.password);
+        let (_, challenge) = self.request(method, wish);
+        self.realm = find(&challenge, REALM);
+        self.nonce = find(&challenge, NONCE);
+        let realm = String::from_utf8(self.realm.clone()).expect("UTF-8");
+        let text = format!("{}:{realm}:{password}", self.username);
+        self.key = Md5::digest(text).into();
+    }
+
     /// Allocates with one attribute more than needed, if there is one; returns the answer, too.
     fn asking(
         wire: Box<dyn Wire>,
@@ -108,22 +182,10 @@ impl TurnClient {
         password: &str,
         extra: Option<(u16, Vec<u8>)>,
     ) -> (Self, Attributes) {
-        let mut client = Self {
-            wire,
-            username: username.to_owned(),
-            realm: Vec::new(),
-            nonce: Vec::new(),
-            key: [0; 16],
-            transactions: 0,
-            relayed: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
-        };
+        let mut client = Self::new(wire, username);
         let mut wish = vec![(REQUESTED_TRANSPORT, vec![17, 0, 0, 0])];
-        let (_, challenge) = client.request(ALLOCATE, wish.clone());
+        client.meet(password, ALLOCATE, wish.clone());
         wish.extend(extra);
-        client.realm = find(&challenge, REALM);
-        client.nonce = find(&challenge, NONCE);
-        let realm = String::from_utf8(client.realm.clone()).expect("UTF-8");
-        client.key = Md5::digest(format!("{username}:{realm}:{password}")).into();
         let (class, answer) = client.request(ALLOCATE, wish);
         assert_eq!(
             class,
@@ -154,8 +216,7 @@ impl TurnClient {
         let attributes = vec![(CHANNEL_NUMBER, number), (XOR_PEER_ADDRESS, xor(peer))];
         let (class, answer) = self.request(CHANNEL_BIND, attributes);
         assert_eq!(class, 0x0110, "it was not refused");
-        let code = find(&answer, ERROR_CODE);
-        u16::from(code[2]) * 100 + u16::from(code[3])
+        code(&answer)
     }
 
     /// Ends the session.
@@ -301,6 +362,12 @@ fn find(attributes: &Attributes, kind: u16) -> Vec<u8> {
         .unwrap_or_else(|| panic!("no attribute {kind:#06x}"))
         .1
         .clone()
+}
+
+/// The code of an error.
+fn code(answer: &Attributes) -> u16 {
+    let code = find(answer, ERROR_CODE);
+    u16::from(code[2]) * 100 + u16::from(code[3])
 }
 
 fn xor(address: SocketAddrV4) -> Vec<u8> {

@@ -14,17 +14,18 @@ use crate::meter::{Bucket, Meter};
 use crate::peers::Peers;
 use crate::ports::Parity;
 use crate::reservations::{Reservation, Token};
-use crate::wire::TRANSPORT_UDP;
 use crate::wire::attribute::{
-    ADDITIONAL_ADDRESS_FAMILY, EVEN_PORT, LIFETIME, MOBILITY_TICKET, REQUESTED_ADDRESS_FAMILY,
-    REQUESTED_TRANSPORT, RESERVATION_TOKEN,
+    ADDITIONAL_ADDRESS_FAMILY, DONT_FRAGMENT, EVEN_PORT, LIFETIME, MOBILITY_TICKET,
+    REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, RESERVATION_TOKEN,
 };
+use crate::wire::{TRANSPORT_TCP, TRANSPORT_UDP};
 
 use super::{Exchange, Relay};
 
 /// What a well-formed request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wish {
+    tcp: bool,
     address: Address,
     lifetime: Option<u32>,
     /// Wants a ticket to move by (RFC 8016).
@@ -58,9 +59,10 @@ impl Relay {
         if let Some(id) = id {
             return self.replay(exchange, id);
         }
-        let wish = Wish::read(exchange)?;
-        // It could be ignored, too, but whoever forbids it has to say so (RFC 8016 section 3.1.2).
-        if wish.mobile && !self.config.mobility {
+        let wish = Wish::read(exchange, self.config.tcp_allocations)?;
+        // It could be ignored, too, but whoever forbids it has to say so (RFC 8016 section 3.1.2). One
+        // that relays TCP ends with its control connection (RFC 6062 section 5.1), so it cannot move.
+        if wish.mobile && (!self.config.mobility || wish.tcp) {
             return Err(Reject::MobilityForbidden);
         }
         self.check_drain(exchange)?;
@@ -91,6 +93,7 @@ impl Relay {
             leases: places.leases,
             new_peers: Bucket::new(now),
             icmp: Bucket::new(now),
+            tcp: wish.tcp.then(Vec::new),
             owner: Owner::new(exchange.caller.username, exchange.caller.key.clone()),
             origin: Origin {
                 transaction: exchange.message.transaction(),
@@ -109,7 +112,8 @@ impl Relay {
         }
         for lease in places.leases.iter().flatten() {
             let address = lease.bound;
-            self.actions.push_back(Action::OpenRelay { id, address });
+            let open = self.open_action(id, address);
+            self.actions.push_back(open);
         }
         Ok(())
     }
@@ -334,18 +338,28 @@ pub(super) fn above(address: SocketAddr) -> SocketAddr {
 
 impl Wish {
     /// The checks of RFC 8656 section 7.2 that need nothing but the request.
-    fn read(exchange: &Exchange<'_>) -> Result<Self, Reject> {
+    fn read(exchange: &Exchange<'_>, serves_tcp: bool) -> Result<Self, Reject> {
         let message = &exchange.message;
         let transport: [u8; 4] = message
             .fixed(REQUESTED_TRANSPORT)?
             .ok_or(Reject::BadRequest)?;
-        if transport[0] != TRANSPORT_UDP {
-            return Err(Reject::Transport);
-        }
+        let tcp = match transport[0] {
+            TRANSPORT_UDP => false,
+            TRANSPORT_TCP if serves_tcp => true,
+            _ => return Err(Reject::Transport),
+        };
         let family: Option<[u8; 4]> = message.fixed(REQUESTED_ADDRESS_FAMILY)?;
         let additional: Option<[u8; 4]> = message.fixed(ADDITIONAL_ADDRESS_FAMILY)?;
         let even: Option<[u8; 1]> = message.fixed(EVEN_PORT)?;
         let token: Option<Token> = message.fixed(RESERVATION_TOKEN)?;
+        // RFC 6062 section 5.1. It leaves a second family open; such allocations have one.
+        let wants_datagrams = message.attribute(DONT_FRAGMENT).is_some()
+            || even.is_some()
+            || token.is_some()
+            || additional.is_some();
+        if tcp && (wants_datagrams || !exchange.tuple.transport.is_stream()) {
+            return Err(Reject::BadRequest);
+        }
         let parity = match even {
             None => Parity::Any,
             Some([flags]) if flags & 0x80 == 0 => Parity::Even,
@@ -368,6 +382,7 @@ impl Wish {
             return Err(Reject::BadRequest);
         }
         Ok(Self {
+            tcp,
             address,
             lifetime,
             mobile: ticket.is_some(),

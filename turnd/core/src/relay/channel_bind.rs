@@ -1,6 +1,7 @@
 //! ChannelBind (RFC 8656 section 12.2): binds a channel to a peer and permits that peer.
 
 use crate::address::AllocationId;
+use crate::allocation::Allocation;
 use crate::error::Reject;
 use crate::wire::attribute::{CHANNEL_NUMBER, XOR_PEER_ADDRESS};
 
@@ -12,6 +13,10 @@ impl Relay {
         exchange: &Exchange<'_>,
         id: AllocationId,
     ) -> Result<(), Reject> {
+        // Channels carry datagrams (RFC 6062 section 3).
+        if self.table.get(id).is_some_and(Allocation::is_tcp) {
+            return Err(Reject::Forbidden);
+        }
         let message = &exchange.message;
         let number: [u8; 4] = message.fixed(CHANNEL_NUMBER)?.ok_or(Reject::BadRequest)?;
         let number = u16::from_be_bytes([number[0], number[1]]);

@@ -45,6 +45,10 @@ impl Relay {
         }
         let limits = &self.config.limits;
         let allocation = self.table.get_mut(id)?;
+        if allocation.is_tcp() {
+            self.counters.dropped_send_over_tcp += 1;
+            return None;
+        }
         if let Err(excess) = allocation.meter.take(limits, now, send.payload.len()) {
             self.counters.exceeded(excess);
             return None;

@@ -25,6 +25,7 @@ impl Relay {
             self.due(now, id);
         }
         self.expire_reservations(now.instant);
+        self.expire_connections(now);
         self.sweep();
     }
 
@@ -53,7 +54,13 @@ impl Relay {
         let sweep = self.sweep.and(self.last);
         let due = self.table.first_due().map(|(at, _)| at);
         let reserved = self.reservations.deadline();
-        sweep.into_iter().chain(due).chain(reserved).min()
+        let connections = self.connections_due();
+        sweep
+            .into_iter()
+            .chain(due)
+            .chain(reserved)
+            .chain(connections)
+            .min()
     }
 
     /// Ends the allocations whose five-tuples are `gone` because the shell closes the listener they
@@ -153,6 +160,7 @@ impl Relay {
     /// Takes an allocation out of every table and gives back what it held.
     pub(super) fn forget(&mut self, id: AllocationId) {
         if let Some(allocation) = self.table.remove(id) {
+            self.close_connections(allocation.connections());
             self.free(&allocation.leases);
             self.admission.release(allocation.charge);
         }
@@ -208,6 +216,7 @@ impl Relay {
             },
         );
         self.table.arm(id);
+        self.judge_connections(id);
         true
     }
 

@@ -109,7 +109,8 @@ impl Relay {
             self.ports(family).free(above(bound).port());
         }
         self.counters.ports_retried += 1;
-        self.actions.push_back(Action::OpenRelay { id, address });
+        let open = self.open_action(id, address);
+        self.actions.push_back(open);
     }
 
     /// The socket of `family` cannot be had: the other one is enough, if there is one.

@@ -13,6 +13,11 @@ pub(crate) const REFRESH: u16 = 4;
 pub(crate) const CREATE_PERMISSION: u16 = 8;
 pub(crate) const CHANNEL_BIND: u16 = 9;
 
+pub(crate) const CONNECT: u16 = 0x0a;
+pub(crate) const CONNECTION_BIND: u16 = 0x0b;
+/// As an indication.
+pub(crate) const CONNECTION_ATTEMPT: u16 = 0x1c;
+
 pub(crate) const USERNAME: u16 = 0x06;
 pub(crate) const INTEGRITY: u16 = 0x08;
 pub(crate) const ERROR_CODE: u16 = 0x09;
@@ -33,6 +38,7 @@ pub(crate) const ALGORITHM: u16 = 0x1d;
 pub(crate) const USERHASH: u16 = 0x1e;
 pub(crate) const MAPPED: u16 = 0x20;
 pub(crate) const RESERVATION: u16 = 0x22;
+pub(crate) const CONNECTION_ID: u16 = 0x2a;
 pub(crate) const ALGORITHMS: u16 = 0x8002;
 pub(crate) const ADDITIONAL_FAMILY: u16 = 0x8000;
 pub(crate) const ADDRESS_ERROR: u16 = 0x8001;

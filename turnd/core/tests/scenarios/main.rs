@@ -29,3 +29,4 @@ mod refresh;
 mod reservations;
 mod revocations;
 mod robustness;
+mod tcp;

@@ -65,6 +65,7 @@ pub(crate) fn config() -> Config {
         peers: PeerFilter::new(own, 50_000..=50_999).control([addr("8.8.4.4:3478")]),
         limits: Limits::default(),
         lifetimes: Lifetimes::default(),
+        tcp_allocations: false,
         strict_expiry: false,
         mobility: false,
     }
@@ -163,10 +164,14 @@ impl World {
                     }
                     self.replies.push_back((tuple, reply));
                 }
-                Action::OpenRelay { id, address } if self.auto_open => {
+                Action::OpenRelay { id, address } | Action::ListenRelay { id, address }
+                    if self.auto_open =>
+                {
                     self.opened(id, address, Ok(()));
                 }
-                Action::OpenRelay { id, address } => self.asked.push_back((id, address)),
+                Action::OpenRelay { id, address } | Action::ListenRelay { id, address } => {
+                    self.asked.push_back((id, address));
+                }
                 Action::CloseRelay { id } => {
                     self.sockets.retain(|(closed, _), _| *closed != id);
                     self.asked.retain(|(asked, _)| *asked != id);

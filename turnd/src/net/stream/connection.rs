@@ -3,13 +3,14 @@
 use std::io::{self, Read as _};
 use std::time::Instant;
 
+use mio::Registry;
 use mio::net::TcpStream;
-use turnd_core::FiveTuple;
+use turnd_core::{ConnectionId, FiveTuple};
 
 use super::caps::Permit;
 use super::counters::End;
 use super::frame::Assembler;
-use super::layer::Layer;
+use super::layer::{Layer, Tls};
 use super::limits::{HANDSHAKE, IDLE};
 use super::output::{Kind, Output, Pushed};
 use crate::net::descriptors::Descriptor;
@@ -21,6 +22,8 @@ pub struct Connection {
     pub tuple: FiveTuple,
     /// Finds its messages.
     pub assembler: Assembler,
+    /// It carries no more messages here; what comes is kept to go along.
+    pub leaving: Option<Box<Leaving>>,
     pub(super) layer: Layer,
     pub(super) socket: TcpStream,
     pub(super) permit: Permit,
@@ -37,6 +40,39 @@ pub struct Connection {
     output: Output,
     /// When its latest whole message came.
     heard: Option<Instant>,
+    descriptor: Descriptor,
+}
+
+/// Where a connection goes from here.
+#[derive(Debug)]
+pub enum Whither {
+    /// It is joined to a connection with a peer.
+    Peer(ConnectionId),
+    /// To another worker, which answers this message.
+    Worker(u16, Vec<u8>),
+}
+
+/// A connection that goes elsewhere.
+#[derive(Debug)]
+pub struct Leaving {
+    /// Where to.
+    pub to: Whither,
+    /// What came behind its latest message; no more than one read brings.
+    pub unread: Vec<u8>,
+    /// The client will send nothing more.
+    pub ended: bool,
+}
+
+/// What remains of a client's connection that carries no more messages.
+#[derive(Debug)]
+pub struct Joining {
+    /// Its socket.
+    pub socket: TcpStream,
+    /// What its bytes are under.
+    pub tls: Option<Box<Tls>>,
+    /// What is still to be sent.
+    pub unsent: Vec<u8>,
+    _permit: Permit,
     _descriptor: Descriptor,
 }
 
@@ -65,6 +101,7 @@ impl Connection {
         Self {
             tuple,
             assembler: Assembler::default(),
+            leaving: None,
             layer,
             socket,
             permit,
@@ -75,7 +112,7 @@ impl Connection {
             doom: None,
             output: Output::default(),
             heard: None,
-            _descriptor: descriptor,
+            descriptor,
         }
     }
 
@@ -100,6 +137,26 @@ impl Connection {
                 Err(_) => return Received::End(End::Failed),
             }
         }
+    }
+
+    /// Keeps only what carries bytes.
+    pub fn join(self) -> Joining {
+        let tls = match self.layer {
+            Layer::Tls(tls) => Some(tls),
+            Layer::Proxied(_) | Layer::Unknown | Layer::Plain => None,
+        };
+        Joining {
+            socket: self.socket,
+            tls,
+            unsent: self.output.into_waiting(),
+            _permit: self.permit,
+            _descriptor: self.descriptor,
+        }
+    }
+
+    /// Its events are no longer this worker's.
+    pub fn unwatch(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut self.socket)
     }
 
     /// A whole message has come.

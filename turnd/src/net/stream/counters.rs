@@ -27,10 +27,14 @@ pub enum End {
     Replaced,
     /// Its proxy speaks for a client that has too many connections.
     Source,
+    /// It carries no more messages: it is joined to a connection with a peer.
+    Joined,
+    /// It went to another worker.
+    Moved,
 }
 
 /// How many [`End`]s there are.
-const ENDS: usize = 12;
+const ENDS: usize = 14;
 
 impl End {
     const ALL: [Self; ENDS] = [
@@ -46,6 +50,8 @@ impl End {
         Self::Overflow,
         Self::Replaced,
         Self::Source,
+        Self::Joined,
+        Self::Moved,
     ];
 
     const fn name(self) -> &'static str {
@@ -62,6 +68,8 @@ impl End {
             Self::Overflow => "overflow",
             Self::Replaced => "replaced",
             Self::Source => "source",
+            Self::Joined => "joined",
+            Self::Moved => "moved",
         }
     }
 }

@@ -118,6 +118,18 @@ impl Tls {
         self.session.send_close_notify();
     }
 
+    /// The bytes written to it go to `socket` under TLS, cut anywhere.
+    pub fn raw<'a>(&'a mut self, socket: &'a mut TcpStream) -> Raw<'a> {
+        Raw { tls: self, socket }
+    }
+
+    fn flush(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        while self.session.wants_write() {
+            self.session.write_tls(socket)?;
+        }
+        Ok(())
+    }
+
     /// What is written to it goes to `socket` under TLS.
     pub fn over<'a>(&'a mut self, socket: &'a mut TcpStream) -> Sealed<'a> {
         Sealed { tls: self, socket }
@@ -146,9 +158,27 @@ impl Write for Sealed<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while self.tls.session.wants_write() {
-            self.tls.session.write_tls(self.socket)?;
-        }
-        Ok(())
+        self.tls.flush(self.socket)
+    }
+}
+
+/// Where bytes are written to that are no messages.
+#[derive(Debug)]
+pub struct Raw<'a> {
+    tls: &'a mut Tls,
+    socket: &'a mut TcpStream,
+}
+
+impl Write for Raw<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Records wait only when the kernel is full, so that no more than one write does.
+        self.flush()?;
+        let now = bytes.get(..GATHERED).unwrap_or(bytes);
+        self.tls.session.writer().write_all(now)?;
+        Ok(now.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tls.flush(self.socket)
     }
 }

@@ -86,6 +86,11 @@ impl Output {
         Ok(())
     }
 
+    /// What waits, to be sent in another way.
+    pub fn into_waiting(mut self) -> Vec<u8> {
+        self.bytes.split_off(self.written)
+    }
+
     /// Bytes that wait.
     pub fn waiting(&self) -> usize {
         self.bytes.len() - self.written

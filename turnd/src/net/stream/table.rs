@@ -11,7 +11,7 @@ use turnd_core::{FiveTuple, Transport};
 
 use super::Entrance;
 use super::caps::{Permit, Source};
-use super::connection::Connection;
+use super::connection::{Connection, Leaving, Whither};
 use super::counters::{End, Refused, StreamCounters};
 use super::layer::Layer;
 use super::limits::{STRANGERS_DIVISOR, STRANGERS_MIN};
@@ -103,13 +103,11 @@ impl Streams {
     fn admit(
         &mut self,
         registry: &Registry,
-        mut socket: TcpStream,
+        socket: TcpStream,
         tuple: FiveTuple,
         now: Instant,
     ) -> Result<(), Refused> {
-        let workers = self.entrance.workers.max(1);
-        let most = self.entrance.caps.total() as usize / STRANGERS_DIVISOR / workers;
-        while self.strangers.len() >= most.max(STRANGERS_MIN) && self.evict(None) {}
+        self.make_room();
         let mut permit = match self.entrance.caps.take() {
             Err(_) if self.evict(None) => self.entrance.caps.take(),
             taken => taken,
@@ -125,21 +123,79 @@ impl Streams {
             taken => taken,
         };
         let descriptor = descriptor.ok_or(Refused::Total)?;
+        let number = self.accepted;
+        let connection = Connection::new(socket, tuple, layer, permit, descriptor, number, now);
+        self.place(registry, connection).ok_or(Refused::Total)?;
+        Ok(())
+    }
+
+    /// Lets old strangers go where there are too many.
+    fn make_room(&mut self) {
+        let workers = self.entrance.workers.max(1);
+        let most = self.entrance.caps.total() as usize / STRANGERS_DIVISOR / workers;
+        while self.strangers.len() >= most.max(STRANGERS_MIN) && self.evict(None) {}
+    }
+
+    /// Gives a stranger's connection a place. `None` when the system does not watch it.
+    fn place(&mut self, registry: &Registry, mut connection: Connection) -> Option<usize> {
         let place = self.free.last().copied().unwrap_or(self.places.len());
         let token = Event::Stream(place).token();
         let both = Interest::READABLE | Interest::WRITABLE;
-        registry
-            .register(&mut socket, token, both)
-            .map_err(|_| Refused::Total)?;
-        let number = self.accepted;
-        let connection = Connection::new(socket, tuple, layer, permit, descriptor, number, now);
-        self.strangers.insert(number, place);
+        let socket = &mut connection.socket;
+        registry.register(socket, token, both).ok()?;
+        self.strangers.insert(connection.number, place);
         self.deadlines.insert((connection.deadline, place));
         if self.free.pop().is_none() {
             self.places.push(None);
         }
         self.places[place] = Some(connection);
-        Ok(())
+        Some(place)
+    }
+
+    /// Takes over a connection from another worker; returns its place.
+    pub fn adopt(&mut self, registry: &Registry, mut connection: Connection) -> Option<usize> {
+        self.make_room();
+        self.accepted += 1;
+        connection.number = self.accepted;
+        connection.stranger = true;
+        let tuple = connection.tuple;
+        let Some(place) = self.place(registry, connection) else {
+            self.counters.refuse(Refused::Total);
+            return None;
+        };
+        self.tls += usize::from(tuple.transport == Transport::Tls);
+        self.name(place, tuple);
+        if let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) {
+            list(&mut self.listed, connection, place);
+        }
+        Some(place)
+    }
+
+    /// Notes that the connection of `tuple` goes elsewhere; false when there is none.
+    pub fn leave(&mut self, tuple: &FiveTuple, to: Whither) -> bool {
+        let place = self.tuples.get(tuple).copied();
+        let connection = place.and_then(|place| self.get_mut(place));
+        let Some(connection) = connection else {
+            return false;
+        };
+        connection.leaving = Some(Box::new(Leaving {
+            to,
+            unread: Vec::new(),
+            ended: false,
+        }));
+        true
+    }
+
+    /// Takes out a connection that goes elsewhere.
+    pub fn part(&mut self, place: usize) -> Option<(Connection, Leaving)> {
+        let leaving = self.get_mut(place)?.leaving.take()?;
+        let why = match leaving.to {
+            Whither::Peer(_) => End::Joined,
+            Whither::Worker(..) => End::Moved,
+        };
+        let mut connection = self.take(place, why)?;
+        connection.listed = false;
+        Some((connection, *leaving))
     }
 
     /// Takes from the front of `bytes` what comes before the first message, and says what carries the
@@ -239,8 +295,13 @@ impl Streams {
 
     /// Closes a connection, and returns whose it was.
     fn remove(&mut self, place: usize, why: End) -> Option<FiveTuple> {
-        let mut connection = self.places.get_mut(place)?.take()?;
-        connection.close();
+        self.get_mut(place)?.close();
+        Some(self.take(place, why)?.tuple)
+    }
+
+    /// Takes a connection out of every table.
+    fn take(&mut self, place: usize, why: End) -> Option<Connection> {
+        let connection = self.places.get_mut(place)?.take()?;
         self.tls -= usize::from(connection.tuple.transport == Transport::Tls);
         self.free.push(place);
         self.strangers.remove(&connection.number);
@@ -251,7 +312,7 @@ impl Streams {
         if named {
             self.tuples.remove(&connection.tuple);
         }
-        Some(connection.tuple)
+        Some(connection)
     }
 
     /// Notes that a connection has to end; [`Streams::doomed`] tells when it does.
