@@ -19,7 +19,7 @@ use super::output::{Kind, Pushed};
 use super::proxy::Header;
 use crate::net::tokens::Source as Event;
 
-/// The connections of a worker. Their number is capped by [`Caps`].
+/// The connections of a worker. Their number is capped by [`Caps`](super::caps::Caps).
 #[derive(Debug)]
 pub struct Streams {
     places: Vec<Option<Connection>>,
