@@ -289,6 +289,8 @@ fn a_reset_ends_both_sides() {
     let relay = setup().start();
     let mut session = allocate(&relay);
     let (peers, address) = listener(relay.ip);
+    // Open until the end: none of them says that it is done.
+    let mut others = Vec::new();
     for is_client in [true, false] {
         let id = wait_for("it is free", || session.connect(address).ok());
         let (peer, _) = accept(&peers);
@@ -304,8 +306,8 @@ fn a_reset_ends_both_sides() {
             .expect("a reset on close");
         drop(gone);
         assert!(ended(&mut other));
+        others.push(other);
     }
-    // Though neither of the others has said that it is done.
     wait_for("both are gone", || {
         (relay.metric("peer_connections_ended_total") == Some(2)).then_some(())
     });
