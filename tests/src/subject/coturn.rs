@@ -23,6 +23,7 @@ pub(super) fn command(subject: &Subject) -> (PathBuf, Vec<String>) {
     ]
     .map(str::to_owned)
     .into();
+    words.extend(setup.mobility.then(|| "--mobility".to_owned()));
     let mut set = |name: &str, value: String| words.push(format!("--{name}={value}"));
     set("static-auth-secret", SECRET.to_owned());
     set("realm", REALM.to_owned());

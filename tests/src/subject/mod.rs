@@ -66,6 +66,10 @@ pub struct Setup {
     pub workers: u16,
     /// Most allocations of one user.
     pub user_quota: Option<u32>,
+    /// Whether clients may have TCP allocations (RFC 6062); coturn's always may.
+    pub tcp_allocations: bool,
+    /// Whether clients may move to other ports (RFC 8016).
+    pub mobility: bool,
     /// Sends every new client there with 300 (Try Alternate).
     pub alternate: Option<SocketAddr>,
 }
@@ -78,6 +82,8 @@ impl Default for Setup {
             relays_ipv6: true,
             workers: 2,
             user_quota: None,
+            tcp_allocations: false,
+            mobility: false,
             alternate: None,
         }
     }

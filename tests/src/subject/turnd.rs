@@ -37,11 +37,14 @@ fn text(subject: &Subject) -> String {
         "[relay]\nid = \"conformance\"\nrealm = \"{REALM}\"\nzone = \"{REALM}\"\n\
          listen = {listen:?}\nlisten_tcp = {listen:?}\nrelay_addresses = {relay:?}\n\
          relay_ports = \"{first}-{last}\"\nworkers = {}\n\
+         tcp_allocations = {}\nmobility = {}\n\
          [secrets]\ncurrent = \"{SECRET}\"\n\
          [tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
          [peers]\nallow = [\"127.0.0.0/8\", \"::1/128\"]\n\
          [limits]\n",
         setup.workers,
+        setup.tcp_allocations,
+        setup.mobility,
         subject.certificate.chain.display(),
         subject.certificate.key.display(),
     );

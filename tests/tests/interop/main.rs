@@ -15,7 +15,11 @@ use cluster_tests::subject::Setup;
 fn main() -> ExitCode {
     rules::run(
         "Interop",
-        &Setup::default(),
+        &Setup {
+            tcp_allocations: true,
+            mobility: true,
+            ..Setup::default()
+        },
         &[
             ("aioice", aioice::RULES),
             ("uclient", uclient::RULES),

@@ -30,6 +30,9 @@ pub(crate) const RULES: &[Rule] = rules![
     over_dtls,
     over_dtls_and_ipv6,
     between_two_clients_over_dtls,
+    tcp_allocations_over_tcp,
+    tcp_allocations_over_tls,
+    moving_to_other_ports,
 ];
 
 /// Far longer than any of these takes.
@@ -263,6 +266,36 @@ fn between_two_clients_over_dtls(case: &Case<'_>) {
             words,
         },
     );
+}
+
+/// From relayed address to relayed address: each client asks the other's for a connection.
+fn relaying_tcp(case: &Case<'_>, words: &[&str]) {
+    let words = &[&["-T", "-m", "4", "-W", SECRET], words].concat();
+    let (server, peer) = (case.subject.v4(), None);
+    relays(
+        case,
+        &Run {
+            server,
+            peer,
+            words,
+        },
+    );
+}
+
+fn tcp_allocations_over_tcp(case: &Case<'_>) {
+    relaying_tcp(case, &[]);
+}
+
+/// The client checks the certificate.
+fn tcp_allocations_over_tls(case: &Case<'_>) {
+    let trusted = case.subject.certificate.chain.display().to_string();
+    relaying_tcp(case, &["-S", "-E", &trusted]);
+}
+
+/// Each session moves once it has been made.
+fn moving_to_other_ports(case: &Case<'_>) {
+    usual(case, &["-M", "-m", "4", "-l", "1000"]);
+    usual(case, &["-M", "-s", "-m", "4"]);
 }
 
 fn with_dont_fragment(case: &Case<'_>) {
