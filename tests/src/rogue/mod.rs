@@ -18,6 +18,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// REQUESTED-TRANSPORT's value for UDP (RFC 8656 section 18.7).
 pub const UDP: [u8; 4] = [17, 0, 0, 0];
+/// REQUESTED-TRANSPORT's value for TCP (RFC 6062 section 4.1).
+pub const TCP: [u8; 4] = [6, 0, 0, 0];
 
 /// An answer: a whole, well-formed message.
 #[derive(Debug, Clone)]
@@ -231,6 +233,11 @@ impl Client {
         reply.code()
     }
 
+    /// Asks for a connection with a peer, of a TCP allocation (RFC 6062); 0 or an error code.
+    pub fn connect(&mut self, peer: SocketAddr) -> u16 {
+        self.request(kind::CONNECT, |b| b.peer(peer)).code()
+    }
+
     /// Refreshes to `seconds`; 0 or an error code.
     pub fn refresh(&mut self, seconds: u32) -> u16 {
         let lifetime = seconds.to_be_bytes();
@@ -282,7 +289,12 @@ impl Client {
 
 /// The attributes of an Allocate request.
 pub fn allocate(builder: Builder, like: IpAddr) -> Builder {
-    let builder = builder.attribute(attribute::REQUESTED_TRANSPORT, &UDP);
+    allocate_for(builder, UDP, like)
+}
+
+/// The same for relaying over `transport`, [`UDP`] or [`TCP`].
+pub fn allocate_for(builder: Builder, transport: [u8; 4], like: IpAddr) -> Builder {
+    let builder = builder.attribute(attribute::REQUESTED_TRANSPORT, &transport);
     match like {
         IpAddr::V4(_) => builder,
         IpAddr::V6(_) => builder.attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]),

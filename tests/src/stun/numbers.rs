@@ -12,6 +12,8 @@ pub mod kind {
     pub const CREATE_PERMISSION: u16 = 0x0008;
     /// `ChannelBind` request (RFC 8656 section 12.1).
     pub const CHANNEL_BIND: u16 = 0x0009;
+    /// Connect request (RFC 6062 section 4.3).
+    pub const CONNECT: u16 = 0x000A;
     /// Send indication (RFC 8656 section 11.1).
     pub const SEND: u16 = 0x0016;
     /// Data indication (RFC 8656 section 11.5).

@@ -10,4 +10,5 @@ mod rfc8656;
 mod site;
 mod ssrf;
 mod ssrf_own;
+mod ssrf_tcp;
 mod webrtc_rs;

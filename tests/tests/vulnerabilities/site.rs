@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use cluster_tests::netns::lab::{CLIENT, Lab, NAME_SERVER, PEER, RELAY};
 use cluster_tests::netns::watch::{Count, Watch};
-use cluster_tests::rogue::{Client, Transport};
+use cluster_tests::rogue::{self, Client, Transport};
+use cluster_tests::stun::kind;
 use cluster_tests::turnd::{SECRET, Setup, TURN, Turnd, credential};
 
 use crate::peers::hears;
@@ -22,7 +23,7 @@ impl Site {
     pub(crate) fn new(test: &str) -> Option<Self> {
         let lab = Lab::new(test)?;
         let mut setup = Setup::new(test, &RELAY);
-        "workers = 2".clone_into(&mut setup.relay);
+        "workers = 2\ntcp_allocations = true".clone_into(&mut setup.relay);
         setup.sections = format!(
             "[liveness]\nkey_id = 1\nkey = \"reports-under-test-reports-under-test\"\n\
              dnsd = [\"{NAME_SERVER}\"]\n"
@@ -40,6 +41,14 @@ impl Site {
     /// A client with an allocation of the family of `like`, and its relayed transport address.
     pub(crate) fn allocated(&self, transport: Transport, like: IpAddr) -> (Client, SocketAddr) {
         self.lab.clients.run(|| allocated(transport, like))
+    }
+
+    /// A client with a TCP allocation (RFC 6062) of the family of `like`.
+    pub(crate) fn relaying_tcp(&self, transport: Transport, like: IpAddr) -> Client {
+        let mut client = self.lab.clients.run(|| client(transport, like));
+        let reply = client.request(kind::ALLOCATE, |b| rogue::allocate_for(b, rogue::TCP, like));
+        assert_eq!(reply.code(), 0, "a TCP allocation over {transport:?}");
+        client
     }
 
     /// To how many of `targets` a datagram from the relay's host really leaves: with an eye on the
@@ -94,12 +103,16 @@ pub(crate) fn nothing_left(watch: &Watch<'_>, before: Count) {
     );
 }
 
-fn allocated(transport: Transport, like: IpAddr) -> (Client, SocketAddr) {
+fn client(transport: Transport, like: IpAddr) -> Client {
     let server = SocketAddr::new(RELAY[usize::from(like.is_ipv6())], TURN);
     let from = CLIENT[usize::from(like.is_ipv6())];
     let login = credential(SECRET, "mallory");
     let client = Client::open(transport, server, Some(from), login);
-    let mut client = client.expect("it connects");
+    client.expect("it connects")
+}
+
+fn allocated(transport: Transport, like: IpAddr) -> (Client, SocketAddr) {
+    let mut client = client(transport, like);
     let relayed = client.allocated(like);
     (client, relayed)
 }

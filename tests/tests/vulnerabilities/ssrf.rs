@@ -9,6 +9,7 @@ use cluster_tests::rogue::{self, Transport};
 use cluster_tests::stun::{attribute, kind};
 
 use crate::site::{Site, nothing_left};
+use crate::ssrf_tcp;
 
 /// Tries to reach each of `targets`; `roads` of them can be reached from the relay's host.
 fn refused(test: &str, targets: &[IpAddr], roads: usize) {
@@ -63,6 +64,7 @@ fn refused(test: &str, targets: &[IpAddr], roads: usize) {
             nothing_left(&watch, before);
         }
     }
+    attempts += ssrf_tcp::refused(&site, &watch, &all);
     println!(
         "measured {test}: {attempts} attempts on {} targets ({open} with an open road), 0 packets left",
         targets.len()
