@@ -1,6 +1,6 @@
 //! Keys that name another file whose text is wanted: certificates, keys, lists.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ type Unread = (String, String);
 pub struct NamedFile {
     /// Where it is; relative paths start at the settings file.
     pub path: PathBuf,
-    text: Zeroizing<String>,
+    pub(crate) text: Zeroizing<String>,
 }
 
 impl NamedFile {
@@ -64,10 +64,19 @@ impl Table<'_> {
     fn named_file(
         &mut self,
         key: &'static str,
-        read: impl Fn(&std::path::Path) -> Result<Zeroizing<String>, Unread>,
+        read: impl Fn(&Path) -> Result<Zeroizing<String>, Unread>,
     ) -> Option<Spanned<NamedFile>> {
         let value = self.get(key)?;
-        let name = self.name(key);
+        self.file_at(&self.name(key), value, read)
+    }
+
+    /// Reads the file that `value` names; what is wrong is recorded there.
+    pub(crate) fn file_at(
+        &self,
+        name: &str,
+        value: &toml_span::Value<'_>,
+        read: impl Fn(&Path) -> Result<Zeroizing<String>, Unread>,
+    ) -> Option<Spanned<NamedFile>> {
         let Some(path) = value.as_str() else {
             let found = Scalar::of(value).describe();
             let problem = Problem::new(value.span, format!("`{name}` is {found}"));

@@ -11,7 +11,7 @@ use crate::errors::Problem;
 use crate::file::read_open;
 use crate::limits;
 use crate::table::Table;
-use crate::value::{Scalar, Spanned};
+use crate::value::Spanned;
 
 /// What a secret should look like, and how to make one.
 const HELP: &str = "make one with: openssl rand -base64 48";
@@ -116,22 +116,8 @@ impl Table<'_> {
         value: &toml_span::Value<'_>,
         least: usize,
     ) -> Option<Spanned<SecretText>> {
-        let Some(path) = value.as_str() else {
-            let found = Scalar::of(value).describe();
-            let problem = Problem::new(value.span, format!("`{name}` is {found}"));
-            self.log()
-                .problem(problem.expected("the path of a file in quotes"));
-            return None;
-        };
-        let path = self.log().directory.join(path);
-        match read_secret_file(&path) {
-            Ok(text) => self.long_enough(name, text, value.span, least),
-            Err((what, help)) => {
-                let what = format!("`{name}`: {} {what}", path.display());
-                self.error(value.span, what, help);
-                None
-            }
-        }
+        let file = self.file_at(name, value, read_secret_file)?;
+        self.long_enough(name, file.value.text, file.span, least)
     }
 
     fn long_enough(
