@@ -80,11 +80,11 @@ impl Reservations {
         self.0.remove(at)
     }
 
-    /// Moves the one under `token` to another address.
-    pub(crate) fn relocate(&mut self, token: Token, address: SocketAddr) {
-        if let Some(reservation) = self.0.iter_mut().find(|r| r.token == token) {
-            reservation.address = address;
-        }
+    /// Moves the one under `token` to another address. Returns which address nothing is reserved
+    /// at any more: the one before, or `address` itself where the reservation has expired.
+    pub(crate) fn relocate(&mut self, token: Token, address: SocketAddr) -> SocketAddr {
+        let reservation = self.0.iter_mut().find(|r| r.token == token);
+        reservation.map_or(address, |r| std::mem::replace(&mut r.address, address))
     }
 
     /// Takes out one whose time is over.

@@ -105,8 +105,8 @@ impl Relay {
         if let Some(token) = allocation.origin.token
             && opening.parity == Parity::Pair
         {
-            self.reservations.relocate(token, above(address));
-            self.ports(family).free(above(bound).port());
+            let given_up = self.reservations.relocate(token, above(address));
+            self.ports(family).free(given_up.port());
         }
         self.counters.ports_retried += 1;
         let open = self.open_action(id, address);

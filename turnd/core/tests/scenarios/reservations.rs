@@ -1,6 +1,7 @@
 //! EVEN-PORT with the R bit and RESERVATION-TOKEN: RFC 8656 section 7.2.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use turnd_core::quota::Quotas;
 use turnd_core::{Action, Config, OpenError, PortSlice};
@@ -224,6 +225,27 @@ fn what_is_reserved_moves_with_a_pair_that_has_to_be_tried_again() {
     assert_eq!(world.relay.footprint().ports, 1);
 }
 
+/// A shell that stood still answers late: the reservation has expired, and its port is given back
+/// once, not twice.
+#[test]
+fn a_pair_that_is_tried_again_after_its_reservation_expired_gives_each_port_back_once() {
+    let mut world = World::new();
+    let mut second = client(&mut world, 5001);
+    world.auto_open = false;
+    let mut first = client(&mut world, 5000);
+    let request = pair(&mut first);
+    world.give(first.tuple, &first.sign(request).bytes);
+    world.elapsed += Duration::from_secs(36);
+    let request = second.allocate_request().attr(RESERVATION, &[0; 8]);
+    world.give(second.tuple, &second.sign(request).bytes);
+    assert_eq!(world.relay.counters().reservations_expired, 1);
+    assert_eq!(world.relay.footprint().ports, 1);
+    world.answer(Err(OpenError::InUse));
+    assert_eq!(world.relay.footprint().ports, 1);
+    world.answer(Ok(()));
+    assert_eq!(world.relay.footprint().ports, 1);
+}
+
 #[test]
 fn an_allocation_that_never_was_reserves_nothing() {
     let mut world = World::new();
@@ -309,7 +331,7 @@ fn a_hundred_thousand_cycles_leave_the_ports_as_they_were() {
             answer(&mut world, end, &client);
         }
         if cycle % 100 == 0 {
-            world.elapsed += std::time::Duration::from_secs(36);
+            world.elapsed += Duration::from_secs(36);
             let now = world.now();
             world.relay.handle_timeout(now);
             client.learn_nonce(&mut world);
