@@ -53,7 +53,7 @@ fn core(config: &Config, ports: PortSlice) -> Core {
             bandwidth: config.limits.allocation_bandwidth.0 / 8,
             packets: config.limits.allocation_packets,
             new_peers: config.limits.new_peers,
-            ..Limits::default()
+            ..Limits::default().challenges_per_source(config.limits.challenges_per_source)
         },
         lifetimes: Lifetimes {
             max_session: config.limits.max_session,

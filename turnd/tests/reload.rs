@@ -7,7 +7,7 @@
 mod support;
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -371,6 +371,41 @@ fn revoked_users_and_tenants_lose_their_sessions_within_a_second_and_others_do_n
     // Without the list they may come back.
     changed(&reloaded.reload(&text));
     assert!(relays(&mut session("shop/ann")));
+}
+
+#[test]
+fn how_many_strangers_are_answered_at_once_changes() {
+    // Allocate requests of somebody who never comes back with the nonce.
+    const REQUESTS: usize = 1000;
+    let reloaded = Reloaded::start();
+    let relay = &reloaded.relay;
+    let request = b"\x00\x03\x00\x08\x21\x12\xa4\x42transaction.\x00\x19\x00\x04\x11\x00\x00\x00";
+    let challenges = |number: u32| {
+        let limits = format!("[limits]\nchallenges_per_source = {number}\n");
+        changed(&reloaded.reload(&(reloaded.setup.text() + &limits)));
+    };
+    let dropped = || {
+        let (_, text) = relay.get("/metrics");
+        let line = "dropped_total{reason=\"unverified_limit\"} ";
+        let count = text
+            .lines()
+            .find_map(|l| l.split_once(line)?.1.parse().ok());
+        count.unwrap_or(0_u64)
+    };
+    let ask = |stranger: &UdpSocket| stranger.send_to(request, relay.turn()).expect("sent");
+    let stranger = UdpSocket::bind((relay.ip, 0)).expect("a socket");
+    challenges(20);
+    (0..REQUESTS).for_each(|_| assert_eq!(ask(&stranger), request.len()));
+    wait_for("some are dropped", || (dropped() > 0).then_some(()));
+    challenges(2000);
+    let neighbour = Ipv4Addr::from_bits(relay.ip.to_bits() ^ 1);
+    let stranger = UdpSocket::bind((neighbour, 0)).expect("a socket");
+    let patience = Some(Duration::from_secs(5));
+    stranger.set_read_timeout(patience).expect("a timeout");
+    for _ in 0..REQUESTS {
+        ask(&stranger);
+        stranger.recv(&mut [0; 2048]).expect("an answer");
+    }
 }
 
 #[test]

@@ -32,6 +32,13 @@ pub const PEERS_PER_ALLOCATION: usize = 256;
 /// Most allocations looked after in one call of `handle_timeout`; the rest is due at once again.
 pub const TIMEOUTS_PER_CALL: usize = 64;
 
+/// Bytes of the largest challenge (401 and 438), as an IPv4 packet: with a realm of [`REALM`] bytes.
+pub const CHALLENGE: u32 = 168;
+
+/// Most of them that [`Limits::challenges_per_source`] takes: four times as many bytes still fit an
+/// [`Allowance`].
+pub const CHALLENGES_PER_SOURCE: u32 = 5000;
+
 /// Entries of the table that limits replies to unverified senders. Never grows.
 pub const SOURCE_TABLE: usize = 8192;
 
@@ -142,15 +149,15 @@ impl Default for Limits {
             bandwidth: 12_500_000,
             packets: 20_000,
             new_peers: 5,
-            // Two hundred of the largest challenges. Then time allows, with what the requests earn, a
-            // Binding reply and a challenge of any size each second, all that a probe of this relay
-            // needs; no more, so that a flood of 50 packets per second brings less than it is.
+            // After the burst, time allows, with what the requests earn, a Binding reply and a challenge
+            // of any size each second, all that a probe of this relay needs; no more, so that a flood
+            // of 50 packets per second brings less than it is.
             unverified_per_address: Allowance {
-                burst: 33_600,
+                burst: 200 * CHALLENGE,
                 per_second: 256,
             },
             unverified_per_network: Allowance {
-                burst: 134_400,
+                burst: 4 * 200 * CHALLENGE,
                 per_second: 1024,
             },
         }
@@ -158,6 +165,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Lets unverified senders of one address have the bytes of this many of the largest challenges
+    /// at once, and those of one network four times as many; at most [`CHALLENGES_PER_SOURCE`].
+    #[must_use]
+    pub fn challenges_per_source(mut self, challenges: u32) -> Self {
+        let burst = challenges.min(CHALLENGES_PER_SOURCE) * CHALLENGE;
+        self.unverified_per_address.burst = burst;
+        self.unverified_per_network.burst = 4 * burst;
+        self
+    }
+
     pub(crate) fn permissions(&self) -> usize {
         self.permissions.min(PEERS_PER_ALLOCATION)
     }

@@ -7,6 +7,20 @@
 //! whoever asks once a second is answered. Where two prefixes meet in the table, the newcomer
 //! takes an entry that has been idle long enough to be full anyway, else it shares: a flood from
 //! very many sources costs strangers replies, never memory, and never those who hold a nonce.
+//!
+//! Whoever then makes an allocation with the nonce of such a challenge has shown that it reached
+//! them: it was no stranger's flood, and what it cost is given back, so that any number of honest
+//! clients log in one after the other from behind one address. It gives a liar nothing:
+//!
+//! * A nonce is good for one address and port. Who does not read what is sent there has none, and
+//!   gets nothing back.
+//! * A nonce is good for an hour, so one client could make allocations with it again and again. Each
+//!   earns at most the size of one challenge and never more than its request has. So all that goes
+//!   out to strangers of an address or network stays below a burst, what time brings, seven eighths
+//!   of what strangers sent from there, and what those with a credential did: still less than by
+//!   writing to the victim directly, and only from its own network. Replayed and refused requests
+//!   earn nothing.
+//! * No bucket is ever more than full, so nothing can be saved up beyond one burst.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -23,10 +37,11 @@ const EARNED: u32 = 875;
 struct Bucket {
     /// High half of the prefix's hash; 0 in a bucket nobody used.
     tag: u32,
-    /// Milliseconds since the table was made, when `level` was right.
+    /// Milliseconds since the table was made, when `spent` was right.
     at: u32,
-    /// Thousandths of a byte that may be sent.
-    level: u32,
+    /// Thousandths of a byte that were sent and not earned since: what lacks to a full burst,
+    /// however large one is by now.
+    spent: u32,
 }
 
 /// What sources that proved nothing may be sent.
@@ -62,26 +77,50 @@ impl SourceLimit {
         received: usize,
         reply: usize,
     ) -> bool {
+        let price = thousandths(reply, 1000);
+        let earned = thousandths(received, EARNED);
+        let [address, network] = self.credit(limits, source, now, earned);
+        // Nobody pays for a reply that is not sent: a flood from one address leaves its network
+        // what the others of it need.
+        let granted = address.holds(limits.unverified_per_address, price)
+            && network.holds(limits.unverified_per_network, price);
+        if granted {
+            address.spent = address.spent.saturating_add(price);
+            network.spent = network.spent.saturating_add(price);
+        }
+        granted
+    }
+
+    /// Gives back the `bytes` of a challenge that `source` has shown to have received, all headers
+    /// included.
+    pub(crate) fn give_back(
+        &mut self,
+        limits: &Limits,
+        source: SocketAddr,
+        now: Instant,
+        bytes: usize,
+    ) {
+        self.credit(limits, source, now, thousandths(bytes, 1000));
+    }
+
+    /// The buckets of an address and its network, with what time and `earned` thousandths of a byte
+    /// have brought.
+    fn credit(
+        &mut self,
+        limits: &Limits,
+        source: SocketAddr,
+        now: Instant,
+        earned: u32,
+    ) -> [&mut Bucket; 2] {
         let epoch = *self.epoch.get_or_insert(now);
         // Wraps after 49 days; a bucket idle exactly that long merely counts as busy.
         let at = now.saturating_duration_since(epoch).as_millis() as u32;
         let source = source.ip().to_canonical();
-        let earned = thousandths(received, EARNED);
-        let price = thousandths(reply, 1000);
-        let address = self
-            .addresses
-            .credit(limits.unverified_per_address, source, at, earned);
-        let network = self
-            .networks
-            .credit(limits.unverified_per_network, source, at, earned);
-        // Nobody pays for a reply that is not sent: a flood from one address leaves its network
-        // what the others of it need.
-        let granted = address.level >= price && network.level >= price;
-        if granted {
-            address.level -= price;
-            network.level -= price;
-        }
-        granted
+        let (address, network) = (limits.unverified_per_address, limits.unverified_per_network);
+        [
+            self.addresses.credit(address, source, at, earned),
+            self.networks.credit(network, source, at, earned),
+        ]
     }
 }
 
@@ -119,8 +158,7 @@ impl Table {
         earned: u32,
     ) -> &mut Bucket {
         let bucket = self.bucket(source, allowance, at);
-        let level = bucket.refilled(allowance, at).saturating_add(earned);
-        bucket.level = level.min(allowance.full());
+        bucket.spent = bucket.lacks(allowance, at).saturating_sub(earned);
         bucket.at = at;
         bucket
     }
@@ -136,40 +174,37 @@ impl Table {
         let tag = (hash >> 32) as u32 | 1;
         let mask = self.buckets.len() - 1;
         let places = [hash as usize & mask, (hash >> 16) as usize & mask];
-        let level = allowance.full();
-        let idle = |p: &usize| {
-            let bucket = self.buckets[*p];
-            bucket.tag == 0 || bucket.refilled(allowance, at) >= level
-        };
+        let is_idle = |p: &usize| self.buckets[*p].lacks(allowance, at) == 0;
         if let Some(own) = places.into_iter().find(|p| self.buckets[*p].tag == tag) {
             return &mut self.buckets[own];
         }
-        let Some(free) = places.into_iter().find(idle) else {
+        let Some(free) = places.into_iter().find(is_idle) else {
             return &mut self.buckets[places[0]];
         };
-        self.buckets[free] = Bucket { tag, at, level };
+        self.buckets[free] = Bucket { tag, at, spent: 0 };
         &mut self.buckets[free]
     }
 }
 
 impl Bucket {
-    fn refilled(self, allowance: Allowance, at: u32) -> u32 {
-        if allowance.burst == 0 {
-            return allowance.full();
-        }
+    /// What lacks to a full burst at `at`.
+    fn lacks(self, allowance: Allowance, at: u32) -> u32 {
         // Bytes per second are thousandths per millisecond.
         let passed = at.wrapping_sub(self.at);
         let earned = passed.saturating_mul(allowance.per_second);
-        self.level.saturating_add(earned).min(allowance.full())
+        // The burst may have been larger before.
+        self.spent.min(allowance.full()).saturating_sub(earned)
+    }
+
+    /// Whether `price` may still be spent.
+    fn holds(self, allowance: Allowance, price: u32) -> bool {
+        allowance.burst == 0 || price <= allowance.full().saturating_sub(self.spent)
     }
 }
 
 impl Allowance {
     fn full(self) -> u32 {
-        match self.burst {
-            0 => u32::MAX,
-            burst => burst.saturating_mul(1000),
-        }
+        self.burst.saturating_mul(1000)
     }
 }
 
@@ -243,6 +278,18 @@ mod tests {
     }
 
     #[test]
+    fn another_burst_holds_at_once() {
+        let start = Instant::now();
+        let mut table = SourceLimit::new(1);
+        let limits = |burst| limits(bytes(burst, 0), bytes(1_000_000, 0));
+        let (one, size) = (source("192.0.2.1:1"), (0, 100));
+        for (burst, more) in [(2000, 20), (5000, 30), (1000, 0), (1500, 5), (0, 1000)] {
+            let got = granted(&mut table, &limits(burst), one, start, size);
+            assert_eq!(got, more, "with a burst of {burst}");
+        }
+    }
+
+    #[test]
     fn seven_eighths_of_what_came_may_go() {
         let start = Instant::now();
         let mut table = SourceLimit::new(1);
@@ -283,6 +330,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_can_be_sent_again_but_never_more_than_a_burst() {
+        let start = Instant::now();
+        let mut table = SourceLimit::new(1);
+        let limits = limits(bytes(2000, 0), bytes(3000, 0));
+        let (one, other) = (source("192.0.2.1:1"), source("192.0.2.2:1"));
+        let size = (0, 100);
+        assert_eq!(granted(&mut table, &limits, one, start, size), 20);
+        for _ in 0..3 {
+            table.give_back(&limits, one, start, 100);
+        }
+        assert_eq!(granted(&mut table, &limits, one, start, size), 3);
+        assert_eq!(granted(&mut table, &limits, other, start, size), 10);
+        for _ in 0..1000 {
+            table.give_back(&limits, one, start, 100);
+        }
+        // The network's bucket is full as well, and no more than that.
+        assert_eq!(granted(&mut table, &limits, one, start, size), 20);
+        assert_eq!(granted(&mut table, &limits, other, start, size), 10);
+    }
+
+    #[test]
     fn the_table_never_grows_and_recovers_from_a_flood() {
         let start = Instant::now();
         let mut table = SourceLimit::new(7);
@@ -301,15 +369,23 @@ mod tests {
         /// Whatever comes from one source and whenever: what goes back is bounded by its sum.
         #[test]
         fn never_more_goes_out_than_was_earned(
-            packets in prop::collection::vec((0..300_u64, 28..200_usize, 28..600_usize), 1..200),
+            packets in prop::collection::vec(
+                (0..300_u64, 28..200_usize, 28..600_usize, prop::bool::weighted(0.2)),
+                1..200,
+            ),
             neighbour: bool,
         ) {
             let limits = limits(bytes(2000, 100), bytes(20_000, 1000));
-            let (mut at, mut received, mut sent) = (Instant::now(), 0, 0);
+            let (mut at, mut received, mut given_back, mut sent) = (Instant::now(), 0, 0, 0);
             let start = at;
             let mut table = SourceLimit::new(3);
-            for (gap, request, reply) in packets {
+            for (gap, request, reply, proves) in packets {
                 at += Duration::from_millis(gap);
+                if proves {
+                    table.give_back(&limits, source("192.0.2.1:1"), at, request);
+                    given_back += request as u64;
+                    continue;
+                }
                 if neighbour {
                     table.allow(&limits, source("192.0.2.2:1"), at, 1000, 30);
                 }
@@ -319,7 +395,9 @@ mod tests {
                 }
                 let Allowance { burst, per_second } = limits.unverified_per_address;
                 let time = at.duration_since(start).as_millis() as u64;
-                let most = 1000 * u64::from(burst) + 875 * received + u64::from(per_second) * time;
+                let most = 1000 * (u64::from(burst) + given_back)
+                    + 875 * received
+                    + u64::from(per_second) * time;
                 prop_assert!(1000 * sent <= most, "{sent} sent");
             }
         }

@@ -23,6 +23,9 @@ const ALLOCATION_PACKETS: u32 = 20_000;
 /// Peer addresses one session may newly permit per second by default, beyond the burst.
 const NEW_PEERS: u32 = 5;
 
+/// Challenges that strangers at one address are sent at once by default.
+const CHALLENGES_PER_SOURCE: u32 = 200;
+
 /// What may be set: from one allocation lifetime to a month.
 const MAX_SESSION_RANGE: RangeInclusive<Duration> =
     Duration::from_mins(10)..=Duration::from_hours(744);
@@ -83,6 +86,9 @@ pub struct Limits {
     pub allocation_packets: u32,
     /// Peer addresses that one session may newly permit per second; 0 is no limit.
     pub new_peers: u32,
+    /// What strangers at one client address (IPv6: one /64) are sent at once over UDP, in challenges of
+    /// the largest size; those of a network (/24, IPv6: /48) four times as much.
+    pub challenges_per_source: u32,
 }
 
 impl Limits {
@@ -100,6 +106,11 @@ impl Limits {
             table.with_default("allocation_bandwidth", BitRate(ALLOCATION_BANDWIDTH));
         let allocation_packets = table.with_default("allocation_packets", ALLOCATION_PACKETS);
         let new_peers = table.with_default("new_peers", NEW_PEERS);
+        let challenges_per_source = table.with_default_in(
+            "challenges_per_source",
+            CHALLENGES_PER_SOURCE,
+            limits::CHALLENGES_PER_SOURCE,
+        );
         if (1..LEAST_ALLOCATION_BANDWIDTH).contains(&allocation_bandwidth.value.0) {
             table.error(
                 allocation_bandwidth.span,
@@ -148,6 +159,7 @@ impl Limits {
             allocation_bandwidth: allocation_bandwidth.value,
             allocation_packets: allocation_packets.value,
             new_peers: new_peers.value,
+            challenges_per_source: challenges_per_source.value,
         }
     }
 }

@@ -40,6 +40,10 @@ pub mod limits {
     pub const PORTS_PER_WORKER: usize = 16;
     /// Most sessions of one relay.
     pub const SESSIONS: u32 = 1_000_000;
+    /// What strangers at one address may be sent at once, in challenges: enough for a household whose
+    /// devices all come back together.
+    pub const CHALLENGES_PER_SOURCE: std::ops::RangeInclusive<u32> =
+        20..=turnd_core::limits::CHALLENGES_PER_SOURCE;
     /// Most nameserver nodes that are reported to.
     pub const DNSD: usize = 32;
     /// Most API keys.

@@ -107,6 +107,7 @@ impl Relay {
             charge,
             armed: None,
         });
+        self.settle_challenge(exchange);
         if wish.mobile {
             self.issue_ticket(id, None);
         }

@@ -8,11 +8,12 @@ use crate::address::{Family, FiveTuple, Now, Transport};
 use crate::auth::Challenge;
 use crate::error::Reject;
 use crate::limits::AMPLIFICATION;
-use crate::wire::Class;
+use crate::nonce::NONCE_LEN;
 use crate::wire::attribute::{ALTERNATE_SERVER, NONCE, PASSWORD_ALGORITHMS, REALM, SOFTWARE};
 use crate::wire::integrity::Algorithm;
 use crate::wire::message::Message;
 use crate::wire::writer::Writer;
+use crate::wire::{Class, HEADER, padded};
 
 use super::{Exchange, Relay};
 
@@ -136,6 +137,24 @@ impl Relay {
         true
     }
 
+    /// An allocation was made with the nonce of a challenge: that has reached its client, see
+    /// [`crate::source_limit`].
+    pub(super) fn settle_challenge(&mut self, exchange: &Exchange<'_>) {
+        let (tuple, message) = (exchange.tuple, &exchange.message);
+        if tuple.transport != Transport::Udp {
+            return;
+        }
+        let realm = self.config.realm.as_str();
+        let values = [4, realm.len(), NONCE_LEN, Algorithm::OFFER.len()];
+        let attributes: usize = values.map(|length| 4 + padded(length)).iter().sum();
+        let fingerprint = if message.has_fingerprint() { 8 } else { 0 };
+        // A client may leave the realm empty; what it gets back is never more than it sent.
+        let challenge = (HEADER + attributes + fingerprint).min(message.bytes().len());
+        let bytes = headers(tuple.client) + challenge;
+        let (limits, now) = (&self.config.limits, exchange.now.instant);
+        self.sources.give_back(limits, tuple.client, now, bytes);
+    }
+
     /// Whether a datagram may be answered by another without helping anyone to flood a third party.
     fn may_reply(
         &mut self,
@@ -144,10 +163,7 @@ impl Relay {
         request: usize,
         reply: usize,
     ) -> bool {
-        let headers = match Family::of(client.ip().to_canonical()) {
-            Family::V4 => HEADERS_V4,
-            Family::V6 => HEADERS_V6,
-        };
+        let headers = headers(client);
         let (received, sent) = (request + headers, reply + headers);
         if sent > AMPLIFICATION * received {
             self.counters.dropped_amplification += 1;
@@ -158,5 +174,12 @@ impl Relay {
             self.proven.has(client, now) || self.sources.allow(limits, client, now, received, sent);
         self.counters.dropped_unverified_limit += u64::from(!allowed);
         allowed
+    }
+}
+
+fn headers(client: SocketAddr) -> usize {
+    match Family::of(client.ip().to_canonical()) {
+        Family::V4 => HEADERS_V4,
+        Family::V6 => HEADERS_V6,
     }
 }

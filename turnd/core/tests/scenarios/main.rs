@@ -14,6 +14,7 @@ mod authentication;
 mod binding;
 mod capacity;
 mod caps;
+mod challenges;
 mod channels;
 mod data;
 mod drain;
