@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster_tests::load::{self, LoadError, Pace, Plan, Via, session::Login};
+use cluster_tests::load::{
+    self, LoadError,
+    login::Login,
+    plan::{Pace, Plan, Via},
+};
 
 const SECRET: &str = "a-secret-of-the-load-test";
 
@@ -64,20 +68,16 @@ impl Coturn {
         let now = std::time::SystemTime::UNIX_EPOCH
             .elapsed()
             .expect("a clock after 1970");
+        let (secret, expires) = (SECRET.to_owned(), now.as_secs() + 600);
         Plan {
-            server: self.address,
             peer_ip: self.address.ip(),
-            login: Login::Secret {
-                secret: SECRET.to_owned(),
-                expires: now.as_secs() + 600,
-            },
             allocations: 8,
             payload: 121,
-            via: Via::Channel,
             pace: Pace::Window(2),
             warmup: Duration::from_millis(100),
             time: Duration::from_millis(500),
             server_pid: Some(self.child.id()),
+            ..Plan::new(self.address, Some(Login::Secret { secret, expires }))
         }
     }
 }
@@ -125,7 +125,10 @@ fn channels_and_indications_lose_nothing_over_ipv4_and_ipv6() {
                 ..coturn.plan()
             });
             all_came_back(&outcome);
-            let server = outcome.server.expect("the server's process was named");
+            let server = outcome
+                .server
+                .as_ref()
+                .expect("the server's process was named");
             assert!(server.rss_after > 1_000_000, "{outcome}");
         }
     }
@@ -158,7 +161,7 @@ fn a_wrong_secret_and_targets_elsewhere_are_refused() {
         password: "nothing".to_owned(),
     };
     let refused = load::run(&Plan {
-        login,
+        login: Some(login),
         ..coturn.plan()
     });
     assert!(

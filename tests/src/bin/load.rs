@@ -2,43 +2,72 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
 use clap::Parser;
-use cluster_tests::load::{self, Pace, Plan, Via, session::Login};
+use cluster_tests::load::{
+    self,
+    login::Login,
+    plan::{Pace, Plan, Via},
+};
 
 /// Sends traffic both ways through a TURN server on this machine and says what it cost.
 #[derive(Debug, Parser)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are what they are"
+)]
 struct Arguments {
     /// The server's UDP address, on loopback.
     server: SocketAddr,
     /// The shared secret of time-limited credentials.
-    #[arg(long, required_unless_present = "username")]
+    #[arg(long, required_unless_present_any = ["username", "raw"])]
     secret: Option<String>,
     /// A configured user, instead of a shared secret.
     #[arg(long, requires = "password", conflicts_with = "secret")]
     username: Option<String>,
     /// That user's password.
-    #[arg(long)]
+    #[arg(long, requires = "username")]
     password: Option<String>,
+    /// The server is a bare forwarder: FORWARD and CLOSE instead of TURN, and no credentials.
+    #[arg(long, conflicts_with_all = ["secret", "username"])]
+    raw: bool,
     /// Number of clients, each with an allocation and a peer.
     #[arg(long, default_value_t = 32)]
     allocations: usize,
+    /// Spread clients over this many addresses of 127.225.0.0/16; 0 for 127.0.0.1 alone.
+    #[arg(long, default_value_t = 0)]
+    sources: usize,
+    /// Allocations whose peers share a socket; 1, or 16 beyond 4000 allocations, unless told.
+    #[arg(long)]
+    flows_per_peer: Option<usize>,
     /// Payload in bytes.
     #[arg(long, default_value_t = 160)]
     payload: usize,
     /// How clients wrap their payloads.
     #[arg(long, value_enum, default_value = "channel")]
     via: Via,
-    /// Packets of each allocation that are always on their way.
-    #[arg(long, default_value_t = 4, conflicts_with = "rate")]
-    window: u32,
-    /// Packets per second over all allocations, instead of a window; each is sent back.
-    #[arg(long)]
+    /// Packets of each allocation that are always on their way [default: 4].
+    #[arg(long, group = "pace")]
+    window: Option<u32>,
+    /// Packets per second over all allocations, evenly spread; each is sent back.
+    #[arg(long, group = "pace")]
     rate: Option<u32>,
+    /// Packets that each allocation sends at once, in trains; each train is sent back whole.
+    #[arg(long, group = "pace", requires = "every_ms")]
+    burst: Option<u32>,
+    /// Milliseconds from one train of an allocation to the next.
+    #[arg(long, requires = "burst")]
+    every_ms: Option<u32>,
+    /// What is sent at once leaves in one piece (UDP GSO), a window whole, by clients and peers.
+    #[arg(long)]
+    coalesce: bool,
+    /// Receive each datagram by itself, not those that come in one piece as one (UDP GRO).
+    #[arg(long)]
+    no_gro: bool,
     /// Seconds of traffic before the measurement.
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
@@ -64,39 +93,46 @@ impl Arguments {
         let seconds = |name: &str, value: f64| {
             Duration::try_from_secs_f64(value).map_err(|error| format!("--{name}: {error}"))
         };
-        let login = match (&self.secret, &self.username, &self.password) {
-            (None, Some(username), Some(password)) => Login::Password {
-                username: username.clone(),
-                password: password.clone(),
-            },
-            (secret, ..) => {
-                let now = SystemTime::UNIX_EPOCH
-                    .elapsed()
-                    .unwrap_or_default()
-                    .as_secs();
-                let secret = secret.clone().unwrap_or_default();
-                Login::Secret {
-                    secret,
-                    expires: now + 3600,
-                }
-            }
-        };
-        let peer_ip = self.peer.unwrap_or_else(|| match self.server {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+        let usual = Plan::new(self.server, self.login());
         Ok(Plan {
-            server: self.server,
-            peer_ip,
-            login,
+            peer_ip: self.peer.unwrap_or(usual.peer_ip),
             allocations: self.allocations,
+            sources: self.sources,
+            flows_per_peer: self.flows_per_peer,
             payload: self.payload,
             via: self.via,
-            pace: self.rate.map_or(Pace::Window(self.window), Pace::Rate),
+            pace: self.pace().unwrap_or(usual.pace),
+            coalesce: self.coalesce,
+            gro: !self.no_gro,
             warmup: seconds("warmup", self.warmup)?,
             time: seconds("seconds", self.seconds)?,
             server_pid: self.server_pid,
+            ..usual
         })
+    }
+
+    fn login(&self) -> Option<Login> {
+        match (&self.secret, &self.username, &self.password) {
+            (None, Some(username), Some(password)) => Some(Login::Password {
+                username: username.clone(),
+                password: password.clone(),
+            }),
+            (Some(secret), ..) => {
+                let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+                Some(Login::Secret {
+                    secret: secret.clone(),
+                    expires: now.as_secs() + 3600,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let trains = self.burst.zip(self.every_ms);
+        let trains = trains.map(|(packets, every_ms)| Pace::Burst { packets, every_ms });
+        let rate = self.rate.map(Pace::Rate);
+        self.window.map(Pace::Window).or(rate).or(trains)
     }
 }
 

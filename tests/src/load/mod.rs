@@ -8,34 +8,45 @@
     reason = "a run's counters stay far below 2^52"
 )]
 
-pub mod batch;
+pub mod datagrams;
+pub mod echo;
+pub mod flow;
+pub mod login;
 pub mod outcome;
 pub mod payload;
+pub mod plan;
 pub mod process;
+mod report;
+pub mod schedule;
 pub mod session;
 pub mod tally;
+pub mod threads;
 pub mod traffic;
+pub mod trains;
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use datagrams::{Offload, prepare};
+use echo::Echo;
+use flow::Flow;
 use outcome::{Cpu, Outcome, ServerUsage};
 use payload::Wrapping;
+use plan::{Plan, Via};
 use process::Usage;
-use session::{Login, Session};
+use session::Session;
+use threads::Threads;
 use traffic::Traffic;
 
-/// Most allocations of one run: two sockets each stay below a common hard limit of 20 000.
-pub const MOST_ALLOCATIONS: usize = 9000;
-/// Longest run: a permission lives 300 s (RFC 8656 section 9) and is not renewed here.
-pub const LONGEST_RUN: Duration = Duration::from_mins(4);
 /// Silence that ends the wait for the last packets.
 const DRAIN: Duration = Duration::from_millis(200);
+/// How long a permission lives (RFC 8656 section 9), less a margin.
+const PERMITTED: Duration = Duration::from_secs(290);
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +68,9 @@ pub enum LoadError {
         /// ERROR-CODE.
         code: u16,
     },
+    /// The bare forwarder answered otherwise.
+    #[error("the forwarder says {0:?}")]
+    NotForwarded(String),
     /// The server's answer lacks what it must have.
     #[error("the server's answer is malformed")]
     Malformed,
@@ -65,83 +79,19 @@ pub enum LoadError {
     Io(#[from] io::Error),
 }
 
-/// How fast packets are sent.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pace {
-    /// This many packets of each allocation are always on their way; each that returns is replaced.
-    Window(u32),
-    /// This many packets per second over all allocations, each of which is sent back.
-    Rate(u32),
+/// One look at the server: the process and its threads.
+struct Look {
+    usage: Usage,
+    threads: Threads,
 }
 
-/// How a client's payloads travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Via {
-    /// ChannelData (Chromium).
-    Channel,
-    /// Send and Data indications (Firefox).
-    Indication,
-}
-
-/// What to do.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The TURN server, UDP, on loopback.
-    pub server: SocketAddr,
-    /// Where the peers listen, on loopback.
-    pub peer_ip: IpAddr,
-    /// How clients log in.
-    pub login: Login,
-    /// Number of clients, 1..=[`MOST_ALLOCATIONS`].
-    pub allocations: usize,
-    /// Payload in bytes, [`payload::SHORTEST`]..=[`payload::LONGEST`].
-    pub payload: usize,
-    /// How payloads travel.
-    pub via: Via,
-    /// How fast.
-    pub pace: Pace,
-    /// Traffic before the measurement.
-    pub warmup: Duration,
-    /// The measurement; with the warm-up at most [`LONGEST_RUN`].
-    pub time: Duration,
-    /// The server's process, for what it costs.
-    pub server_pid: Option<u32>,
-}
-
-impl Plan {
-    fn check(&self) -> Result<(), LoadError> {
-        if !self.server.ip().is_loopback() {
-            return Err(LoadError::NotLoopback(self.server));
-        }
-        if !self.peer_ip.is_loopback() {
-            return Err(LoadError::NotLoopback(SocketAddr::new(self.peer_ip, 0)));
-        }
-        let most = MOST_ALLOCATIONS;
-        let (shortest, longest) = (payload::SHORTEST, payload::LONGEST);
-        if !(1..=most).contains(&self.allocations) {
-            return Err(LoadError::Range(format!("allocations must be 1 to {most}")));
-        }
-        if !(shortest..=longest).contains(&self.payload) {
-            return Err(LoadError::Range(format!(
-                "payload must be {shortest} to {longest} bytes"
-            )));
-        }
-        if self.time.is_zero() || self.warmup + self.time > LONGEST_RUN {
-            let longest = LONGEST_RUN.as_secs();
-            return Err(LoadError::Range(format!(
-                "warm-up and run must end within {longest} s"
-            )));
-        }
-        if matches!(
-            self.pace,
-            Pace::Window(0 | 1025..) | Pace::Rate(0 | 10_000_001..)
-        ) {
-            let text = "the window must be 1 to 1024, the rate 1 to 10000000 per second";
-            return Err(LoadError::Range(text.to_owned()));
-        }
-        Ok(())
+impl Look {
+    fn at(plan: &Plan) -> io::Result<Option<Self>> {
+        let look = |pid| {
+            let (usage, threads) = (Usage::of(pid)?, Threads::of(pid)?);
+            Ok(Self { usage, threads })
+        };
+        plan.server_pid.map(look).transpose()
     }
 }
 
@@ -152,34 +102,37 @@ impl Plan {
 pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     plan.check()?;
     allow_many_sockets()?;
-    let look = || plan.server_pid.map(Usage::of).transpose();
-    let at_first = look()?;
-    let sessions = (0..plan.allocations)
-        .map(|index| Session::open(plan.server, plan.peer_ip, index, &plan.login, plan.via))
-        .collect::<Result<Vec<_>, _>>()?;
-    let allocated = look()?;
-    let wrap = |flow, session: &Session| {
-        Ok(match plan.via {
-            Via::Channel => Wrapping::channel(session.channel),
-            Via::Indication => Wrapping::indication(flow, session.peer_address()?, plan.payload),
-        })
-    };
-    let mut traffic = Traffic::new(sessions, wrap, plan.payload, plan.pace)?;
+    let mut echo = Echo::new(plan)?;
+    let (at_first, opened) = (Look::at(plan)?, Instant::now());
+    let mut flows = Vec::with_capacity(plan.allocations);
+    for index in 0..plan.allocations {
+        let session = Session::open(plan, index, echo.address(index, plan)?)?;
+        echo.join(session.relayed, plan)?;
+        flows.push(flow(index as u32, session, plan)?);
+    }
+    if opened.elapsed() + plan.warmup + plan.time > PERMITTED {
+        let text = "it took too long to open: the first permissions would expire within the run";
+        return Err(LoadError::Range(text.to_owned()));
+    }
+    let allocated = Look::at(plan)?;
+    let mut traffic = Traffic::new(flows, echo, plan)?;
     traffic.run(plan.warmup, false)?;
     let own = std::process::id();
-    let (own_before, before, began) = (Usage::of(own)?, look()?, Instant::now());
+    let (own_before, before, began) = (Usage::of(own)?, Look::at(plan)?, Instant::now());
     traffic.run(plan.time, true)?;
-    let (wall, after, own_after) = (began.elapsed(), look()?, Usage::of(own)?);
+    let (wall, after, own_after) = (began.elapsed(), Look::at(plan)?, Usage::of(own)?);
     let relayed = traffic.tally.arrivals;
     traffic.drain(DRAIN)?;
-    traffic.close();
-    let server = at_first
-        .zip(allocated)
-        .zip(before.zip(after))
-        .map(|((first, full), (a, b))| {
-            let cpu = Cpu::new(b.cpu.saturating_sub(a.cpu), wall);
-            ServerUsage::new(cpu, relayed, [first.rss, full.rss, b.rss], plan.allocations)
-        });
+    traffic
+        .flows
+        .iter_mut()
+        .for_each(|flow| flow.session.close());
+    let looks = at_first.zip(allocated).zip(before.zip(after));
+    let server = looks.map(|((first, full), (before, after))| {
+        let threads = after.threads.since(&before.threads, wall);
+        let looks = [first, full, before, after].map(|look| look.usage);
+        ServerUsage::new(looks, wall, relayed, plan, threads)
+    });
     let generator = Cpu::new(own_after.cpu.saturating_sub(own_before.cpu), wall);
     Ok(Outcome::new(
         plan,
@@ -189,6 +142,20 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
         server,
         generator,
     ))
+}
+
+/// Prepares an open session for traffic.
+fn flow(number: u32, session: Session, plan: &Plan) -> io::Result<Flow> {
+    let wrapping = match plan.via {
+        Via::Channel => Wrapping::channel(session.channel),
+        Via::Indication => Wrapping::indication(number, session.peer, plan.payload),
+    };
+    let offload = Offload {
+        send: plan.coalesce.then_some(wrapping.wire_length(plan.payload)),
+        receive: plan.gro,
+    };
+    prepare(&session.client, offload)?;
+    Ok(Flow::new(number, session, wrapping))
 }
 
 /// Raises the soft limit of open files to the hard one.

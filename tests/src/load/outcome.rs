@@ -1,12 +1,14 @@
-//! What a run has shown, for programs and for people.
+//! What a run has shown.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{
-    Pace, Plan, Via,
+    plan::{Pace, Plan, Via},
+    process::Usage,
     tally::{Direction, Percentiles, Tally},
+    threads::ThreadUsage,
 };
 
 /// CPU time over an interval.
@@ -30,7 +32,7 @@ impl Cpu {
 }
 
 /// What the server has cost.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ServerUsage {
     /// CPU time during the measured interval.
     pub cpu: Cpu,
@@ -38,6 +40,10 @@ pub struct ServerUsage {
     pub packets_per_cpu_second: f64,
     /// CPU time for one relayed packet, in microseconds.
     pub cpu_us_per_packet: f64,
+    /// CPU time for one relayed byte of payload, in nanoseconds.
+    pub cpu_ns_per_byte: f64,
+    /// Its threads' share of that CPU time; those with half a percent of a core or less are left out.
+    pub threads: Vec<ThreadUsage>,
     /// Resident bytes before the allocations.
     pub rss_before: u64,
     /// Resident bytes with all allocations made.
@@ -46,20 +52,42 @@ pub struct ServerUsage {
     pub rss_after: u64,
     /// Growth by the allocations alone, in bytes for each.
     pub rss_per_allocation: u64,
+    /// Anonymous memory, which no file is behind, in bytes before the allocations.
+    pub anon_before: u64,
+    /// The same with all allocations made.
+    pub anon_allocated: u64,
+    /// The same at the end of the measured interval.
+    pub anon_after: u64,
+    /// Its growth by the allocations alone, in bytes for each.
+    pub anon_per_allocation: u64,
 }
 
 impl ServerUsage {
-    /// `rss`: before the allocations, with them, after the traffic.
-    pub fn new(cpu: Cpu, relayed: u64, rss: [u64; 3], allocations: usize) -> Self {
-        let relayed = relayed as f64;
+    /// From what was seen before the allocations, with them, before and after the measured interval.
+    pub(super) fn new(
+        [first, full, before, after]: [Usage; 4],
+        wall: Duration,
+        relayed: u64,
+        plan: &Plan,
+        threads: Vec<ThreadUsage>,
+    ) -> Self {
+        let cpu = Cpu::new(after.cpu.saturating_sub(before.cpu), wall);
+        let (packets, allocations) = (relayed as f64, plan.allocations.max(1) as u64);
+        let bytes = packets * plan.payload as f64;
         Self {
             cpu,
-            packets_per_cpu_second: relayed / cpu.seconds.max(1e-9),
-            cpu_us_per_packet: 1e6 * cpu.seconds / relayed.max(1.0),
-            rss_before: rss[0],
-            rss_allocated: rss[1],
-            rss_after: rss[2],
-            rss_per_allocation: rss[1].saturating_sub(rss[0]) / allocations.max(1) as u64,
+            packets_per_cpu_second: packets / cpu.seconds.max(1e-9),
+            cpu_us_per_packet: 1e6 * cpu.seconds / packets.max(1.0),
+            cpu_ns_per_byte: 1e9 * cpu.seconds / bytes.max(1.0),
+            threads,
+            rss_before: first.rss,
+            rss_allocated: full.rss,
+            rss_after: after.rss,
+            rss_per_allocation: full.rss.saturating_sub(first.rss) / allocations,
+            anon_before: first.anon,
+            anon_allocated: full.anon,
+            anon_after: after.anon,
+            anon_per_allocation: full.anon.saturating_sub(first.anon) / allocations,
         }
     }
 }
@@ -75,6 +103,8 @@ pub struct Outcome {
     pub via: Via,
     /// How fast they were sent.
     pub pace: Pace,
+    /// Whether they left in one piece where several left at once.
+    pub coalesce: bool,
     /// The measured interval in seconds.
     pub seconds: f64,
     /// Packets that came through the server in the interval, both directions together.
@@ -120,6 +150,7 @@ impl Outcome {
             payload: plan.payload,
             via: plan.via,
             pace: plan.pace,
+            coalesce: plan.coalesce,
             seconds: wall.as_secs_f64(),
             relayed,
             relayed_per_second: relayed as f64 / wall.as_secs_f64().max(1e-9),
@@ -133,64 +164,5 @@ impl Outcome {
             server,
             generator,
         }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let via = match self.via {
-            Via::Channel => "ChannelData",
-            Via::Indication => "indications",
-        };
-        let pace = match self.pace {
-            Pace::Window(window) => format!("window {window}"),
-            Pace::Rate(rate) => format!("{rate} packets/s"),
-        };
-        let (allocations, payload, seconds) = (self.allocations, self.payload, self.seconds);
-        writeln!(
-            f,
-            "{allocations} allocations, {payload} B, {via}, {pace}, {seconds:.1} s"
-        )?;
-        writeln!(f, "  relayed    {:.0} packets/s", self.relayed_per_second)?;
-        for (name, way) in [("up", self.up), ("down", self.down)] {
-            let (sent, got, loss) = (way.sent, way.received, way.loss_percent());
-            writeln!(
-                f,
-                "  {name:<10} {sent} sent, {got} received, {loss:.3} % lost"
-            )?;
-        }
-        let (foreign, reordered, skipped) = (self.foreign, self.reordered, self.skipped);
-        writeln!(
-            f,
-            "  oddities   {foreign} foreign, {reordered} reordered, {skipped} skipped"
-        )?;
-        let Percentiles {
-            p50,
-            p90,
-            p99,
-            p999,
-            max,
-        } = self.rtt_us;
-        writeln!(
-            f,
-            "  round trip {p50} / {p90} / {p99} / {p999} / {max} us (p50/90/99/99.9/max)"
-        )?;
-        if let Some(server) = &self.server {
-            let (each, rate) = (server.cpu_us_per_packet, server.packets_per_cpu_second);
-            let (percent, mib) = (server.cpu.percent, 1024.0 * 1024.0);
-            writeln!(
-                f,
-                "  server     {percent:.0} % CPU: {each:.2} us per packet, {rate:.0} packets per CPU second"
-            )?;
-            writeln!(
-                f,
-                "  memory     {:.1} MiB, {:.1} with the allocations ({} B each), {:.1} at the end",
-                server.rss_before as f64 / mib,
-                server.rss_allocated as f64 / mib,
-                server.rss_per_allocation,
-                server.rss_after as f64 / mib,
-            )?;
-        }
-        write!(f, "  generator  {:.0} % CPU", self.generator.percent)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::stun::{Builder, Message, TransactionId, attribute, kind};
+use crate::stun::{Builder, HEADER_LEN, Message, TransactionId, attribute, kind};
 
 /// First bytes of every payload: anything else on a socket did not come from here.
 const MARK: [u8; 4] = *b"TfLg";
@@ -102,8 +102,13 @@ impl Wrapping {
         stamp.write(payload);
     }
 
+    /// The stamp in a packet from the server; `None` where it is none of ours.
+    pub fn stamp(&self, packet: &[u8]) -> Option<Stamp> {
+        self.unwrap(packet).and_then(Stamp::read)
+    }
+
     /// The payload of a packet from the server; `None` where it is wrapped in another way.
-    pub fn unwrap<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+    fn unwrap<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
         match self {
             Self::Channel(number) => {
                 let length = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
@@ -116,6 +121,36 @@ impl Wrapping {
                 message.get(attribute::DATA)
             }
         }
+    }
+}
+
+/// Cuts `bytes` from the server into its messages, several where GRO joined datagrams: each says
+/// its length. What says none, or more than there is, is one message to its end.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let length = message_length(rest).unwrap_or(rest.len());
+        let (message, after) = rest.split_at(length.min(rest.len()));
+        // A server may pad ChannelData over UDP, too (RFC 8656 section 12.5).
+        rest = if after.len() < CHANNEL_HEADER {
+            &[]
+        } else {
+            after
+        };
+        Some(message)
+    })
+}
+
+/// The length of the message that `bytes` begin with (RFC 8656 section 12), without padding.
+fn message_length(bytes: &[u8]) -> Option<usize> {
+    let length = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]));
+    match bytes[0] >> 6 {
+        0 => Some(HEADER_LEN + length),
+        1 => Some(CHANNEL_HEADER + length),
+        _ => None,
     }
 }
 
@@ -155,6 +190,20 @@ mod tests {
             assert_eq!(message.address(attribute::XOR_PEER_ADDRESS), Some(peer));
             let data = message.get(attribute::DATA).unwrap();
             assert_eq!((data.len(), Stamp::read(data)), (size, Some(STAMP)));
+        }
+    }
+
+    #[test]
+    fn joined_datagrams_are_cut_where_they_were() {
+        let channel = packet(&Wrapping::channel(0x4005), SHORTEST + 1);
+        let indication = packet(&Wrapping::indication(7, "[::1]:9".parse().unwrap(), 50), 50);
+        let joined = [&channel[..], &indication, &channel].concat();
+        let cut: Vec<_> = messages(&joined).collect();
+        assert_eq!(cut, [&channel[..], &indication, &channel]);
+        let padded = [&channel[..], &[0; 3]].concat();
+        assert_eq!(messages(&padded).collect::<Vec<_>>(), [&channel[..]]);
+        for odd in [&[0x40][..], &[0xff; 9], &channel[..20]] {
+            assert_eq!(messages(odd).collect::<Vec<_>>(), [odd]);
         }
     }
 

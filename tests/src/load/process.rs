@@ -1,17 +1,19 @@
-//! What a process has cost so far: CPU time and memory, from `/proc`.
+//! What a process has cost so far: CPU time and memory, from its CPU clock and `/proc`.
 
 use std::{fs, io, time::Duration};
 
-use nix::unistd::{SysconfVar, sysconf};
-use serde::Serialize;
+use nix::{time::ClockId, unistd::Pid};
 
 /// One look at a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// User and system time of all threads, ended ones included.
+    /// User and system time of all threads, ended ones included: by the process's CPU clock, which
+    /// counts nanoseconds, where `/proc/<pid>/stat` counts ticks of 10 ms.
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub rss: u64,
+    /// The part of it that no file is behind, in bytes: what the process itself asked for.
+    pub anon: u64,
 }
 
 impl Usage {
@@ -20,30 +22,27 @@ impl Usage {
     /// # Errors
     /// When the process is gone or `/proc` is not as proc(5) says.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let ticks = sysconf(SysconfVar::CLK_TCK)?.and_then(|n| u64::try_from(n).ok());
-        let page = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|n| u64::try_from(n).ok());
-        ticks
-            .zip(page)
-            .and_then(|(ticks, page)| Self::parse(&stat, ticks, page))
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/<pid>/stat")
-            })
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let (rss, anon) = memory(&status).ok_or_else(|| unreadable("/proc/<pid>/status"))?;
+        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed()))?;
+        let cpu = Duration::from(clock.now()?);
+        Ok(Self { cpu, rss, anon })
     }
+}
 
-    /// Reads one line of `/proc/<pid>/stat`: utime (field 14), stime (15), rss in pages (24).
-    fn parse(stat: &str, ticks_per_second: u64, page: u64) -> Option<Self> {
-        // The name in parentheses may hold anything, also spaces and parentheses.
-        let (_, rest) = stat.rsplit_once(") ")?;
-        let mut fields = rest.split_ascii_whitespace().skip(14 - 3);
-        let mut number = || fields.next()?.parse::<u64>().ok();
-        let ticks = number()? + number()?;
-        let pages = fields.nth(24 - 16)?.parse::<u64>().ok()?;
-        Some(Self {
-            cpu: Duration::from_micros(ticks * 1_000_000 / ticks_per_second.max(1)),
-            rss: pages * page,
-        })
-    }
+/// `VmRSS` and `RssAnon` of `/proc/<pid>/status`, in bytes.
+fn memory(status: &str) -> Option<(u64, u64)> {
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kilobytes * 1024)
+    };
+    Some((field("VmRSS:")?, field("RssAnon:")?))
+}
+
+/// Says that a file of `/proc` is not as expected.
+pub(super) fn unreadable(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("unreadable {what}"))
 }
 
 #[cfg(test)]
@@ -52,21 +51,20 @@ mod tests {
 
     #[test]
     fn reads_the_fields_that_proc_5_names() {
-        let line = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 250 150 7 7 20 0 1 0 300 \
-                    10000000 1234 18446744073709551615 1 1 0 0 0";
-        let usage = Usage::parse(line, 100, 4096).unwrap();
-        assert_eq!(
-            usage,
-            Usage {
-                cpu: Duration::from_secs(4),
-                rss: 1234 * 4096
-            }
-        );
+        let status = "Name:\ta VmRSS:\nVmHWM:\t    9000 kB\nVmRSS:\t    1234 kB\n\
+                      RssAnon:\t     200 kB\nRssFile:\t    1034 kB\n";
+        assert_eq!(memory(status), Some((1234 * 1024, 200 * 1024)));
+        assert_eq!(memory("Name:\tkthreadd\n"), None);
     }
 
     #[test]
-    fn own_process_has_memory() {
-        let usage = Usage::of(std::process::id()).unwrap();
-        assert!(usage.rss > 100_000, "{usage:?}");
+    fn own_process_has_memory_and_uses_its_clock() {
+        let before = Usage::of(std::process::id()).unwrap();
+        assert!(
+            before.rss > 100_000 && before.anon <= before.rss,
+            "{before:?}"
+        );
+        let after = Usage::of(std::process::id()).unwrap();
+        assert!(after.cpu > before.cpu, "{before:?} {after:?}");
     }
 }

@@ -2,16 +2,15 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
-use super::{LoadError, Via};
-use crate::stun::{
-    Builder, Message, TransactionId, attribute, kind, long_term_key, rest_password_bytes,
+use super::{
+    LoadError,
+    plan::{Plan, Via},
 };
+use crate::stun::{Builder, Message, TransactionId, attribute, kind, long_term_key};
 
 /// First wait for an answer; doubled at each repetition (RFC 8489 section 6.2.1).
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -24,143 +23,121 @@ const TRANSPORT_UDP: [u8; 4] = [17, 0, 0, 0];
 /// REQUESTED-ADDRESS-FAMILY's value for IPv6 (RFC 8656 section 18.6).
 const FAMILY_IPV6: [u8; 4] = [2, 0, 0, 0];
 
-/// How clients log in.
-#[derive(Clone)]
-pub enum Login {
-    /// Time-limited credentials under the server's shared secret: a user of its own for each client.
-    Secret {
-        /// The shared secret.
-        secret: String,
-        /// When the credentials expire, in seconds since 1970.
-        expires: u64,
-    },
-    /// One configured user for all clients.
-    Password {
-        /// The user name.
-        username: String,
-        /// The user's password.
-        password: String,
-    },
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Secret { expires, .. } => write!(f, "Secret(expires {expires})"),
-            Self::Password { username, .. } => write!(f, "Password(of {username})"),
-        }
-    }
-}
-
-impl Login {
-    /// User name and password of the client at `index`.
-    fn of(&self, index: usize) -> (String, String) {
-        match self {
-            Self::Secret { secret, expires } => {
-                let username = format!("{expires}:load-{index}");
-                let password = STANDARD.encode(rest_password_bytes(secret.as_bytes(), &username));
-                (username, password)
-            }
-            Self::Password { username, password } => (username.clone(), password.clone()),
-        }
-    }
-}
-
-/// A client with an allocation and a peer of its own, which may send to each other.
+/// A client with an allocation and a peer, which may send to each other.
 #[derive(Debug)]
 pub struct Session {
     /// The client's socket, connected to the server.
     pub client: UdpSocket,
-    /// The peer's socket, connected to the relayed address.
-    pub peer: UdpSocket,
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The relayed address, where the peer sends to.
+    pub relayed: SocketAddr,
     /// The channel for the peer (RFC 8656 section 12); bound only where payloads travel by channel.
     pub channel: u16,
+    /// `None` where the server is a bare forwarder.
+    account: Option<Account>,
+    requests: u64,
+}
+
+/// A client's credential and what the server told it.
+#[derive(Debug)]
+struct Account {
     username: String,
     password: String,
     realm: Vec<u8>,
     nonce: Vec<u8>,
     key: [u8; 16],
-    requests: u64,
 }
 
 impl Session {
-    /// Opens the session at `index`; where its port was an earlier client's whose allocation the
-    /// server still has, on another port (RFC 8656 section 7.4, error 437).
+    /// Opens the session at `index` of a plan, with its peer at `peer`; where its port was an earlier
+    /// client's whose allocation the server still has, on another port (RFC 8656 section 7.4, error
+    /// 437).
     ///
     /// # Errors
     /// When the server stays silent or refuses, or the relayed address is not a loopback one.
-    pub fn open(
-        server: SocketAddr,
-        peer_ip: IpAddr,
-        index: usize,
-        login: &Login,
-        via: Via,
-    ) -> Result<Self, LoadError> {
+    pub fn open(plan: &Plan, index: usize, peer: SocketAddr) -> Result<Self, LoadError> {
         let mut tries = 1..TRIES;
         loop {
-            match Self::open_once(server, peer_ip, index, login, via) {
+            match Self::open_once(plan, index, peer) {
                 Err(LoadError::Refused { code: 437, .. }) if tries.next().is_some() => {}
                 result => return result,
             }
         }
     }
 
-    /// Makes the allocation at `index`, with a peer on `peer_ip`, and lets it in: by a channel, or by
-    /// a mere permission where payloads travel in indications (a server uses a channel it has).
-    fn open_once(
-        server: SocketAddr,
-        peer_ip: IpAddr,
-        index: usize,
-        login: &Login,
-        via: Via,
-    ) -> Result<Self, LoadError> {
-        let client = connected(SocketAddr::new(local_side(server.ip()), 0), server)?;
-        let (username, password) = login.of(index);
-        let peer = UdpSocket::bind(SocketAddr::new(peer_ip, 0))?;
-        let channel = FIRST_CHANNEL + (index % 0x0fff) as u16;
-        let (realm, nonce, key) = (Vec::new(), Vec::new(), [0; 16]);
-        let requests = (index as u64) << 32;
+    /// Makes the allocation and lets the peer in: by a channel, or by a mere permission where payloads
+    /// travel in indications (a server uses a channel it has).
+    fn open_once(plan: &Plan, index: usize, peer: SocketAddr) -> Result<Self, LoadError> {
+        let client = UdpSocket::bind(SocketAddr::new(plan.source(index), 0))?;
+        client.connect(plan.server)?;
+        let account = plan.login.as_ref().map(|login| {
+            let (username, password) = login.of(index);
+            let (realm, nonce, key) = (Vec::new(), Vec::new(), [0; 16]);
+            Account {
+                username,
+                password,
+                realm,
+                nonce,
+                key,
+            }
+        });
+        // A bare forwarder knows one channel.
+        let channel = match account {
+            Some(_) => FIRST_CHANNEL + (index % 0x0fff) as u16,
+            None => FIRST_CHANNEL,
+        };
         let mut session = Self {
             client,
             peer,
+            relayed: peer,
             channel,
-            username,
-            password,
-            realm,
-            nonce,
-            key,
-            requests,
+            account,
+            requests: (index as u64) << 32,
         };
-        let relayed = session.allocate(peer_ip)?;
-        if !relayed.ip().is_loopback() {
-            return Err(LoadError::NotLoopback(relayed));
+        session.relayed = match session.account {
+            Some(_) => session.allocate()?,
+            None => session.forward()?,
+        };
+        if !session.relayed.ip().is_loopback() {
+            return Err(LoadError::NotLoopback(session.relayed));
         }
-        session.peer.connect(relayed)?;
-        match via {
-            Via::Channel => session.bind_channel()?,
-            Via::Indication => session.permit()?,
+        match (&session.account, plan.via) {
+            (None, _) => {}
+            (_, Via::Channel) => session.bind_channel()?,
+            (_, Via::Indication) => session.permit()?,
         }
         Ok(session)
     }
 
     /// Gives the allocation back: Refresh with a lifetime of 0, not repeated and not awaited.
     pub fn close(&mut self) {
-        let request = self.request(kind::REFRESH, &[(attribute::LIFETIME, &[0; 4])]);
-        let _ = self.client.send(&request.1);
+        let request = match self.account {
+            Some(_) => {
+                self.request(kind::REFRESH, &[(attribute::LIFETIME, &[0; 4])])
+                    .1
+            }
+            None => b"CLOSE".to_vec(),
+        };
+        let _ = self.client.send(&request);
     }
 
-    /// The address of the peer, as the server sees it.
-    ///
-    /// # Errors
-    /// When the socket has no local address, which the system does not do.
-    pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.peer.local_addr()
+    /// Asks a bare forwarder for a way to the peer.
+    fn forward(&mut self) -> Result<SocketAddr, LoadError> {
+        let request = format!("FORWARD {}", self.peer);
+        let reply = exchange(&self.client, request.as_bytes(), |reply| {
+            reply.starts_with(b"FORWARDED ") || reply.starts_with(b"REFUSED ")
+        })?;
+        let text = String::from_utf8_lossy(&reply);
+        let address = text.strip_prefix("FORWARDED ");
+        let address = address.ok_or_else(|| LoadError::NotForwarded(text.to_string()))?;
+        address.parse().map_err(|_| LoadError::Malformed)
     }
 
     /// Allocates, with the challenge in between (RFC 8656 section 7, RFC 8489 section 9.2).
-    fn allocate(&mut self, peer_ip: IpAddr) -> Result<SocketAddr, LoadError> {
+    fn allocate(&mut self) -> Result<SocketAddr, LoadError> {
         let mut wanted = vec![(attribute::REQUESTED_TRANSPORT, &TRANSPORT_UDP[..])];
-        if peer_ip.is_ipv6() {
+        if self.peer.is_ipv6() {
             wanted.push((attribute::REQUESTED_ADDRESS_FAMILY, &FAMILY_IPV6[..]));
         }
         let reply = self.ask(kind::ALLOCATE, &wanted)?;
@@ -196,24 +173,20 @@ impl Session {
     fn ask(&mut self, method: u16, attributes: &[(u16, &[u8])]) -> Result<Vec<u8>, LoadError> {
         for _ in 0..3 {
             let (transaction, request) = self.request(method, attributes);
-            let reply = exchange(&self.client, transaction, &request)?;
+            let reply = exchange(&self.client, &request, |reply| {
+                Message::parse(reply).is_some_and(|m| m.transaction() == transaction)
+            })?;
             let message = Message::parse(&reply).ok_or(LoadError::Malformed)?;
             if message.kind() == method + kind::SUCCESS {
                 return Ok(reply);
             }
             let code = message.error_code().ok_or(LoadError::Malformed)?;
-            let unsigned = self.realm.is_empty();
+            let account = self.account.as_mut().ok_or(LoadError::Malformed)?;
+            let unsigned = account.realm.is_empty();
             if !(code == 438 || code == 401 && unsigned) {
                 return Err(LoadError::Refused { method, code });
             }
-            let realm = message.get(attribute::REALM).ok_or(LoadError::Malformed)?;
-            self.realm = realm.to_vec();
-            self.nonce = message
-                .get(attribute::NONCE)
-                .ok_or(LoadError::Malformed)?
-                .to_vec();
-            let realm = String::from_utf8_lossy(realm);
-            self.key = long_term_key(&self.username, &realm, &self.password);
+            account.learn(message)?;
         }
         Err(LoadError::Refused { method, code: 438 })
     }
@@ -225,43 +198,44 @@ impl Session {
         transaction[4..].copy_from_slice(&self.requests.to_be_bytes());
         let mut builder = Builder::new(method, transaction);
         for &(number, value) in attributes {
-            builder = match self.peer.local_addr() {
-                Ok(peer) if number == attribute::XOR_PEER_ADDRESS => builder.peer(peer),
+            builder = match number {
+                attribute::XOR_PEER_ADDRESS => builder.peer(self.peer),
                 _ => builder.attribute(number, value),
             };
         }
-        if self.realm.is_empty() {
-            return (transaction, builder.unsigned());
-        }
-        let signed = builder
-            .attribute(attribute::USERNAME, self.username.as_bytes())
-            .attribute(attribute::REALM, &self.realm)
-            .attribute(attribute::NONCE, &self.nonce)
-            .signed(&self.key);
+        let signed = match &self.account {
+            Some(account) if !account.realm.is_empty() => account.sign(builder),
+            _ => builder.unsigned(),
+        };
         (transaction, signed)
     }
 }
 
-/// The loopback address that speaks to `server`.
-fn local_side(server: IpAddr) -> IpAddr {
-    if server.is_ipv6() {
-        server
-    } else {
-        IpAddr::from([127, 0, 0, 1])
+impl Account {
+    /// Keeps realm and nonce of a challenge.
+    fn learn(&mut self, challenge: Message<'_>) -> Result<(), LoadError> {
+        let text = |number| challenge.get(number).ok_or(LoadError::Malformed);
+        self.realm = text(attribute::REALM)?.to_vec();
+        self.nonce = text(attribute::NONCE)?.to_vec();
+        let realm = String::from_utf8_lossy(&self.realm);
+        self.key = long_term_key(&self.username, &realm, &self.password);
+        Ok(())
     }
-}
 
-fn connected(from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(from)?;
-    socket.connect(to)?;
-    Ok(socket)
+    fn sign(&self, builder: Builder) -> Vec<u8> {
+        builder
+            .attribute(attribute::USERNAME, self.username.as_bytes())
+            .attribute(attribute::REALM, &self.realm)
+            .attribute(attribute::NONCE, &self.nonce)
+            .signed(&self.key)
+    }
 }
 
 /// One transaction over UDP (RFC 8489 section 6.2.1); anything but its answer is passed over.
 fn exchange(
     socket: &UdpSocket,
-    transaction: TransactionId,
     request: &[u8],
+    is_answer: impl Fn(&[u8]) -> bool,
 ) -> Result<Vec<u8>, LoadError> {
     let mut buffer = [0; 2048];
     for attempt in 0..TRIES {
@@ -274,12 +248,8 @@ fn exchange(
             }
             socket.set_read_timeout(Some(left))?;
             match socket.recv(&mut buffer) {
-                Ok(length) => {
-                    let reply = &buffer[..length];
-                    if Message::parse(reply).is_some_and(|m| m.transaction() == transaction) {
-                        return Ok(reply.to_vec());
-                    }
-                }
+                Ok(length) if is_answer(&buffer[..length]) => return Ok(buffer[..length].to_vec()),
+                Ok(_) => {}
                 Err(error) if is_wait(&error) => break,
                 Err(error) => return Err(error.into()),
             }

@@ -7,99 +7,94 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
 };
 
 use super::{
-    Pace,
-    batch::{BATCH, Batch},
-    payload::{Stamp, Wrapping},
-    session::Session,
-    tally::{COUNTS, Tally},
+    datagrams::{Inbox, Outbox},
+    echo::Echo,
+    flow::{Flow, Order},
+    plan::{Pace, Plan},
+    schedule::Schedule,
+    tally::Tally,
 };
 
 /// Sockets looked at between two readings of the clock.
 const EVENTS: usize = 64;
 /// Silence after which a window's packets count as lost and are replaced.
 const STALL: Duration = Duration::from_millis(200);
-/// How far behind a fixed rate may fall before it gives packets up.
-const RATE_BACKLOG: Duration = Duration::from_millis(50);
+/// How far behind its schedule the generator may fall before it gives packets up.
+const BACKLOG: Duration = Duration::from_millis(50);
+/// Turns taken before sockets are looked at again.
+const TURNS: usize = 32;
+/// What is due sooner is waited for awake: to go to sleep and come back takes as long.
+const AWAKE: Duration = Duration::from_micros(15);
+/// Tokens of the epoll: clients are numbers below, peers from here, then the timer.
+const PEERS: u64 = 1 << 32;
+const TIMER: u64 = 1 << 33;
 
-/// One allocation's traffic.
-#[derive(Debug)]
-struct Flow {
-    session: Session,
-    wrapping: Wrapping,
-    /// Next sequence number.
-    next: u64,
-    /// Lowest sequence number not yet overtaken at the client.
-    expected: u64,
-    in_flight: u32,
-    /// When something last came back, or the window was last filled.
-    heard: Duration,
-}
-
-/// All flows and their counters.
+/// All flows, their peers and their counters.
 #[derive(Debug)]
 pub struct Traffic {
-    flows: Vec<Flow>,
+    /// The clients.
+    pub flows: Vec<Flow>,
+    echo: Echo,
     epoll: Epoll,
-    batch: Batch,
+    timer: TimerFd,
+    /// What the timer was last set to.
+    wakes: Duration,
+    inbox: Inbox,
+    outbox: Outbox,
     /// What was counted so far.
     pub tally: Tally,
     payload: usize,
     pace: Pace,
+    train: bool,
+    schedule: Option<Schedule>,
     start: Instant,
     counts: bool,
-    /// A fixed rate's packets sent or given up so far, and whose turn is next.
-    paced: u64,
-    turn: usize,
 }
 
 impl Traffic {
-    /// Prepares the loop over open sessions; `wrap` says how each wraps its payloads.
+    /// Prepares the loop.
     ///
     /// # Errors
     /// When a socket cannot be watched.
-    pub fn new(
-        sessions: Vec<Session>,
-        wrap: impl Fn(u32, &Session) -> io::Result<Wrapping>,
-        payload: usize,
-        pace: Pace,
-    ) -> io::Result<Self> {
+    pub fn new(flows: Vec<Flow>, echo: Echo, plan: &Plan) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut flows = Vec::with_capacity(sessions.len());
-        for (index, session) in sessions.into_iter().enumerate() {
-            let token = index as u64 * 2;
-            epoll.add(&session.client, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-            epoll.add(
-                &session.peer,
-                EpollEvent::new(EpollFlags::EPOLLIN, token + 1),
-            )?;
-            let wrapping = wrap(index as u32, &session)?;
-            let heard = Duration::ZERO;
-            flows.push(Flow {
-                session,
-                wrapping,
-                next: 0,
-                expected: 0,
-                in_flight: 0,
-                heard,
-            });
+        let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+        for (number, flow) in (0..).zip(&flows) {
+            epoll.add(&flow.session.client, readable(number))?;
         }
-        let (batch, tally, start) = (Batch::default(), Tally::new(), Instant::now());
-        let (counts, paced, turn) = (false, 0, 0);
+        for (number, socket) in (PEERS..).zip(echo.sockets()) {
+            epoll.add(socket, readable(number))?;
+        }
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        // Each expiry is one edge, so that nobody has to read it.
+        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(&timer, EpollEvent::new(edge, TIMER))?;
+        let wire = flows
+            .first()
+            .map(|flow| flow.wrapping.wire_length(plan.payload));
         Ok(Self {
             flows,
+            echo,
             epoll,
-            batch,
-            tally,
-            payload,
-            pace,
-            start,
-            counts,
-            paced,
-            turn,
+            timer,
+            wakes: Duration::ZERO,
+            inbox: Inbox::default(),
+            outbox: Outbox::new(wire.unwrap_or(plan.payload), plan.coalesce),
+            tally: Tally::new(),
+            payload: plan.payload,
+            pace: plan.pace,
+            train: plan.train().is_some(),
+            schedule: plan.schedule(),
+            start: Instant::now(),
+            counts: false,
         })
     }
 
@@ -112,21 +107,25 @@ impl Traffic {
         self.tally.start_interval();
         let began = self.start.elapsed();
         let mut check_at = Duration::ZERO;
-        self.paced = 0;
+        let mut turn = 0;
         loop {
             let now = self.start.elapsed();
             if now >= began + time {
                 return Ok(());
             }
-            match self.pace {
-                Pace::Rate(rate) => self.send_due(now.saturating_sub(began), rate)?,
-                Pace::Window(window) if check_at <= now => {
+            let next = match (self.schedule, self.pace) {
+                (Some(schedule), _) => {
+                    turn = self.send_due(schedule, turn, began, now)?;
+                    began + schedule.due(turn)
+                }
+                (None, Pace::Window(window)) if check_at <= now => {
                     check_at = now + STALL / 4;
                     self.fill_stalled(now, window)?;
+                    check_at
                 }
-                Pace::Window(_) => {}
-            }
-            self.poll(true)?;
+                (None, _) => check_at,
+            };
+            self.poll(Some(next.min(began + time)), true)?;
         }
     }
 
@@ -137,150 +136,125 @@ impl Traffic {
     pub fn drain(&mut self, time: Duration) -> io::Result<()> {
         let deadline = Instant::now() + 10 * time;
         let mut quiet = Instant::now();
-        while quiet.elapsed() < time && Instant::now() < deadline {
-            if self.poll(false)? {
+        while Instant::now() < deadline {
+            if self.poll(None, false)? {
+                quiet = Instant::now();
+            } else if quiet.elapsed() >= time {
+                if !self.echo.release(&mut self.tally)? {
+                    break;
+                }
                 quiet = Instant::now();
             }
         }
         Ok(())
     }
 
-    /// Gives every allocation back.
-    pub fn close(&mut self) {
-        for flow in &mut self.flows {
-            flow.session.close();
-        }
-    }
-
-    /// Waits up to a millisecond and serves the sockets that have something; false if none had.
-    fn poll(&mut self, refill: bool) -> io::Result<bool> {
+    /// Waits, until `next` if that is told and else a millisecond, and serves the sockets that have
+    /// something; false if none had.
+    fn poll(&mut self, next: Option<Duration>, refill: bool) -> io::Result<bool> {
+        let timeout = match next.map(|next| (next, next.saturating_sub(self.start.elapsed()))) {
+            Some((_, left)) if left < AWAKE => EpollTimeout::ZERO,
+            Some((next, left)) => {
+                self.wake_at(next, left)?;
+                EpollTimeout::NONE
+            }
+            None => EpollTimeout::from(1_u8),
+        };
         let mut events = [EpollEvent::empty(); EVENTS];
-        let ready = match self.epoll.wait(&mut events, EpollTimeout::from(1_u8)) {
+        let ready = match self.epoll.wait(&mut events, timeout) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
         };
         for event in &events[..ready] {
-            let index = (event.data() / 2) as usize;
-            if event.data() % 2 == 1 {
-                self.serve_peer(index)?;
-            } else {
-                self.serve_client(index, refill)?;
+            match event.data() {
+                TIMER => {}
+                token if token >= PEERS => {
+                    let number = (token - PEERS) as usize;
+                    self.echo.serve(number, &mut self.inbox, &mut self.tally)?;
+                }
+                token => self.serve_client(token as usize, refill)?,
             }
         }
         Ok(ready > 0)
     }
 
-    /// A peer sends back what it gets.
-    fn serve_peer(&mut self, index: usize) -> io::Result<()> {
-        let peer = &self.flows[index].session.peer;
-        self.batch.receive(peer)?;
-        let tally = &mut self.tally;
-        let mut counted = 0;
-        self.batch.retain(|packet| match Stamp::read(packet) {
-            Some(stamp) if stamp.flow == index as u32 && packet.len() == self.payload => {
-                tally.at_peer(stamp);
-                counted += u64::from(stamp.sequence & COUNTS != 0);
-                true
-            }
-            _ => {
-                tally.foreign += 1;
-                false
-            }
-        });
-        let sent = self.batch.send(peer)? as u64;
-        // All of a batch count or none do, but for the one batch at the boundary.
-        self.tally.down.sent += sent.min(counted);
+    /// Sets the timer: epoll alone tells milliseconds apart, a schedule does more.
+    fn wake_at(&mut self, next: Duration, left: Duration) -> io::Result<()> {
+        if self.wakes != next {
+            self.wakes = next;
+            let once = Expiration::OneShot(left.into());
+            self.timer.set(once, TimerSetTimeFlags::empty())?;
+        }
         Ok(())
     }
 
     /// A client takes in what came back and, in a closed window, replaces it.
     fn serve_client(&mut self, index: usize, refill: bool) -> io::Result<()> {
         let flow = &mut self.flows[index];
-        let got = self.batch.receive(&flow.session.client)?;
-        let now = self.start.elapsed();
-        for packet in (0..got).map(|at| self.batch.get(at)) {
-            match flow.wrapping.unwrap(packet).and_then(Stamp::read) {
-                Some(stamp) if stamp.flow == index as u32 => {
-                    let sequence = stamp.sequence & !COUNTS;
-                    self.tally.reordered += u64::from(sequence < flow.expected);
-                    flow.expected = flow.expected.max(sequence + 1);
-                    flow.in_flight = flow.in_flight.saturating_sub(1);
-                    self.tally.at_client(stamp, now.as_nanos() as u64);
-                }
-                _ => self.tally.foreign += 1,
-            }
-        }
-        flow.heard = now;
+        let now = flow.receive(&mut self.inbox, &mut self.tally, || self.start.elapsed())?;
         match self.pace {
-            Pace::Window(window) if refill => self.fill(index, window),
+            Pace::Window(window) if refill => self.fill(index, window, now),
             _ => Ok(()),
         }
     }
 
     /// Sends until `window` packets of this flow are on their way.
-    fn fill(&mut self, index: usize, window: u32) -> io::Result<()> {
-        while self.flows[index].in_flight < window {
-            let wanted = (window - self.flows[index].in_flight) as usize;
-            if self.send(index, wanted.min(BATCH))? == 0 {
-                break;
-            }
+    fn fill(&mut self, index: usize, window: u32, now: Duration) -> io::Result<()> {
+        match self.flows[index].room(window, self.train) {
+            0 => Ok(()),
+            packets => self.send(index, packets, now).map(|_| ()),
         }
-        Ok(())
     }
 
     /// Fills the windows of flows that have been silent: at the start, and after losses.
     fn fill_stalled(&mut self, now: Duration, window: u32) -> io::Result<()> {
         for index in 0..self.flows.len() {
             let flow = &mut self.flows[index];
-            if flow.next == 0 || flow.heard + STALL < now {
-                (flow.in_flight, flow.heard) = (0, now);
-                self.fill(index, window)?;
+            if flow.is_silent(now, STALL) {
+                flow.forget(now);
+                self.fill(index, window, self.start.elapsed())?;
             }
         }
         Ok(())
     }
 
-    /// Sends what the fixed rate owes since the phase began, one packet of each flow in turn.
-    fn send_due(&mut self, elapsed: Duration, rate: u32) -> io::Result<()> {
-        let owed = |time: Duration| (time.as_micros() * u128::from(rate) / 1_000_000) as u64;
-        let backlog = owed(RATE_BACKLOG).max(1);
-        let due = owed(elapsed);
-        if due > self.paced + backlog {
-            let skipped = due - self.paced - backlog;
-            self.tally.skipped += skipped;
-            self.paced += skipped;
+    /// Takes the turns from `turn` on that are due `now`, not too many at once; returns the next one.
+    fn send_due(
+        &mut self,
+        schedule: Schedule,
+        turn: u64,
+        began: Duration,
+        now: Duration,
+    ) -> io::Result<u64> {
+        let elapsed = now.saturating_sub(began);
+        let too_late = schedule.owed(elapsed.saturating_sub(BACKLOG));
+        let first = turn.max(too_late);
+        self.skip((first - turn) * u64::from(schedule.packets));
+        let end = schedule.owed(elapsed).min(first + TURNS as u64);
+        for turn in first..end {
+            let due = began + schedule.due(turn);
+            let took = self.send(schedule.flow(turn), schedule.packets, due)?;
+            self.skip(u64::from(schedule.packets - took));
         }
-        while self.paced < due {
-            self.turn = (self.turn + 1) % self.flows.len();
-            self.send(self.turn, 1)?;
-            self.paced += 1;
-        }
-        Ok(())
+        Ok(end)
     }
 
-    /// Sends `count` new packets of one flow; returns how many the kernel took.
-    fn send(&mut self, index: usize, count: usize) -> io::Result<usize> {
-        let flow = &mut self.flows[index];
-        let sent = self.start.elapsed().as_nanos() as u64;
-        let mark = if self.counts { COUNTS } else { 0 };
-        let length = flow.wrapping.wire_length(self.payload);
-        self.batch.clear();
-        for number in flow.next..flow.next + count as u64 {
-            let stamp = Stamp {
-                flow: index as u32,
-                sequence: number | mark,
-                sent,
-            };
-            self.batch.push(length, |packet| {
-                flow.wrapping.write(packet, self.payload, stamp);
-            });
-        }
-        let took = self.batch.send(&flow.session.client)?;
-        flow.next += took as u64;
-        flow.in_flight += took as u32;
+    fn skip(&mut self, packets: u64) {
+        self.tally.skipped += packets;
+    }
+
+    /// Sends `packets` new packets of one flow; returns how many the kernel took.
+    fn send(&mut self, index: usize, packets: u32, due: Duration) -> io::Result<u32> {
+        let order = Order {
+            packets,
+            due,
+            counts: self.counts,
+            payload: self.payload,
+        };
+        let took = self.flows[index].send(&mut self.outbox, order)?;
         if self.counts {
-            self.tally.up.sent += took as u64;
+            self.tally.up.sent += u64::from(took);
         }
         Ok(took)
     }

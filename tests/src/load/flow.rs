@@ -1,0 +1,125 @@
+//! The client's side of one allocation's traffic.
+
+use std::{io, time::Duration};
+
+use super::{
+    datagrams::{Inbox, Outbox},
+    payload::{Stamp, Wrapping, messages},
+    session::Session,
+    tally::{COUNTS, Tally},
+};
+
+/// One allocation's client and what it has sent.
+#[derive(Debug)]
+pub struct Flow {
+    /// The client.
+    pub session: Session,
+    /// How its payloads travel.
+    pub wrapping: Wrapping,
+    number: u32,
+    /// Next sequence number.
+    next: u64,
+    /// Lowest sequence number not yet overtaken.
+    expected: u64,
+    in_flight: u32,
+    /// When something last came back, or the window was last filled.
+    heard: Duration,
+}
+
+/// What is sent, and as of when.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// Number of packets.
+    pub packets: u32,
+    /// When they are due, since the run's start: a round trip counts from then.
+    pub due: Duration,
+    /// Whether they count (no warm-up).
+    pub counts: bool,
+    /// Payload in bytes.
+    pub payload: usize,
+}
+
+impl Flow {
+    /// The flow of this number.
+    pub fn new(number: u32, session: Session, wrapping: Wrapping) -> Self {
+        Self {
+            session,
+            wrapping,
+            number,
+            next: 0,
+            expected: 0,
+            in_flight: 0,
+            heard: Duration::ZERO,
+        }
+    }
+
+    /// Whether nothing was ever sent, or nothing came back for `time`: what is on its way is lost.
+    pub fn is_silent(&self, now: Duration, time: Duration) -> bool {
+        self.next == 0 || self.heard + time < now
+    }
+
+    /// Gives up what is on its way.
+    pub fn forget(&mut self, now: Duration) {
+        (self.in_flight, self.heard) = (0, now);
+    }
+
+    /// How many packets a window has room for; none before all of a train came back.
+    pub fn room(&self, window: u32, train: bool) -> u32 {
+        match (train, self.in_flight) {
+            (true, 1..) => 0,
+            (_, in_flight) => window.saturating_sub(in_flight),
+        }
+    }
+
+    /// Takes in what came back by `now`.
+    ///
+    /// # Errors
+    /// When the socket fails otherwise than by being refused.
+    pub fn receive(
+        &mut self,
+        inbox: &mut Inbox,
+        tally: &mut Tally,
+        now: impl Fn() -> Duration,
+    ) -> io::Result<Duration> {
+        inbox.receive(&self.session.client)?;
+        let now = now();
+        for packet in inbox.iter().flat_map(|(datagram, _)| messages(datagram)) {
+            match self.wrapping.stamp(packet) {
+                Some(stamp) if stamp.flow == self.number => {
+                    let sequence = stamp.sequence & !COUNTS;
+                    tally.reordered += u64::from(sequence < self.expected);
+                    self.expected = self.expected.max(sequence + 1);
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                    tally.at_client(stamp, now.as_nanos() as u64);
+                }
+                _ => tally.foreign += 1,
+            }
+        }
+        self.heard = now;
+        Ok(now)
+    }
+
+    /// Sends new packets; returns how many the kernel took. Their numbers are used up either way, so
+    /// that trains begin at multiples of their size.
+    ///
+    /// # Errors
+    /// When the socket fails otherwise than by being full or refused.
+    pub fn send(&mut self, outbox: &mut Outbox, order: Order) -> io::Result<u32> {
+        let mark = if order.counts { COUNTS } else { 0 };
+        let mut took = 0;
+        for left in (0..order.packets).rev() {
+            let stamp = Stamp {
+                flow: self.number,
+                sequence: self.next | mark,
+                sent: order.due.as_nanos() as u64,
+            };
+            self.next += 1;
+            self.wrapping.write(outbox.push(None), order.payload, stamp);
+            if left == 0 || outbox.is_full() {
+                took += outbox.send(&self.session.client)? as u32;
+            }
+        }
+        self.in_flight += took;
+        Ok(took)
+    }
+}
