@@ -4,6 +4,7 @@
 pub mod binaries;
 pub mod client;
 pub mod dig;
+pub mod forwarder;
 pub mod link;
 pub mod load;
 pub mod netns;
