@@ -19,12 +19,13 @@ fn clients_are_spread_evenly_over_as_many_loopback_addresses_as_asked_for() {
     }
 }
 
+fn burst(packets: u32, every_ms: u32) -> Pace {
+    Pace::Burst { packets, every_ms }
+}
+
 #[test]
 fn numbers_out_of_range_are_refused() {
     assert!(plan().check().is_ok());
-    fn burst(packets: u32, every_ms: u32) -> Pace {
-        Pace::Burst { packets, every_ms }
-    }
     let wrong: [fn(&mut Plan); 16] = [
         |plan| plan.allocations = 0,
         |plan| plan.allocations = MOST_ALLOCATIONS + 1,
