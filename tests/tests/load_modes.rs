@@ -13,7 +13,7 @@ use cluster_tests::{
         self,
         login::Login,
         outcome::Outcome,
-        plan::{Pace, Plan, Via},
+        plan::{Pace, Plan, Transport, Via},
     },
     turnd::{SECRET, Setup, Turnd},
 };
@@ -63,6 +63,46 @@ fn clients_of_many_addresses_meet_peers_that_share_sockets() {
                 coalesce,
                 sources: 3,
                 flows_per_peer: Some(3),
+                ..plan(&turnd)
+            });
+        }
+    }
+}
+
+#[test]
+fn many_clients_ask_at_once_and_nobody_is_forgotten() {
+    let turnd = Setup::loopback("load-opening").start();
+    for opening in [1, 7, 40] {
+        let outcome = complete(&Plan {
+            opening,
+            allocations: 40,
+            ..plan(&turnd)
+        });
+        let allocate = outcome.allocate;
+        assert!(allocate.cpu_us_per_allocation.is_some_and(|us| us > 0.0));
+        assert!(allocate.per_second > 0.0);
+        // All were given back.
+        turnd.metric_becomes("sessions", |sessions| sessions == 0);
+    }
+}
+
+#[test]
+fn clients_over_streams_lose_nothing() {
+    let turnd = Setup::loopback("load-streams").start();
+    let burst = Pace::Burst {
+        packets: 16,
+        every_ms: 20,
+    };
+    for transport in [Transport::Tcp, Transport::Tls] {
+        for (via, pace) in [
+            (Via::Channel, Pace::Window(4)),
+            (Via::Channel, burst),
+            (Via::Indication, Pace::Rate(2000)),
+        ] {
+            complete(&Plan {
+                transport,
+                via,
+                pace,
                 ..plan(&turnd)
             });
         }

@@ -11,7 +11,7 @@ use clap::Parser;
 use cluster_tests::load::{
     self,
     login::Login,
-    plan::{Pace, Plan, Via},
+    plan::{Pace, Plan, Transport, Via},
 };
 
 /// Sends traffic both ways through a TURN server on this machine and says what it cost.
@@ -21,8 +21,11 @@ use cluster_tests::load::{
     reason = "flags of a command line are what they are"
 )]
 struct Arguments {
-    /// The server's UDP address, on loopback.
+    /// The server's address, on loopback.
     server: SocketAddr,
+    /// What clients speak; a TLS server may show any certificate. Peers speak UDP.
+    #[arg(long, value_enum, default_value = "udp")]
+    transport: Transport,
     /// The shared secret of time-limited credentials.
     #[arg(long, required_unless_present_any = ["username", "raw"])]
     secret: Option<String>,
@@ -38,6 +41,9 @@ struct Arguments {
     /// Number of clients, each with an allocation and a peer.
     #[arg(long, default_value_t = 32)]
     allocations: usize,
+    /// How many clients ask for their allocation at once.
+    #[arg(long, default_value_t = 64)]
+    opening: usize,
     /// Spread clients over this many addresses of 127.225.0.0/16; 0 for 127.0.0.1 alone.
     #[arg(long, default_value_t = 0)]
     sources: usize,
@@ -96,7 +102,9 @@ impl Arguments {
         let usual = Plan::new(self.server, self.login());
         Ok(Plan {
             peer_ip: self.peer.unwrap_or(usual.peer_ip),
+            transport: self.transport,
             allocations: self.allocations,
+            opening: self.opening,
             sources: self.sources,
             flows_per_peer: self.flows_per_peer,
             payload: self.payload,

@@ -44,8 +44,7 @@ pub fn prepare(socket: &UdpSocket, offload: Offload) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
     if let Some(length) = offload.send {
-        let length = i32::try_from(length).unwrap_or(i32::MAX);
-        setsockopt(socket, sockopt::UdpGsoSegment, &length)?;
+        prepare_sending(socket, length)?;
     }
     if offload.receive {
         setsockopt(socket, sockopt::UdpGroSegment, &true)?;
@@ -53,11 +52,21 @@ pub fn prepare(socket: &UdpSocket, offload: Offload) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets packets of this length leave in one piece; each datagram by itself if it is 0.
+///
+/// # Errors
+/// When the system knows no such offload.
+pub fn prepare_sending(socket: &UdpSocket, length: usize) -> io::Result<()> {
+    let length = i32::try_from(length).unwrap_or(i32::MAX);
+    Ok(setsockopt(socket, sockopt::UdpGsoSegment, &length)?)
+}
+
 /// Received datagrams and their senders.
 pub struct Inbox {
     headers: MultiHeaders<SockaddrStorage>,
     bytes: Box<[u8]>,
     got: Vec<(usize, Option<SockaddrStorage>)>,
+    refused: bool,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -75,6 +84,7 @@ impl Default for Inbox {
             headers: MultiHeaders::preallocate(INCOMING, None),
             bytes: vec![0; INCOMING * SLOT].into_boxed_slice(),
             got: Vec::with_capacity(INCOMING),
+            refused: false,
         }
     }
 }
@@ -86,6 +96,7 @@ impl Inbox {
     /// What recvmmsg(2) says; that nothing waits and a peer's refusal (ICMP) are no errors.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.got.clear();
+        self.refused = false;
         let mut rest = self.bytes.chunks_exact_mut(SLOT);
         let mut slices: [[IoSliceMut<'_>; 1]; INCOMING] =
             array::from_fn(|_| [IoSliceMut::new(rest.next().unwrap_or_default())]);
@@ -95,8 +106,21 @@ impl Inbox {
                 self.got.extend(results.map(|got| (got.bytes, got.address)));
                 Ok(())
             }
-            Err(error) => soft(error).map(|_| ()),
+            Err(error) => {
+                self.refused = error == Errno::ECONNREFUSED;
+                soft(error).map(|_| ())
+            }
         }
+    }
+
+    /// Whether the last thing received was that nobody is there (ICMP).
+    pub fn was_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// All of the room, for what is received in another way.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
     }
 
     /// The datagrams, each with its sender. Several packets are in one where GRO joined them.
@@ -166,6 +190,12 @@ impl Outbox {
         }
     }
 
+    /// Forgets all packets and returns how many there were, and their bytes, for another way out.
+    pub fn take(&mut self) -> (usize, &[u8]) {
+        let filled = std::mem::take(&mut self.filled);
+        (filled, &self.bytes[..filled * self.length])
+    }
+
     /// One system call for each row of packets to the same address.
     fn send_rows(&self, socket: &UdpSocket, filled: usize) -> io::Result<usize> {
         let most = (LONGEST_TRAIN / self.length).clamp(1, OUTGOING);
@@ -195,7 +225,7 @@ impl Outbox {
             socket.as_raw_fd(),
             &mut self.headers,
             &slices[..filled],
-            self.to,
+            &self.to[..filled],
             [] as [ControlMessage<'_>; 0],
             MsgFlags::MSG_DONTWAIT,
         );

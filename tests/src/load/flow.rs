@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use super::{
     datagrams::{Inbox, Outbox},
-    payload::{Stamp, Wrapping, messages},
+    payload::{Stamp, Wrapping},
     session::Session,
     tally::{COUNTS, Tally},
 };
@@ -81,10 +81,14 @@ impl Flow {
         tally: &mut Tally,
         now: impl Fn() -> Duration,
     ) -> io::Result<Duration> {
-        inbox.receive(&self.session.client)?;
-        let now = now();
-        for packet in inbox.iter().flat_map(|(datagram, _)| messages(datagram)) {
-            match self.wrapping.stamp(packet) {
+        let Self {
+            session, wrapping, ..
+        } = self;
+        // The clock is read once for all that waited, after the system call.
+        let mut at = None;
+        session.link.receive(inbox, |packet| {
+            let now = *at.get_or_insert_with(&now);
+            match wrapping.stamp(packet) {
                 Some(stamp) if stamp.flow == self.number => {
                     let sequence = stamp.sequence & !COUNTS;
                     tally.reordered += u64::from(sequence < self.expected);
@@ -94,9 +98,9 @@ impl Flow {
                 }
                 _ => tally.foreign += 1,
             }
-        }
-        self.heard = now;
-        Ok(now)
+        })?;
+        self.heard = at.unwrap_or_else(now);
+        Ok(self.heard)
     }
 
     /// Sends new packets; returns how many the kernel took. Their numbers are used up either way, so
@@ -116,7 +120,7 @@ impl Flow {
             self.next += 1;
             self.wrapping.write(outbox.push(None), order.payload, stamp);
             if left == 0 || outbox.is_full() {
-                took += outbox.send(&self.session.client)? as u32;
+                took += self.session.link.send_packets(outbox)? as u32;
             }
         }
         self.in_flight += took;

@@ -8,10 +8,13 @@
     reason = "a run's counters stay far below 2^52"
 )]
 
+pub mod dance;
 pub mod datagrams;
 pub mod echo;
 pub mod flow;
+pub mod link;
 pub mod login;
+pub mod opening;
 pub mod outcome;
 pub mod payload;
 pub mod plan;
@@ -19,8 +22,11 @@ pub mod process;
 mod report;
 pub mod schedule;
 pub mod session;
+pub mod stream;
 pub mod tally;
 pub mod threads;
+pub mod timers;
+pub mod tls;
 pub mod traffic;
 pub mod trains;
 
@@ -32,12 +38,13 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use datagrams::{Offload, prepare};
+use dance::Step;
 use echo::Echo;
 use flow::Flow;
-use outcome::{Cpu, Outcome, ServerUsage};
+use opening::Opening;
+use outcome::{Allocating, Cpu, Outcome, ServerUsage};
 use payload::Wrapping;
-use plan::{Plan, Via};
+use plan::{Plan, Transport, Via};
 use process::Usage;
 use session::Session;
 use threads::Threads;
@@ -102,20 +109,9 @@ impl Look {
 pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     plan.check()?;
     allow_many_sockets()?;
-    let mut echo = Echo::new(plan)?;
-    let (at_first, opened) = (Look::at(plan)?, Instant::now());
-    let mut flows = Vec::with_capacity(plan.allocations);
-    for index in 0..plan.allocations {
-        let session = Session::open(plan, index, echo.address(index, plan)?)?;
-        echo.join(session.relayed, plan)?;
-        flows.push(flow(index as u32, session, plan)?);
-    }
-    if opened.elapsed() + plan.warmup + plan.time > PERMITTED {
-        let text = "it took too long to open: the first permissions would expire within the run";
-        return Err(LoadError::Range(text.to_owned()));
-    }
+    let at_first = Look::at(plan)?;
+    let (mut traffic, allocate) = open(plan)?;
     let allocated = Look::at(plan)?;
-    let mut traffic = Traffic::new(flows, echo, plan)?;
     traffic.run(plan.warmup, false)?;
     let own = std::process::id();
     let (own_before, before, began) = (Usage::of(own)?, Look::at(plan)?, Instant::now());
@@ -123,10 +119,8 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     let (wall, after, own_after) = (began.elapsed(), Look::at(plan)?, Usage::of(own)?);
     let relayed = traffic.tally.arrivals;
     traffic.drain(DRAIN)?;
-    traffic
-        .flows
-        .iter_mut()
-        .for_each(|flow| flow.session.close());
+    let (mut sessions, tally) = traffic.end()?;
+    Opening::new(plan, &mut sessions)?.all(Step::Close)?;
     let looks = at_first.zip(allocated).zip(before.zip(after));
     let server = looks.map(|((first, full), (before, after))| {
         let threads = after.threads.since(&before.threads, wall);
@@ -135,26 +129,55 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     });
     let generator = Cpu::new(own_after.cpu.saturating_sub(own_before.cpu), wall);
     Ok(Outcome::new(
-        plan,
-        &traffic.tally,
-        relayed,
-        wall,
-        server,
-        generator,
+        plan, allocate, &tally, relayed, wall, server, generator,
     ))
+}
+
+/// Makes all allocations, and lets the peers in.
+fn open(plan: &Plan) -> Result<(Traffic, Allocating), LoadError> {
+    let mut echo = Echo::new(plan)?;
+    let mut sessions = Vec::with_capacity(plan.allocations);
+    for index in 0..plan.allocations {
+        sessions.push(Session::new(plan, index, echo.address(index, plan)?)?);
+    }
+    let mut opening = Opening::new(plan, &mut sessions)?;
+    let cpu = || -> io::Result<_> {
+        let server = plan.server_pid.map(process::cpu).transpose()?;
+        Ok((server, process::cpu(std::process::id())?))
+    };
+    let (before, began) = (cpu()?, Instant::now());
+    opening.all(Step::Allocate)?;
+    let (after, wall) = (cpu()?, began.elapsed());
+    let server = after.0.zip(before.0);
+    let server = server.map(|(after, before)| after.saturating_sub(before));
+    let own = after.1.saturating_sub(before.1);
+    let allocate = Allocating::new(plan.allocations, server, own, wall);
+    let admitting = Instant::now();
+    opening.all(Step::Admit)?;
+    drop(opening);
+    let mut flows = Vec::with_capacity(sessions.len());
+    for (number, session) in (0..).zip(sessions) {
+        echo.join(session.dance.relayed.ok_or(LoadError::Malformed)?, plan)?;
+        flows.push(flow(number, session, plan)?);
+    }
+    if admitting.elapsed() + plan.warmup + plan.time > PERMITTED {
+        let text = "it took too long to open: the first permissions would expire within the run";
+        return Err(LoadError::Range(text.to_owned()));
+    }
+    Ok((Traffic::new(flows, echo, plan)?, allocate))
 }
 
 /// Prepares an open session for traffic.
 fn flow(number: u32, session: Session, plan: &Plan) -> io::Result<Flow> {
+    let stream = plan.transport != Transport::Udp;
     let wrapping = match plan.via {
-        Via::Channel => Wrapping::channel(session.channel),
-        Via::Indication => Wrapping::indication(number, session.peer, plan.payload),
+        Via::Channel => Wrapping::channel(session.dance.channel, stream),
+        Via::Indication => Wrapping::indication(number, session.dance.peer, plan.payload),
     };
-    let offload = Offload {
-        send: plan.coalesce.then_some(wrapping.wire_length(plan.payload)),
-        receive: plan.gro,
-    };
-    prepare(&session.client, offload)?;
+    if plan.coalesce {
+        let length = wrapping.wire_length(plan.payload);
+        session.link.coalesce(Some(length))?;
+    }
     Ok(Flow::new(number, session, wrapping))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    plan::{Pace, Plan, Via},
+    plan::{Pace, Plan, Transport, Via},
     process::Usage,
     tally::{Direction, Percentiles, Tally},
     threads::ThreadUsage,
@@ -27,6 +27,38 @@ impl Cpu {
         Self {
             seconds,
             percent: 100.0 * seconds / wall.as_secs_f64().max(1e-9),
+        }
+    }
+}
+
+/// What it took to make the allocations: from the first unsigned request to the last success, without
+/// connections before and permissions after.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Allocating {
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Allocations per second.
+    pub per_second: f64,
+    /// The server's CPU time for one allocation, in microseconds, where its process is known.
+    pub cpu_us_per_allocation: Option<f64>,
+    /// This program's share of a core meanwhile, in percent.
+    pub generator_percent: f64,
+}
+
+impl Allocating {
+    /// From the server's and this program's CPU time during `wall`.
+    pub(super) fn new(
+        allocations: usize,
+        server: Option<Duration>,
+        own: Duration,
+        wall: Duration,
+    ) -> Self {
+        let (seconds, count) = (wall.as_secs_f64(), allocations as f64);
+        Self {
+            seconds,
+            per_second: count / seconds.max(1e-9),
+            cpu_us_per_allocation: server.map(|cpu| 1e6 * cpu.as_secs_f64() / count.max(1.0)),
+            generator_percent: Cpu::new(own, wall).percent,
         }
     }
 }
@@ -97,6 +129,10 @@ impl ServerUsage {
 pub struct Outcome {
     /// Number of clients.
     pub allocations: usize,
+    /// What it took to make them.
+    pub allocate: Allocating,
+    /// What clients spoke.
+    pub transport: Transport,
     /// Payload in bytes.
     pub payload: usize,
     /// How payloads travelled.
@@ -134,6 +170,7 @@ pub struct Outcome {
 impl Outcome {
     pub(super) fn new(
         plan: &Plan,
+        allocate: Allocating,
         tally: &Tally,
         relayed: u64,
         wall: Duration,
@@ -147,6 +184,8 @@ impl Outcome {
         };
         Self {
             allocations: plan.allocations,
+            allocate,
+            transport: plan.transport,
             payload: plan.payload,
             via: plan.via,
             pace: plan.pace,

@@ -53,16 +53,17 @@ impl Stamp {
 /// How the client wraps what it sends and unwraps what it gets.
 #[derive(Debug, Clone)]
 pub enum Wrapping {
-    /// ChannelData on this channel (RFC 8656 section 12.4), as Chromium does.
-    Channel(u16),
+    /// ChannelData on this channel (RFC 8656 section 12.4), as Chromium does; to multiples of so many
+    /// bytes, it is padded (section 12.5).
+    Channel(u16, usize),
     /// Send and Data indications (RFC 8656 section 11), as Firefox does: the bytes up to DATA's value.
     Indication(Vec<u8>),
 }
 
 impl Wrapping {
-    /// ChannelData on `channel`.
-    pub fn channel(channel: u16) -> Self {
-        Self::Channel(channel)
+    /// ChannelData on `channel`, padded where it travels over a `stream`.
+    pub fn channel(channel: u16, stream: bool) -> Self {
+        Self::Channel(channel, if stream { 4 } else { 1 })
     }
 
     /// Send indications of `size` bytes of payload to `peer`.
@@ -80,7 +81,7 @@ impl Wrapping {
     /// Bytes on the wire for a payload of `size` bytes.
     pub fn wire_length(&self, size: usize) -> usize {
         match self {
-            Self::Channel(_) => CHANNEL_HEADER + size,
+            Self::Channel(_, unit) => CHANNEL_HEADER + size.next_multiple_of(*unit),
             Self::Indication(head) => head.len() + size.next_multiple_of(4),
         }
     }
@@ -88,7 +89,7 @@ impl Wrapping {
     /// Writes the wrapped payload of `size` bytes; `packet` is [`Self::wire_length`] long.
     pub fn write(&self, packet: &mut [u8], size: usize, stamp: Stamp) {
         let payload = match self {
-            Self::Channel(number) => {
+            Self::Channel(number, _) => {
                 packet[..2].copy_from_slice(&number.to_be_bytes());
                 packet[2..4].copy_from_slice(&(size as u16).to_be_bytes());
                 &mut packet[CHANNEL_HEADER..]
@@ -110,7 +111,7 @@ impl Wrapping {
     /// The payload of a packet from the server; `None` where it is wrapped in another way.
     fn unwrap<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
         match self {
-            Self::Channel(number) => {
+            Self::Channel(number, _) => {
                 let length = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
                 (packet[..2] == number.to_be_bytes()).then_some(())?;
                 packet.get(CHANNEL_HEADER..CHANNEL_HEADER + length)
@@ -144,6 +145,12 @@ pub fn messages(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The length of the message that a stream goes on with, with padding; `None` before that is known.
+pub fn framed_length(bytes: &[u8]) -> Option<usize> {
+    let length = message_length(bytes)?;
+    Some(length.next_multiple_of(4))
+}
+
 /// The length of the message that `bytes` begin with (RFC 8656 section 12), without padding.
 fn message_length(bytes: &[u8]) -> Option<usize> {
     let length = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]));
@@ -172,12 +179,12 @@ mod tests {
 
     #[test]
     fn channel_data_is_as_rfc_8656_section_12_4_draws_it() {
-        let wrapping = Wrapping::channel(0x4005);
+        let wrapping = Wrapping::channel(0x4005, false);
         let sent = packet(&wrapping, SHORTEST);
         assert_eq!(sent[..4], [0x40, 0x05, 0, 24]);
         assert_eq!(Stamp::read(&sent[4..]), Some(STAMP));
         assert_eq!(wrapping.unwrap(&sent).and_then(Stamp::read), Some(STAMP));
-        assert_eq!(Wrapping::channel(0x4006).unwrap(&sent), None);
+        assert_eq!(Wrapping::channel(0x4006, false).unwrap(&sent), None);
     }
 
     #[test]
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn joined_datagrams_are_cut_where_they_were() {
-        let channel = packet(&Wrapping::channel(0x4005), SHORTEST + 1);
+        let channel = packet(&Wrapping::channel(0x4005, false), SHORTEST + 1);
         let indication = packet(&Wrapping::indication(7, "[::1]:9".parse().unwrap(), 50), 50);
         let joined = [&channel[..], &indication, &channel].concat();
         let cut: Vec<_> = messages(&joined).collect();

@@ -48,17 +48,33 @@ pub enum Via {
     Indication,
 }
 
+/// What clients speak to the server over; their peers always speak UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+}
+
 /// What to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The server, UDP, on loopback.
+    /// The server's listener of that transport, on loopback.
     pub server: SocketAddr,
+    /// What clients speak.
+    pub transport: Transport,
     /// Where the peers listen, on loopback.
     pub peer_ip: IpAddr,
     /// How clients log in; `None` where the server is a bare forwarder.
     pub login: Option<Login>,
     /// Number of clients, 1..=[`MOST_ALLOCATIONS`].
     pub allocations: usize,
+    /// How many of them ask the server at once for what they need, 1..=[`MOST_ALLOCATIONS`].
+    pub opening: usize,
     /// Loopback addresses that clients are spread over, up to [`MOST_SOURCES`]; 0 for the usual one.
     pub sources: usize,
     /// Allocations whose peers share a socket; `None` for as few as the open files allow.
@@ -90,9 +106,11 @@ impl Plan {
         };
         Self {
             server,
+            transport: Transport::Udp,
             peer_ip,
             login,
             allocations: 32,
+            opening: 64,
             sources: 0,
             flows_per_peer: None,
             payload: 160,
@@ -117,6 +135,9 @@ impl Plan {
         if !(1..=most).contains(&self.allocations) {
             return range(format!("allocations must be 1 to {most}"));
         }
+        if !(1..=most).contains(&self.opening) {
+            return range(format!("1 to {most} clients may ask at once"));
+        }
         if self.sources > MOST_SOURCES {
             return range(format!("sources must be 0 to {MOST_SOURCES}"));
         }
@@ -137,8 +158,12 @@ impl Plan {
             let longest = LONGEST_RUN.as_secs();
             return range(format!("warm-up and run must end within {longest} s"));
         }
-        if self.login.is_none() && (self.via == Via::Indication || self.server.is_ipv6()) {
-            return range("a bare forwarder knows ChannelData's shape and IPv4 only".to_owned());
+        let udp = self.transport == Transport::Udp;
+        let plain = udp && self.via == Via::Channel && self.server.is_ipv4();
+        if self.login.is_none() && !plain {
+            return range(
+                "a bare forwarder knows UDP, IPv4 and ChannelData's shape only".to_owned(),
+            );
         }
         match self.pace {
             Pace::Window(0 | 1025..) => range("the window must be 1 to 1024".to_owned()),

@@ -24,10 +24,18 @@ impl Usage {
     pub fn of(pid: u32) -> io::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let (rss, anon) = memory(&status).ok_or_else(|| unreadable("/proc/<pid>/status"))?;
-        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed()))?;
-        let cpu = Duration::from(clock.now()?);
+        let cpu = cpu(pid)?;
         Ok(Self { cpu, rss, anon })
     }
+}
+
+/// User and system time of a running process, as [`Usage::cpu`].
+///
+/// # Errors
+/// When the process is gone.
+pub fn cpu(pid: u32) -> io::Result<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed()))?;
+    Ok(clock.now()?.into())
 }
 
 /// `VmRSS` and `RssAnon` of `/proc/<pid>/status`, in bytes.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    outcome::{Outcome, ServerUsage},
-    plan::{Pace, Via},
+    outcome::{Allocating, Outcome, ServerUsage},
+    plan::{Pace, Transport, Via},
     tally::Percentiles,
 };
 
@@ -21,10 +21,16 @@ impl fmt::Display for Outcome {
         };
         let whole = if self.coalesce { " in one piece" } else { "" };
         let (allocations, payload, seconds) = (self.allocations, self.payload, self.seconds);
+        let transport = match self.transport {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        };
         writeln!(
             f,
-            "{allocations} allocations, {payload} B, {via}, {pace}{whole}, {seconds:.1} s"
+            "{allocations} allocations, {transport}, {payload} B, {via}, {pace}{whole}, {seconds:.1} s"
         )?;
+        writeln!(f, "{}", self.allocate)?;
         writeln!(f, "  relayed    {:.0} packets/s", self.relayed_per_second)?;
         for (name, way) in [("up", self.up), ("down", self.down)] {
             let (sent, got, loss) = (way.sent, way.received, way.loss_percent());
@@ -53,6 +59,17 @@ impl fmt::Display for Outcome {
             write!(f, "{server}")?;
         }
         write!(f, "  generator  {:.0} % CPU", self.generator.percent)
+    }
+}
+
+impl fmt::Display for Allocating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rate, own) = (self.per_second, self.generator_percent);
+        write!(f, "  allocated  {rate:.0} per second")?;
+        if let Some(each) = self.cpu_us_per_allocation {
+            write!(f, ", {each:.1} us of the server's CPU for each")?;
+        }
+        write!(f, ", generator {own:.0} % CPU")
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     flow::{Flow, Order},
     plan::{Pace, Plan},
     schedule::Schedule,
+    session::Session,
     tally::Tally,
 };
 
@@ -39,8 +40,7 @@ const TIMER: u64 = 1 << 33;
 /// All flows, their peers and their counters.
 #[derive(Debug)]
 pub struct Traffic {
-    /// The clients.
-    pub flows: Vec<Flow>,
+    flows: Vec<Flow>,
     echo: Echo,
     epoll: Epoll,
     timer: TimerFd,
@@ -67,7 +67,8 @@ impl Traffic {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         for (number, flow) in (0..).zip(&flows) {
-            epoll.add(&flow.session.client, readable(number))?;
+            let events = flow.session.link.events();
+            epoll.add(&flow.session.link, EpollEvent::new(events, number))?;
         }
         for (number, socket) in (PEERS..).zip(echo.sockets()) {
             epoll.add(socket, readable(number))?;
@@ -147,6 +148,18 @@ impl Traffic {
             }
         }
         Ok(())
+    }
+
+    /// The clients, and what was counted.
+    ///
+    /// # Errors
+    /// When a socket cannot be brought back to sending what it is given as one datagram.
+    pub fn end(self) -> io::Result<(Vec<Session>, Tally)> {
+        let sessions: Vec<_> = self.flows.into_iter().map(|flow| flow.session).collect();
+        for session in &sessions {
+            session.link.coalesce(None)?;
+        }
+        Ok((sessions, self.tally))
     }
 
     /// Waits, until `next` if that is told and else a millisecond, and serves the sockets that have

@@ -26,9 +26,12 @@ fn burst(packets: u32, every_ms: u32) -> Pace {
 #[test]
 fn numbers_out_of_range_are_refused() {
     assert!(plan().check().is_ok());
-    let wrong: [fn(&mut Plan); 16] = [
+    let wrong: [fn(&mut Plan); 19] = [
         |plan| plan.allocations = 0,
         |plan| plan.allocations = MOST_ALLOCATIONS + 1,
+        |plan| plan.opening = 0,
+        |plan| plan.opening = MOST_ALLOCATIONS + 1,
+        |plan| plan.transport = Transport::Tcp,
         |plan| plan.sources = MOST_SOURCES + 1,
         |plan| plan.flows_per_peer = Some(0),
         |plan| plan.payload = payload::SHORTEST - 1,
