@@ -110,6 +110,18 @@ fn clients_over_streams_lose_nothing() {
 }
 
 #[test]
+fn allocations_take_turns_with_what_is_in_flight() {
+    let turnd = Setup::loopback("load-turns").start();
+    for (spin, packets) in [(false, 3), (true, 50)] {
+        complete(&Plan {
+            pace: Pace::InFlight(packets),
+            spin,
+            ..plan(&turnd)
+        });
+    }
+}
+
+#[test]
 fn trains_return_whole_in_one_piece_or_packet_by_packet() {
     let turnd = Setup::loopback("load-trains").start();
     let pace = Pace::Burst {

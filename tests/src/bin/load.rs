@@ -59,6 +59,9 @@ struct Arguments {
     /// Packets of each allocation that are always on their way [default: 4].
     #[arg(long, group = "pace")]
     window: Option<u32>,
+    /// Packets of all allocations together that are always on their way; allocations take turns.
+    #[arg(long, group = "pace")]
+    in_flight: Option<u32>,
     /// Packets per second over all allocations, evenly spread; each is sent back.
     #[arg(long, group = "pace")]
     rate: Option<u32>,
@@ -74,6 +77,9 @@ struct Arguments {
     /// Receive each datagram by itself, not those that come in one piece as one (UDP GRO).
     #[arg(long)]
     no_gro: bool,
+    /// Never sleep: the server does not have to wake this program then, as it wakes nobody on a network.
+    #[arg(long)]
+    spin: bool,
     /// Seconds of traffic before the measurement.
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
@@ -112,6 +118,7 @@ impl Arguments {
             pace: self.pace().unwrap_or(usual.pace),
             coalesce: self.coalesce,
             gro: !self.no_gro,
+            spin: self.spin,
             warmup: seconds("warmup", self.warmup)?,
             time: seconds("seconds", self.seconds)?,
             server_pid: self.server_pid,
@@ -140,7 +147,8 @@ impl Arguments {
         let trains = self.burst.zip(self.every_ms);
         let trains = trains.map(|(packets, every_ms)| Pace::Burst { packets, every_ms });
         let rate = self.rate.map(Pace::Rate);
-        self.window.map(Pace::Window).or(rate).or(trains)
+        let turns = self.in_flight.map(Pace::InFlight);
+        self.window.map(Pace::Window).or(turns).or(rate).or(trains)
     }
 }
 

@@ -21,8 +21,10 @@ pub struct Flow {
     next: u64,
     /// Lowest sequence number not yet overtaken.
     expected: u64,
-    in_flight: u32,
-    /// When something last came back, or the window was last filled.
+    /// Lowest sequence number that is still on its way: the network keeps the order, so what is
+    /// overtaken is lost.
+    settled: u64,
+    /// When something last came back, or was sent while nothing was on its way.
     heard: Duration,
 }
 
@@ -48,24 +50,29 @@ impl Flow {
             number,
             next: 0,
             expected: 0,
-            in_flight: 0,
+            settled: 0,
             heard: Duration::ZERO,
         }
     }
 
-    /// Whether nothing was ever sent, or nothing came back for `time`: what is on its way is lost.
-    pub fn is_silent(&self, now: Duration, time: Duration) -> bool {
-        self.next == 0 || self.heard + time < now
+    /// Packets on their way.
+    pub fn in_flight(&self) -> u32 {
+        (self.next - self.settled) as u32
     }
 
-    /// Gives up what is on its way.
-    pub fn forget(&mut self, now: Duration) {
-        (self.in_flight, self.heard) = (0, now);
+    /// Gives up what is on its way when nothing came back for `time`; returns how many packets.
+    pub fn give_up(&mut self, now: Duration, time: Duration) -> u32 {
+        let lost = self.in_flight();
+        if lost == 0 || now < self.heard + time {
+            return 0;
+        }
+        self.settled = self.next;
+        lost
     }
 
     /// How many packets a window has room for; none before all of a train came back.
     pub fn room(&self, window: u32, train: bool) -> u32 {
-        match (train, self.in_flight) {
+        match (train, self.in_flight()) {
             (true, 1..) => 0,
             (_, in_flight) => window.saturating_sub(in_flight),
         }
@@ -93,7 +100,7 @@ impl Flow {
                     let sequence = stamp.sequence & !COUNTS;
                     tally.reordered += u64::from(sequence < self.expected);
                     self.expected = self.expected.max(sequence + 1);
-                    self.in_flight = self.in_flight.saturating_sub(1);
+                    self.settled = self.settled.max(sequence + 1);
                     tally.at_client(stamp, now.as_nanos() as u64);
                 }
                 _ => tally.foreign += 1,
@@ -111,6 +118,9 @@ impl Flow {
     pub fn send(&mut self, outbox: &mut Outbox, order: Order) -> io::Result<u32> {
         let mark = if order.counts { COUNTS } else { 0 };
         let mut took = 0;
+        if self.in_flight() == 0 {
+            self.heard = order.due;
+        }
         for left in (0..order.packets).rev() {
             let stamp = Stamp {
                 flow: self.number,
@@ -123,7 +133,6 @@ impl Flow {
                 took += self.session.link.send_packets(outbox)? as u32;
             }
         }
-        self.in_flight += took;
         Ok(took)
     }
 }

@@ -29,6 +29,7 @@ pub mod timers;
 pub mod tls;
 pub mod traffic;
 pub mod trains;
+pub mod waiter;
 
 use std::{
     io,

@@ -27,6 +27,9 @@ const FLOWS_PER_PEER: usize = 16;
 pub enum Pace {
     /// This many packets of each allocation are always on their way; each that returns is replaced.
     Window(u32),
+    /// This many packets of all allocations together are always on their way; for each that returns
+    /// the next allocation sends one.
+    InFlight(u32),
     /// This many packets per second over all allocations, each of which is sent back.
     Rate(u32),
     /// Each allocation sends a train of packets in regular intervals; each train is sent back whole.
@@ -89,6 +92,8 @@ pub struct Plan {
     pub coalesce: bool,
     /// Whether sockets take what arrives in one piece so (UDP GRO).
     pub gro: bool,
+    /// Whether this program never sleeps, so that nobody who sends to it has to wake it.
+    pub spin: bool,
     /// Traffic before the measurement.
     pub warmup: Duration,
     /// The measurement; with the warm-up at most [`LONGEST_RUN`].
@@ -118,6 +123,7 @@ impl Plan {
             pace: Pace::Window(4),
             coalesce: false,
             gro: true,
+            spin: false,
             warmup: Duration::from_secs(1),
             time: Duration::from_secs(5),
             server_pid: None,
@@ -167,6 +173,7 @@ impl Plan {
         }
         match self.pace {
             Pace::Window(0 | 1025..) => range("the window must be 1 to 1024".to_owned()),
+            Pace::InFlight(0 | 100_001..) => range("1 to 100000 may be in flight".to_owned()),
             Pace::Rate(0 | 10_000_001..) => {
                 range("the rate must be 1 to 10000000 per second".to_owned())
             }
@@ -198,14 +205,14 @@ impl Plan {
         match self.pace {
             Pace::Burst { packets, .. } => Some(packets),
             Pace::Window(window) if self.coalesce => Some(window),
-            Pace::Window(_) | Pace::Rate(_) => None,
+            Pace::Window(_) | Pace::InFlight(_) | Pace::Rate(_) => None,
         }
     }
 
     /// When what is sent, where that does not depend on what comes back.
     pub(super) fn schedule(&self) -> Option<Schedule> {
         match self.pace {
-            Pace::Window(_) => None,
+            Pace::Window(_) | Pace::InFlight(_) => None,
             Pace::Rate(rate) => Some(Schedule::rate(rate, self.allocations)),
             Pace::Burst { packets, every_ms } => {
                 Some(Schedule::bursts(packets, every_ms, self.allocations))

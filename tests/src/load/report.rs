@@ -16,6 +16,7 @@ impl fmt::Display for Outcome {
         };
         let pace = match self.pace {
             Pace::Window(window) => format!("window {window}"),
+            Pace::InFlight(packets) => format!("{packets} in flight"),
             Pace::Rate(rate) => format!("{rate} packets/s"),
             Pace::Burst { packets, every_ms } => format!("{packets} packets every {every_ms} ms"),
         };

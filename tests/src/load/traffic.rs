@@ -5,13 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    sys::{
-        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-    },
-};
+use nix::sys::epoll::EpollFlags;
 
 use super::{
     datagrams::{Inbox, Outbox},
@@ -21,31 +15,24 @@ use super::{
     schedule::Schedule,
     session::Session,
     tally::Tally,
+    waiter::Waiter,
 };
 
-/// Sockets looked at between two readings of the clock.
-const EVENTS: usize = 64;
 /// Silence after which a window's packets count as lost and are replaced.
 const STALL: Duration = Duration::from_millis(200);
 /// How far behind its schedule the generator may fall before it gives packets up.
 const BACKLOG: Duration = Duration::from_millis(50);
 /// Turns taken before sockets are looked at again.
 const TURNS: usize = 32;
-/// What is due sooner is waited for awake: to go to sleep and come back takes as long.
-const AWAKE: Duration = Duration::from_micros(15);
-/// Tokens of the epoll: clients are numbers below, peers from here, then the timer.
+/// Sockets' tokens: clients are numbers below, peers from here.
 const PEERS: u64 = 1 << 32;
-const TIMER: u64 = 1 << 33;
 
 /// All flows, their peers and their counters.
 #[derive(Debug)]
 pub struct Traffic {
     flows: Vec<Flow>,
     echo: Echo,
-    epoll: Epoll,
-    timer: TimerFd,
-    /// What the timer was last set to.
-    wakes: Duration,
+    waiter: Waiter,
     inbox: Inbox,
     outbox: Outbox,
     /// What was counted so far.
@@ -56,6 +43,9 @@ pub struct Traffic {
     schedule: Option<Schedule>,
     start: Instant,
     counts: bool,
+    /// Whose turn it is where allocations take turns, and how many packets are on their way then.
+    turn: usize,
+    aloft: u32,
 }
 
 impl Traffic {
@@ -64,29 +54,21 @@ impl Traffic {
     /// # Errors
     /// When a socket cannot be watched.
     pub fn new(flows: Vec<Flow>, echo: Echo, plan: &Plan) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+        let waiter = Waiter::new(plan.spin)?;
         for (number, flow) in (0..).zip(&flows) {
-            let events = flow.session.link.events();
-            epoll.add(&flow.session.link, EpollEvent::new(events, number))?;
+            let link = &flow.session.link;
+            waiter.watch(link, link.events(), number)?;
         }
         for (number, socket) in (PEERS..).zip(echo.sockets()) {
-            epoll.add(socket, readable(number))?;
+            waiter.watch(socket, EpollFlags::EPOLLIN, number)?;
         }
-        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        // Each expiry is one edge, so that nobody has to read it.
-        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        epoll.add(&timer, EpollEvent::new(edge, TIMER))?;
         let wire = flows
             .first()
             .map(|flow| flow.wrapping.wire_length(plan.payload));
         Ok(Self {
             flows,
             echo,
-            epoll,
-            timer,
-            wakes: Duration::ZERO,
+            waiter,
             inbox: Inbox::default(),
             outbox: Outbox::new(wire.unwrap_or(plan.payload), plan.coalesce),
             tally: Tally::new(),
@@ -96,6 +78,8 @@ impl Traffic {
             schedule: plan.schedule(),
             start: Instant::now(),
             counts: false,
+            turn: 0,
+            aloft: 0,
         })
     }
 
@@ -114,19 +98,17 @@ impl Traffic {
             if now >= began + time {
                 return Ok(());
             }
-            let next = match (self.schedule, self.pace) {
-                (Some(schedule), _) => {
-                    turn = self.send_due(schedule, turn, began, now)?;
-                    began + schedule.due(turn)
-                }
-                (None, Pace::Window(window)) if check_at <= now => {
+            let next = if let Some(schedule) = self.schedule {
+                turn = self.send_due(schedule, turn, began, now)?;
+                began + schedule.due(turn)
+            } else {
+                if check_at <= now {
                     check_at = now + STALL / 4;
-                    self.fill_stalled(now, window)?;
-                    check_at
+                    self.refill(now)?;
                 }
-                (None, _) => check_at,
+                check_at
             };
-            self.poll(Some(next.min(began + time)), true)?;
+            self.poll(next.min(began + time), true)?;
         }
     }
 
@@ -138,7 +120,8 @@ impl Traffic {
         let deadline = Instant::now() + 10 * time;
         let mut quiet = Instant::now();
         while Instant::now() < deadline {
-            if self.poll(None, false)? {
+            let soon = self.start.elapsed() + Duration::from_millis(1);
+            if self.poll(soon, false)? {
                 quiet = Instant::now();
             } else if quiet.elapsed() >= time {
                 if !self.echo.release(&mut self.tally)? {
@@ -162,52 +145,31 @@ impl Traffic {
         Ok((sessions, self.tally))
     }
 
-    /// Waits, until `next` if that is told and else a millisecond, and serves the sockets that have
-    /// something; false if none had.
-    fn poll(&mut self, next: Option<Duration>, refill: bool) -> io::Result<bool> {
-        let timeout = match next.map(|next| (next, next.saturating_sub(self.start.elapsed()))) {
-            Some((_, left)) if left < AWAKE => EpollTimeout::ZERO,
-            Some((next, left)) => {
-                self.wake_at(next, left)?;
-                EpollTimeout::NONE
-            }
-            None => EpollTimeout::from(1_u8),
-        };
-        let mut events = [EpollEvent::empty(); EVENTS];
-        let ready = match self.epoll.wait(&mut events, timeout) {
-            Ok(ready) => ready,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        for event in &events[..ready] {
-            match event.data() {
-                TIMER => {}
-                token if token >= PEERS => {
+    /// Waits until `next`, and serves the sockets that have something; false if none had.
+    fn poll(&mut self, next: Duration, refill: bool) -> io::Result<bool> {
+        let ready = self.waiter.wait(self.start + next)?;
+        for place in 0..ready {
+            match self.waiter.token(place) {
+                None => {}
+                Some(token) if token >= PEERS => {
                     let number = (token - PEERS) as usize;
                     self.echo.serve(number, &mut self.inbox, &mut self.tally)?;
                 }
-                token => self.serve_client(token as usize, refill)?,
+                Some(token) => self.serve_client(token as usize, refill)?,
             }
         }
         Ok(ready > 0)
     }
 
-    /// Sets the timer: epoll alone tells milliseconds apart, a schedule does more.
-    fn wake_at(&mut self, next: Duration, left: Duration) -> io::Result<()> {
-        if self.wakes != next {
-            self.wakes = next;
-            let once = Expiration::OneShot(left.into());
-            self.timer.set(once, TimerSetTimeFlags::empty())?;
-        }
-        Ok(())
-    }
-
-    /// A client takes in what came back and, in a closed window, replaces it.
+    /// A client takes in what came back; in a closed window it is replaced.
     fn serve_client(&mut self, index: usize, refill: bool) -> io::Result<()> {
         let flow = &mut self.flows[index];
+        let aloft = flow.in_flight();
         let now = flow.receive(&mut self.inbox, &mut self.tally, || self.start.elapsed())?;
+        self.aloft -= aloft.saturating_sub(flow.in_flight());
         match self.pace {
             Pace::Window(window) if refill => self.fill(index, window, now),
+            Pace::InFlight(packets) if refill => self.take_turns(packets, now),
             _ => Ok(()),
         }
     }
@@ -220,16 +182,28 @@ impl Traffic {
         }
     }
 
-    /// Fills the windows of flows that have been silent: at the start, and after losses.
-    fn fill_stalled(&mut self, now: Duration, window: u32) -> io::Result<()> {
+    /// Sends, one allocation after the other, until so many packets of all are on their way.
+    fn take_turns(&mut self, packets: u32, now: Duration) -> io::Result<()> {
+        for _ in self.aloft..packets {
+            self.turn = (self.turn + 1) % self.flows.len();
+            self.send(self.turn, 1, now)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up what has been on its way for too long, and fills what has room: at the start, and after
+    /// losses.
+    fn refill(&mut self, now: Duration) -> io::Result<()> {
         for index in 0..self.flows.len() {
-            let flow = &mut self.flows[index];
-            if flow.is_silent(now, STALL) {
-                flow.forget(now);
+            self.aloft -= self.flows[index].give_up(now, STALL);
+            if let Pace::Window(window) = self.pace {
                 self.fill(index, window, self.start.elapsed())?;
             }
         }
-        Ok(())
+        match self.pace {
+            Pace::InFlight(packets) => self.take_turns(packets, self.start.elapsed()),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the turns from `turn` on that are due `now`, not too many at once; returns the next one.
@@ -266,6 +240,7 @@ impl Traffic {
             payload: self.payload,
         };
         let took = self.flows[index].send(&mut self.outbox, order)?;
+        self.aloft += packets;
         if self.counts {
             self.tally.up.sent += u64::from(took);
         }

@@ -26,7 +26,7 @@ fn burst(packets: u32, every_ms: u32) -> Pace {
 #[test]
 fn numbers_out_of_range_are_refused() {
     assert!(plan().check().is_ok());
-    let wrong: [fn(&mut Plan); 19] = [
+    let wrong: [fn(&mut Plan); 21] = [
         |plan| plan.allocations = 0,
         |plan| plan.allocations = MOST_ALLOCATIONS + 1,
         |plan| plan.opening = 0,
@@ -42,6 +42,8 @@ fn numbers_out_of_range_are_refused() {
         |plan| plan.server = "[::1]:3478".parse().unwrap(),
         |plan| plan.pace = Pace::Window(0),
         |plan| plan.pace = Pace::Window(1025),
+        |plan| plan.pace = Pace::InFlight(0),
+        |plan| plan.pace = Pace::InFlight(100_001),
         |plan| plan.pace = Pace::Rate(0),
         |plan| plan.pace = burst(0, 20),
         |plan| plan.pace = burst(1, 0),
