@@ -1,6 +1,7 @@
 //! Tests of the whole product: conformance, scenarios, interop, load.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod binaries;
 pub mod client;
 pub mod dig;

@@ -23,7 +23,7 @@ impl Certificate {
     ///
     /// # Panics
     /// When it cannot be written.
-    pub(super) fn make(directory: &Path, addresses: &[IpAddr]) -> Self {
+    pub fn make(directory: &Path, addresses: &[IpAddr]) -> Self {
         let mut parameters = CertificateParams::new([REALM.to_owned()]).expect("a name");
         let addresses = addresses.iter().copied().map(SanType::IpAddress);
         parameters.subject_alt_names.extend(addresses);

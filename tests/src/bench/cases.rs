@@ -1,0 +1,259 @@
+//! The cases: what clients do, with which server behind it.
+
+use crate::load::plan::Via;
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The relay of this workspace.
+    Turnd,
+    /// coturn's `turnserver`.
+    Coturn,
+    /// The bare forwarder, one datagram per call.
+    Plain,
+    /// The bare forwarder, many datagrams per call.
+    Mmsg,
+    /// The bare forwarder, segmented.
+    Gso,
+    /// webrtc-rs' server.
+    WebrtcRs,
+}
+
+/// Everything.
+const ALL: &[Kind] = &[
+    Kind::Turnd,
+    Kind::Coturn,
+    Kind::Plain,
+    Kind::Mmsg,
+    Kind::Gso,
+    Kind::WebrtcRs,
+];
+/// Those that speak TURN.
+const TURN: &[Kind] = &[Kind::Turnd, Kind::Coturn, Kind::WebrtcRs];
+/// Those that are to carry ten thousand allocations.
+const MANY: &[Kind] = &[
+    Kind::Turnd,
+    Kind::Coturn,
+    Kind::Plain,
+    Kind::Mmsg,
+    Kind::Gso,
+];
+/// The two servers with threads, TCP and TLS.
+const SERVERS: &[Kind] = &[Kind::Turnd, Kind::Coturn];
+const TURND: &[Kind] = &[Kind::Turnd];
+const WEBRTC_RS: &[Kind] = &[Kind::WebrtcRs];
+
+/// How fast packets are sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pace {
+    /// Packets of each allocation that are always on their way.
+    Window(u32),
+    /// Packets of all allocations together that are always on their way.
+    InFlight(u32),
+    /// Packets per second over all allocations; each is sent back.
+    Rate(u32),
+    /// The share of what the same subject relayed in another case.
+    Share(f64, String),
+    /// Packets each allocation sends at once, and milliseconds from one such train to the next.
+    Trains(u32, u32),
+}
+
+/// How clients speak to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A connection.
+    Tcp,
+    /// An encrypted connection.
+    Tls,
+}
+
+/// One case.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// Who takes part.
+    pub who: &'static [Kind],
+    /// Clients, each with an allocation and a peer.
+    pub allocations: usize,
+    /// Bytes of payload.
+    pub payload: usize,
+    /// How payloads travel.
+    pub via: Via,
+    /// How fast.
+    pub pace: Pace,
+    /// Whether what is sent at once leaves in one piece.
+    pub coalesce: bool,
+    /// How clients speak to the server.
+    pub transport: Transport,
+    /// The server's threads.
+    pub workers: u16,
+    /// How long the relay may wait for more packets to send together; its own choice unless told.
+    pub gather: Option<&'static str>,
+    /// Allocations made at the same time, where it is them that are measured.
+    pub opening: Option<u32>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, allocations: usize, payload: usize, pace: Pace) -> Self {
+        Self {
+            name: name.into(),
+            who: ALL,
+            allocations,
+            payload,
+            via: Via::Channel,
+            pace,
+            coalesce: false,
+            transport: Transport::Udp,
+            workers: 1,
+            gather: None,
+            opening: None,
+        }
+    }
+}
+
+/// The name of the case of full load.
+pub fn saturated(payload: usize, allocations: usize) -> String {
+    format!("saturated-{payload}-x{allocations}")
+}
+
+/// Payloads of full load: audio, and a full datagram.
+pub const PAYLOADS: [usize; 2] = [160, 1100];
+/// Allocations and packets on their way that keep a server busy; as many for ten thousand as for a
+/// hundred, for one of each would overrun every socket's buffer.
+const LOADS: [(usize, Pace); 5] = [
+    (1, Pace::Window(64)),
+    (10, Pace::Window(16)),
+    (100, Pace::Window(4)),
+    (1000, Pace::Window(2)),
+    (10_000, Pace::InFlight(400)),
+];
+
+/// All cases, in the order they are run.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for payload in PAYLOADS {
+        cases.extend(LOADS.map(|(allocations, pace)| Case {
+            who: if allocations > 1000 { MANY } else { ALL },
+            ..Case::new(saturated(payload, allocations), allocations, payload, pace)
+        }));
+        cases.push(Case {
+            who: TURN,
+            via: Via::Indication,
+            ..Case::new(
+                format!("indications-{payload}"),
+                100,
+                payload,
+                Pace::Window(4),
+            )
+        });
+        let name = format!("below-saturation-{payload}");
+        let pace = Pace::Share(0.7, saturated(payload, 100));
+        cases.push(Case::new(name, 100, payload, pace));
+    }
+    let trains = |name, allocations, payload, pace, coalesce| Case {
+        coalesce,
+        ..Case::new(name, allocations, payload, pace)
+    };
+    cases.extend([
+        trains("coalesced-x1", 1, 1200, Pace::Window(16), true),
+        trains("coalesced-1100-x1", 1, 1100, Pace::Window(16), true),
+        trains("coalesced-x100", 100, 1200, Pace::Window(16), true),
+        trains("coalesced-33ms", 10, 1200, Pace::Trains(16, 33), true),
+        trains("trains-33ms", 10, 1200, Pace::Trains(16, 33), false),
+        Case::new("audio", 1000, 160, Pace::Trains(1, 20)),
+        Case {
+            gather: Some("0s"),
+            ..Case::new("paced", 100, 160, Pace::Rate(20_000))
+        },
+        Case {
+            who: TURND,
+            gather: Some("250us"),
+            ..Case::new("paced-gather", 100, 160, Pace::Rate(20_000))
+        },
+    ]);
+    let opening = |name, who, allocations| Case {
+        who,
+        opening: Some(64),
+        ..Case::new(name, allocations, 160, Pace::Rate(1000))
+    };
+    cases.extend([
+        opening("allocate", SERVERS, 10_000),
+        opening("allocate-x2000", WEBRTC_RS, 2000),
+    ]);
+    cases.extend([1, 2].map(|workers| Case {
+        who: SERVERS,
+        workers,
+        // As much for each: below saturation, for the generator shares a core with the second one.
+        // Many allocations, so that the kernel spreads them evenly.
+        ..Case::new(
+            format!("workers-{workers}"),
+            1000,
+            160,
+            Pace::Rate(30_000 * u32::from(workers)),
+        )
+    }));
+    let streams = [("tcp", Transport::Tcp), ("tls", Transport::Tls)];
+    cases.extend(streams.map(|(name, transport)| Case {
+        who: SERVERS,
+        transport,
+        ..Case::new(name, 100, 1100, Pace::Window(4))
+    }));
+    cases
+}
+
+/// The cases that `wanted` names, wholly or, where no name is the same, by a part of theirs, with
+/// those they depend on; all when none is asked for.
+///
+/// # Errors
+/// With the word that fits none.
+pub fn select(wanted: &[String]) -> Result<Vec<Case>, String> {
+    let all = all();
+    let mut names: Vec<String> = Vec::new();
+    for word in wanted {
+        let exact: Vec<_> = all.iter().filter(|case| case.name == *word).collect();
+        let part = all.iter().filter(|case| case.name.contains(word.as_str()));
+        let chosen = if exact.is_empty() {
+            part.collect()
+        } else {
+            exact
+        };
+        if chosen.is_empty() {
+            return Err(format!("no case's name contains {word:?}"));
+        }
+        for case in chosen {
+            names.push(case.name.clone());
+            if let Pace::Share(_, of) = &case.pace {
+                names.push(of.clone());
+            }
+        }
+    }
+    let asked = |case: &Case| wanted.is_empty() || names.contains(&case.name);
+    Ok(all.into_iter().filter(asked).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own() {
+        let names: HashSet<_> = all().into_iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), all().len());
+    }
+
+    #[test]
+    fn a_share_comes_with_what_it_is_of_and_before_it() {
+        let chosen = select(&["below-saturation-160".to_owned()]).unwrap();
+        let names: Vec<_> = chosen.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["saturated-160-x100", "below-saturation-160"]);
+        assert_eq!(select(&["x1000".to_owned()]).unwrap().len(), 4);
+        assert_eq!(select(&["saturated-160-x1".to_owned()]).unwrap().len(), 1);
+        assert!(select(&["nothing".to_owned()]).is_err());
+        assert_eq!(select(&[]).unwrap().len(), all().len());
+    }
+}
