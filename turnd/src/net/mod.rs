@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod dtls;
 pub mod errors;
 pub mod links;
+mod options;
 pub mod outbox;
 pub mod relayed;
 pub mod stream;

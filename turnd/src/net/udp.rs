@@ -4,16 +4,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6DontFrag, Ipv6RecvErr, ReceiveTimestampns};
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6DontFrag, Ipv6RecvErr};
 use quinn_udp::{EcnCodepoint, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+
+use super::options::{self, allow_fragments};
 
 /// Kernel buffer sizes asked for, in bytes. Best effort: the kernel caps them at
 /// `net.core.rmem_max` and `net.core.wmem_max`.
@@ -62,7 +62,7 @@ pub struct Envelope {
 #[derive(Debug)]
 pub struct Udp {
     pub(crate) socket: UdpSocket,
-    pub(crate) state: UdpSocketState,
+    pub(crate) state: &'static UdpSocketState,
     local: SocketAddr,
 }
 
@@ -71,28 +71,13 @@ impl Udp {
     ///
     /// IPv6 sockets carry IPv6 only: an IPv4 client always shows as an IPv4 address.
     pub fn bind(address: SocketAddr, sharing: Sharing, buffers: Buffers) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        if sharing == Sharing::PerWorker {
-            socket.set_reuse_port(true)?;
-        }
-        // Best effort: a smaller buffer than asked for still works.
-        let _ = socket.set_recv_buffer_size(buffers.receive);
-        let _ = socket.set_send_buffer_size(buffers.send);
-        socket.bind(&address.into())?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        allow_fragments(&socket, address)?;
-        // The batching library turns receive timestamps on; nothing here reads them, and they make
-        // the kernel stamp every packet of the machine.
-        setsockopt(&socket, ReceiveTimestampns, &false)?;
+        let socket = options::open(address, sharing, buffers)?;
+        let local = match address.port() {
+            0 => socket.local_addr()?.as_socket().unwrap_or(address),
+            _ => address,
+        };
         let socket = UdpSocket::from_std(socket.into());
-        let local = socket.local_addr()?;
+        let state = options::kernel()?;
         Ok(Self {
             socket,
             state,
@@ -181,19 +166,4 @@ impl Udp {
 
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(nix::libc::ENOBUFS)
-}
-
-/// Undoes the batching library's ban on fragments: it serves QUIC, which probes for the path MTU
-/// itself. A relayed datagram may grow by a header, and must then be fragmented rather than lost
-/// (RFC 8656, section 15: the DF bit is clear unless the client asked for it).
-fn allow_fragments(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv4() {
-        // OMIT: DF clear, and a forged ICMP message cannot shrink the path MTU.
-        set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?;
-    } else {
-        // Routers never fragment IPv6: the sender has to honour what the path reports.
-        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?;
-        setsockopt(socket, Ipv6DontFrag, &false)?;
-    }
-    Ok(())
 }
