@@ -121,7 +121,7 @@ impl Relay {
             ports_v4: Ports::new(),
             ports_v6: Ports::new(),
             reservations: Reservations::default(),
-            deletions: Deletions::default(),
+            deletions: Deletions::new(rng.next_u64()),
             connections: Connections::default(),
             rng,
             actions: VecDeque::with_capacity(ACTIONS_PER_INPUT),
