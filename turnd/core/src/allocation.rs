@@ -95,18 +95,30 @@ pub(crate) struct Origin {
     pub(crate) token: Option<Token>,
 }
 
-/// One allocation. What relaying a packet reads comes first.
+/// One allocation. What relaying a packet reads comes first and lies together, so that it costs few
+/// cache lines however many allocations there are; the rest is elsewhere.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Allocation {
     pub(crate) tuple: FiveTuple,
+    /// Generation of the configuration its peers were last judged by.
+    pub(crate) epoch: u32,
     /// When the first of its relayed transport addresses expires. While opening: when the shell
     /// has taken too long.
     pub(crate) expires: Instant,
     pub(crate) phase: Phase,
-    /// Generation of the configuration its peers were last judged by.
-    pub(crate) epoch: u32,
+    /// Whether it relays TCP (RFC 6062) instead of datagrams.
+    pub(crate) is_tcp: bool,
     pub(crate) meter: Meter,
     pub(crate) peers: Peers,
+    pub(crate) terms: Box<Terms>,
+    /// The deadline registered for it.
+    pub(crate) armed: Option<Instant>,
+}
+
+/// What an allocation is besides relaying: whose, where, on which terms.
+#[derive(Debug)]
+pub(crate) struct Terms {
     /// By family. Never both absent.
     pub(crate) leases: [Option<Lease>; 2],
     /// Peers it may newly permit.
@@ -114,7 +126,7 @@ pub(crate) struct Allocation {
     /// ICMP messages its client may be told.
     pub(crate) icmp: Bucket,
     /// Of one that relays TCP: its connections with peers (RFC 6062).
-    pub(crate) tcp: Option<Vec<ConnectionId>>,
+    pub(crate) connections: Vec<ConnectionId>,
     pub(crate) owner: Owner,
     pub(crate) origin: Origin,
     /// There is some if the client asked for it.
@@ -122,8 +134,6 @@ pub(crate) struct Allocation {
     /// However often it is refreshed, it ends here.
     pub(crate) session_end: Instant,
     pub(crate) charge: Charge,
-    /// The deadline registered for it.
-    pub(crate) armed: Option<Instant>,
 }
 
 impl Allocation {
@@ -132,24 +142,14 @@ impl Allocation {
         now < self.expires && self.phase == Phase::Open
     }
 
-    /// Whether it relays TCP instead of datagrams.
-    pub(crate) fn is_tcp(&self) -> bool {
-        self.tcp.is_some()
-    }
-
-    /// Its connections with peers.
-    pub(crate) fn connections(&self) -> &[ConnectionId] {
-        self.tcp.as_deref().unwrap_or_default()
-    }
-
     /// The relayed transport address of `family`.
     pub(crate) fn lease(&self, family: Family) -> Option<&Lease> {
-        self.leases[family.index()].as_ref()
+        self.terms.leases[family.index()].as_ref()
     }
 
     /// Its relayed transport addresses, IPv4 first.
     pub(crate) fn leases(&self) -> impl Iterator<Item = &Lease> {
-        self.leases.iter().flatten()
+        self.terms.leases.iter().flatten()
     }
 
     /// Those whose socket is being opened.
@@ -161,7 +161,7 @@ impl Allocation {
 
     /// Lets the addresses of `family`, or all, expire at `at`.
     pub(crate) fn prolong(&mut self, family: Option<Family>, at: Instant) {
-        for lease in self.leases.iter_mut().flatten() {
+        for lease in self.terms.leases.iter_mut().flatten() {
             if family.is_none_or(|family| family == Family::of(lease.bound.ip())) {
                 lease.expires = at;
             }

@@ -24,20 +24,12 @@ impl Bucket {
         }
     }
 
-    #[inline]
-    fn refill(&mut self, now: Instant, rate: u64, burst: u64) {
-        // All packets of a batch have one time.
-        if now != self.at {
-            let nanos = now.saturating_duration_since(self.at).as_nanos() as u64;
-            self.tokens = self.tokens.saturating_add(nanos.saturating_mul(rate));
-            self.at = now;
-        }
-        self.tokens = self.tokens.min(burst.saturating_mul(WHOLE));
-    }
-
     /// Takes `amount` tokens, if there are so many.
     pub(crate) fn take(&mut self, now: Instant, rate: u64, burst: u64, amount: u64) -> bool {
-        self.refill(now, rate, burst);
+        let nanos = now.saturating_duration_since(self.at).as_nanos() as u64;
+        self.tokens = self.tokens.saturating_add(nanos.saturating_mul(rate));
+        self.tokens = self.tokens.min(burst.saturating_mul(WHOLE));
+        self.at = now;
         let left = self.tokens.checked_sub(amount.saturating_mul(WHOLE));
         self.tokens = left.unwrap_or(self.tokens);
         left.is_some()
@@ -47,8 +39,10 @@ impl Bucket {
 /// What an allocation relays, both directions together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meter {
-    bytes: Bucket,
-    packets: Bucket,
+    /// When the tokens were right.
+    at: Instant,
+    bytes: u64,
+    packets: u64,
 }
 
 /// Why a datagram is too much.
@@ -59,11 +53,37 @@ pub(crate) enum Excess {
 }
 
 impl Meter {
+    /// With full buckets.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            bytes: Bucket::new(now),
-            packets: Bucket::new(now),
+            at: now,
+            bytes: u64::MAX,
+            packets: u64::MAX,
         }
+    }
+
+    /// What is not limited stays full.
+    #[inline]
+    fn refill(&mut self, limits: &Limits, now: Instant) {
+        let bandwidth = limits.bandwidth.min(BANDWIDTH_MOST);
+        let packets = u64::from(limits.packets);
+        // All packets of a batch have one time.
+        if now != self.at {
+            let nanos = now.saturating_duration_since(self.at).as_nanos() as u64;
+            self.bytes = self.bytes.saturating_add(nanos.saturating_mul(bandwidth));
+            self.packets = self.packets.saturating_add(nanos.saturating_mul(packets));
+            self.at = now;
+        }
+        self.bytes = match bandwidth {
+            0 => u64::MAX,
+            _ => self
+                .bytes
+                .min(bandwidth.max(BANDWIDTH_BURST).saturating_mul(WHOLE)),
+        };
+        self.packets = match packets {
+            0 => u64::MAX,
+            _ => self.packets.min(packets * WHOLE),
+        };
     }
 
     /// Counts one datagram with `bytes` of payload, unless it is too much.
@@ -74,44 +94,27 @@ impl Meter {
         now: Instant,
         bytes: usize,
     ) -> Result<(), Excess> {
-        let bandwidth = limits.bandwidth.min(BANDWIDTH_MOST);
-        let packets = u64::from(limits.packets);
+        self.refill(limits, now);
         let cost = bytes as u64 * WHOLE;
-        if bandwidth != 0 {
-            self.bytes
-                .refill(now, bandwidth, bandwidth.max(BANDWIDTH_BURST));
-            if self.bytes.tokens < cost {
-                return Err(Excess::Bandwidth);
-            }
-        }
-        if packets != 0 {
-            self.packets.refill(now, packets, packets);
-            if self.packets.tokens < WHOLE {
-                return Err(Excess::Packets);
-            }
-            self.packets.tokens -= WHOLE;
-        }
-        if bandwidth != 0 {
-            self.bytes.tokens -= cost;
-        }
+        let left = self.bytes.checked_sub(cost).ok_or(Excess::Bandwidth)?;
+        let packets = self.packets.checked_sub(WHOLE).ok_or(Excess::Packets)?;
+        (self.bytes, self.packets) = (left, packets);
         Ok(())
     }
 
     /// How many bytes of a stream may be relayed now.
     pub(crate) fn left(&mut self, limits: &Limits, now: Instant) -> usize {
-        let bandwidth = limits.bandwidth.min(BANDWIDTH_MOST);
-        if bandwidth == 0 {
-            return usize::MAX;
+        self.refill(limits, now);
+        match limits.bandwidth {
+            0 => usize::MAX,
+            _ => (self.bytes / WHOLE) as usize,
         }
-        self.bytes
-            .refill(now, bandwidth, bandwidth.max(BANDWIDTH_BURST));
-        (self.bytes.tokens / WHOLE) as usize
     }
 
     /// Counts bytes of a stream.
     pub(crate) fn spend(&mut self, bytes: usize) {
         let cost = (bytes as u64).saturating_mul(WHOLE);
-        self.bytes.tokens = self.bytes.tokens.saturating_sub(cost);
+        self.bytes = self.bytes.saturating_sub(cost);
     }
 }
 
@@ -166,6 +169,21 @@ mod tests {
         // 1000 bytes per second, datagrams of 1500: the burst lets 43 of them pass.
         let got = passed(&limits(1000, 0), 1500, 200, 20);
         assert!((84_000..=85_600).contains(&got), "{got}");
+    }
+
+    #[test]
+    fn a_limit_that_comes_later_begins_with_a_full_burst() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        let unlimited = limits(0, 0);
+        for second in 0..10 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(meter.take(&unlimited, now, 60_000), Ok(()));
+        }
+        let now = start + Duration::from_secs(10);
+        let limits = limits(100_000, 10);
+        let fits = |_: &u32| meter.take(&limits, now, 10_000).is_ok();
+        assert_eq!((0..20).filter(fits).count(), 10);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The permissions and channels of one allocation (RFC 8656 sections 9 and 12): pure rules.
 //!
 //! Both lists are short, capped and sorted: a packet finds its entry by binary search in memory
-//! that lies together. What has expired is as good as absent even before it is purged.
+//! that lies together. The first entry of each, which is the only one of most clients, lies in the
+//! allocation itself. What has expired is as good as absent even before it is purged.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use crate::address::Family;
 use crate::peer_filter::Scope;
@@ -51,14 +54,18 @@ pub(crate) enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict;
 
+/// So many channels are looked through for a peer one by one.
+const FEW: usize = 8;
+
 /// Permissions and channels.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Peers {
-    /// Sorted by address.
-    permissions: Vec<Permission>,
     /// Sorted by number.
-    channels: Vec<Channel>,
-    /// Indices into `channels`, sorted by peer.
+    channels: SmallVec<[Channel; 1]>,
+    /// Sorted by address.
+    permissions: SmallVec<[Permission; 1]>,
+    /// Indices into `channels`, sorted by peer; empty while these are [`FEW`].
     by_peer: Vec<u16>,
 }
 
@@ -84,6 +91,9 @@ impl Peers {
     }
 
     fn channel_of(&self, peer: SocketAddr) -> Option<&Channel> {
+        if self.channels.len() <= FEW {
+            return self.channels.iter().find(|c| c.peer == peer);
+        }
         let found = self
             .by_peer
             .binary_search_by_key(&peer, |i| self.channels[usize::from(*i)].peer);
@@ -180,6 +190,9 @@ impl Peers {
 
     fn index(&mut self) {
         self.by_peer.clear();
+        if self.channels.len() <= FEW {
+            return;
+        }
         self.by_peer.extend(0..self.channels.len() as u16);
         let channels = &self.channels;
         self.by_peer
@@ -271,7 +284,11 @@ impl Peers {
     pub(crate) fn check_invariants(&self) {
         assert!(self.permissions.is_sorted_by(|a, b| a.address < b.address));
         assert!(self.channels.is_sorted_by(|a, b| a.number < b.number));
-        assert_eq!(self.by_peer.len(), self.channels.len());
+        let indexed = match self.channels.len() {
+            0..=FEW => 0,
+            many => many,
+        };
+        assert_eq!(self.by_peer.len(), indexed);
         let peer = |i: &u16| self.channels[usize::from(*i)].peer;
         assert!(self.by_peer.is_sorted_by(|a, b| peer(a) < peer(b)));
         for channel in &self.channels {

@@ -215,7 +215,7 @@ impl Relay {
         let id = self.live(now, &tuple);
         let owner = || {
             let id = id.or_else(|| self.claimed(now, &message))?;
-            self.table.get(id).map(|allocation| &allocation.owner)
+            self.table.get(id).map(|allocation| &allocation.terms.owner)
         };
         let mut caller = authenticate(&self.config, now, &tuple, &message, owner);
         if matches!(caller, Err(Challenge::StaleNonce))
@@ -230,7 +230,7 @@ impl Relay {
         let owner = id
             .or_else(|| self.claimed(now, &message))
             .and_then(|id| self.table.get_mut(id))
-            .map(|allocation| &mut allocation.owner)
+            .map(|allocation| &mut allocation.terms.owner)
             .filter(|owner| *owner.username == *caller.username);
         if let Some(owner) = owner {
             owner.remember(&caller.key);
@@ -286,7 +286,7 @@ impl Relay {
             allocation.is_some_and(|a| a.is_open(exchange.now.instant))
         });
         let id = open.ok_or(Reject::AllocationMismatch)?;
-        let owner = self.table.get(id).map(|a| &*a.owner.username);
+        let owner = self.table.get(id).map(|a| &*a.terms.owner.username);
         if owner == Some(exchange.caller.username) {
             Ok(id)
         } else {

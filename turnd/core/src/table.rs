@@ -10,11 +10,16 @@ use crate::address::{AllocationId, FiveTuple};
 use crate::allocation::{Allocation, Phase};
 use crate::deadline::Deadlines;
 
+/// Begins a cache line: looking for an allocation touches no other's.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 struct Slot {
     generation: u32,
     allocation: Option<Allocation>,
 }
+
+// Five lines, the last of which packets do not need.
+const _: () = assert!(size_of::<Slot>() == 320);
 
 /// The allocations.
 #[derive(Debug)]
@@ -220,7 +225,7 @@ impl Table {
             away += usize::from(is_away);
             let found = self.find(&allocation.tuple).map(AllocationId::slot);
             assert_eq!(found == Some(slot), !is_away, "five-tuple wrongly indexed");
-            assert!(!is_away || allocation.mobility.is_some());
+            assert!(!is_away || allocation.terms.mobility.is_some());
             let armed = allocation.armed.expect("every allocation ends some day");
             assert!(self.deadlines.has(slot as u32, armed));
             assert!(armed <= allocation.deadline());

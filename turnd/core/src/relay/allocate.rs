@@ -7,7 +7,7 @@ use rand::Rng;
 use crate::action::Action;
 use crate::address::{AllocationId, Family, Now, Transport};
 use crate::admission::Charge;
-use crate::allocation::{Allocation, Lease, Opening, Origin, Owner, Phase};
+use crate::allocation::{Allocation, Lease, Opening, Origin, Owner, Phase, Terms};
 use crate::error::Reject;
 use crate::limits::{OPEN_ATTEMPTS, OPEN_TIMEOUT, RESERVED};
 use crate::meter::{Bucket, Meter};
@@ -83,17 +83,11 @@ impl Relay {
         let now = exchange.now.instant;
         let max_session = self.config.lifetimes.max_session;
         let granted = self.grant(exchange, wish.lifetime, max_session);
-        let id = self.table.insert(Allocation {
-            tuple: exchange.tuple,
-            expires: now + OPEN_TIMEOUT,
-            phase: Phase::Opening,
-            epoch: self.epoch,
-            meter: Meter::new(now),
-            peers: Peers::default(),
+        let terms = Terms {
             leases: places.leases,
             new_peers: Bucket::new(now),
             icmp: Bucket::new(now),
-            tcp: wish.tcp.then(Vec::new),
+            connections: Vec::new(),
             owner: Owner::new(exchange.caller.username, exchange.caller.key.clone()),
             origin: Origin {
                 transaction: exchange.message.transaction(),
@@ -105,6 +99,16 @@ impl Relay {
             mobility: None,
             session_end: now + max_session,
             charge,
+        };
+        let id = self.table.insert(Allocation {
+            tuple: exchange.tuple,
+            epoch: self.epoch,
+            expires: now + OPEN_TIMEOUT,
+            phase: Phase::Opening,
+            is_tcp: wish.tcp,
+            meter: Meter::new(now),
+            peers: Peers::default(),
+            terms: Box::new(terms),
             armed: None,
         });
         self.settle_challenge(exchange);
@@ -291,8 +295,8 @@ impl Relay {
     /// reply to the first copy answers all of them.
     fn replay(&mut self, exchange: &Exchange<'_>, id: AllocationId) -> Result<(), Reject> {
         let allocation = self.table.get(id).ok_or(Reject::AllocationMismatch)?;
-        let same = allocation.origin.transaction == exchange.message.transaction()
-            && *allocation.owner.username == *exchange.caller.username;
+        let same = allocation.terms.origin.transaction == exchange.message.transaction()
+            && *allocation.terms.owner.username == *exchange.caller.username;
         if !same {
             return Err(Reject::AllocationMismatch);
         }

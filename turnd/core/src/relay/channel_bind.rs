@@ -1,7 +1,6 @@
 //! ChannelBind (RFC 8656 section 12.2): binds a channel to a peer and permits that peer.
 
 use crate::address::AllocationId;
-use crate::allocation::Allocation;
 use crate::error::Reject;
 use crate::wire::attribute::{CHANNEL_NUMBER, XOR_PEER_ADDRESS};
 
@@ -14,7 +13,7 @@ impl Relay {
         id: AllocationId,
     ) -> Result<(), Reject> {
         // Channels carry datagrams (RFC 6062 section 3).
-        if self.table.get(id).is_some_and(Allocation::is_tcp) {
+        if self.table.get(id).is_some_and(|a| a.is_tcp) {
             return Err(Reject::Forbidden);
         }
         let message = &exchange.message;

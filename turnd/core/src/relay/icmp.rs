@@ -71,7 +71,11 @@ impl Relay {
             return None;
         }
         let allocation = self.table.get_mut(relay)?;
-        if !allocation.icmp.take(now, ICMP_PER_SECOND, ICMP_BURST, 1) {
+        if !allocation
+            .terms
+            .icmp
+            .take(now, ICMP_PER_SECOND, ICMP_BURST, 1)
+        {
             return None;
         }
         let tuple = allocation.tuple;

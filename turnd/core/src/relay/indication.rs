@@ -45,7 +45,7 @@ impl Relay {
         }
         let limits = &self.config.limits;
         let allocation = self.table.get_mut(id)?;
-        if allocation.is_tcp() {
+        if allocation.is_tcp {
             self.counters.dropped_send_over_tcp += 1;
             return None;
         }

@@ -109,7 +109,7 @@ impl Relay {
         let Some(id) = self.table.find(tuple) else {
             return;
         };
-        let waits = |a: &Allocation| a.mobility.is_some() && a.is_open(now.instant);
+        let waits = |a: &Allocation| a.terms.mobility.is_some() && a.is_open(now.instant);
         if self.has_room() && self.config.mobility && self.table.get(id).is_some_and(waits) {
             self.counters.clients_away += 1;
             self.table.detach(id);
@@ -151,7 +151,7 @@ impl Relay {
             actions.push_back(change.into_action(id, tuple));
         });
         actions.push_back(Action::CloseFamily { id, family });
-        let dropped = allocation.leases[family.index()].take();
+        let dropped = allocation.terms.leases[family.index()].take();
         allocation.settle();
         self.free(&[dropped, None]);
         self.table.arm(id);
@@ -160,9 +160,9 @@ impl Relay {
     /// Takes an allocation out of every table and gives back what it held.
     pub(super) fn forget(&mut self, id: AllocationId) {
         if let Some(allocation) = self.table.remove(id) {
-            self.close_connections(allocation.connections());
-            self.free(&allocation.leases);
-            self.admission.release(allocation.charge);
+            self.close_connections(&allocation.terms.connections);
+            self.free(&allocation.terms.leases);
+            self.admission.release(allocation.terms.charge);
         }
     }
 
@@ -198,7 +198,7 @@ impl Relay {
         if self
             .config
             .revoked
-            .cover(user_id(&allocation.owner.username))
+            .cover(user_id(&allocation.terms.owner.username))
         {
             self.counters.allocations_revoked += 1;
             self.end(id);

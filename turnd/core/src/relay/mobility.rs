@@ -48,7 +48,7 @@ impl Relay {
             .and_then(|id| self.alive(exchange.now, id))
             .ok_or(Reject::BadRequest)?;
         let allocation = self.table.get(id).ok_or(Reject::BadRequest)?;
-        if *allocation.owner.username != *exchange.caller.username {
+        if *allocation.terms.owner.username != *exchange.caller.username {
             return Err(Reject::WrongCredentials);
         }
         self.refresh(exchange, id, Some(ticket))
@@ -64,7 +64,7 @@ impl Relay {
     ) -> Result<(), Reject> {
         let id = self.owned(exchange, id)?;
         let transaction = exchange.message.transaction();
-        let mobility = self.table.get(id).and_then(|a| a.mobility.as_ref());
+        let mobility = self.table.get(id).and_then(|a| a.terms.mobility.as_ref());
         let repeated = mobility.and_then(|mobility| {
             let latest = mobility.latest.as_ref()?;
             let is_it = latest.transaction == transaction && latest.ticket == ticket;
@@ -93,7 +93,7 @@ impl Relay {
         let place = self.config.nonce_keys.place(ticket)?;
         let id = self.table.at_slot(place.slot as usize)?;
         let is_its = |allocation: &Allocation| {
-            let mobility = allocation.mobility.as_ref();
+            let mobility = allocation.terms.mobility.as_ref();
             allocation.phase != Phase::Opening && mobility.is_some_and(|m| m.ticket == *ticket)
         };
         self.table.get(id).is_some_and(is_its).then_some(id)
@@ -111,7 +111,7 @@ impl Relay {
         let allocation = self.table.get(id).ok_or(Reject::BadRequest)?;
         let (from, to) = (allocation.tuple, exchange.tuple);
         self.admission
-            .transfer(&allocation.charge, to.client.ip())?;
+            .transfer(&allocation.terms.charge, to.client.ip())?;
         self.table.relocate(id, to);
         self.counters.allocations_moved += 1;
         let to = Some(to);
@@ -134,7 +134,7 @@ impl Relay {
         };
         let ticket = self.config.nonce_keys.ticket(random, place);
         if let Some(allocation) = self.table.get_mut(id) {
-            allocation.mobility = Some(Box::new(Mobility { ticket, latest }));
+            allocation.terms.mobility = Some(Box::new(Mobility { ticket, latest }));
         }
         ticket
     }

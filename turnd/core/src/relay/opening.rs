@@ -58,7 +58,7 @@ impl Relay {
 
     fn opened(&mut self, now: Now, id: AllocationId, family: Family) {
         if let Some(allocation) = self.table.get_mut(id)
-            && let Some(lease) = &mut allocation.leases[family.index()]
+            && let Some(lease) = &mut allocation.terms.leases[family.index()]
         {
             lease.opening = None;
         }
@@ -73,8 +73,8 @@ impl Relay {
         if allocation.opening().next().is_some() {
             return;
         }
-        let granted = Duration::from_secs(allocation.origin.granted.into());
-        let expires = (now.instant + granted).min(allocation.session_end);
+        let granted = Duration::from_secs(allocation.terms.origin.granted.into());
+        let expires = (now.instant + granted).min(allocation.terms.session_end);
         allocation.prolong(None, expires);
         self.table.set_open(id);
         self.table.arm(id);
@@ -94,7 +94,7 @@ impl Relay {
         let Some(allocation) = self.table.get_mut(id) else {
             return;
         };
-        if let Some(lease) = &mut allocation.leases[family.index()] {
+        if let Some(lease) = &mut allocation.terms.leases[family.index()] {
             lease.bound = address;
             lease.told = told;
             lease.opening = Some(Opening {
@@ -102,7 +102,7 @@ impl Relay {
                 ..opening
             });
         }
-        if let Some(token) = allocation.origin.token
+        if let Some(token) = allocation.terms.origin.token
             && opening.parity == Parity::Pair
         {
             let given_up = self.reservations.relocate(token, above(address));
@@ -121,8 +121,8 @@ impl Relay {
         if allocation.leases().count() < 2 {
             return self.fail_open(id);
         }
-        allocation.origin.missing = Some((family, Reject::Capacity.code().0));
-        let lost = allocation.leases[family.index()].take();
+        allocation.terms.origin.missing = Some((family, Reject::Capacity.code().0));
+        let lost = allocation.terms.leases[family.index()].take();
         self.free(&[lost, None]);
         self.complete(now, id);
     }
@@ -149,7 +149,7 @@ impl Relay {
         let Some(allocation) = self.table.get(id) else {
             return;
         };
-        let (tuple, origin) = (allocation.tuple, allocation.origin);
+        let (tuple, origin) = (allocation.tuple, allocation.terms.origin);
         let mut reply = Writer::new(method::ALLOCATE, Class::Success, &origin.transaction);
         for lease in allocation.leases() {
             reply.xor_address(XOR_RELAYED_ADDRESS, lease.told);
@@ -161,12 +161,12 @@ impl Relay {
         if let Some(token) = origin.token {
             reply.attribute(RESERVATION_TOKEN, &token);
         }
-        if let Some(mobility) = &allocation.mobility {
+        if let Some(mobility) = &allocation.terms.mobility {
             reply.attribute(MOBILITY_TICKET, &mobility.ticket);
         }
         reply.xor_address(XOR_MAPPED_ADDRESS, tuple.client);
         self.add_software(&mut reply);
-        let bytes = reply.finish(Some(&allocation.owner.key), origin.fingerprint);
+        let bytes = reply.finish(Some(&allocation.terms.owner.key), origin.fingerprint);
         self.counters.allocate_replies += 1;
         self.send(tuple, bytes);
     }
@@ -176,12 +176,12 @@ impl Relay {
         let Some(allocation) = self.table.get(id) else {
             return;
         };
-        let (tuple, origin) = (allocation.tuple, allocation.origin);
+        let (tuple, origin) = (allocation.tuple, allocation.terms.origin);
         let mut reply = Writer::new(method::ALLOCATE, Class::Error, &origin.transaction);
         let (code, reason) = Reject::Capacity.code();
         reply.error_code(code, reason);
         self.add_software(&mut reply);
-        let bytes = reply.finish(Some(&allocation.owner.key), origin.fingerprint);
+        let bytes = reply.finish(Some(&allocation.terms.owner.key), origin.fingerprint);
         Reject::Capacity.count(&mut self.counters);
         self.counters.allocations_abandoned += 1;
         self.send(tuple, bytes);
@@ -193,7 +193,7 @@ impl Relay {
         let reserved = self
             .table
             .get(id)
-            .and_then(|a| Some((a.origin.token?, a.owner.username.clone())));
+            .and_then(|a| Some((a.terms.origin.token?, a.terms.owner.username.clone())));
         if let Some((token, username)) = reserved {
             self.unreserve(token, &username);
         }

@@ -63,7 +63,10 @@ impl Relay {
         }
         let allocation = self.table.get_mut(id).ok_or(Reject::AllocationMismatch)?;
         let burst = rate.max(NEW_PEERS_BURST);
-        let granted = allocation.new_peers.take(now, rate, burst, peers as u64);
+        let granted = allocation
+            .terms
+            .new_peers
+            .take(now, rate, burst, peers as u64);
         granted.then_some(()).ok_or(Reject::NewPeers)
     }
 

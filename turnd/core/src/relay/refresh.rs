@@ -39,7 +39,7 @@ impl Relay {
             if self.drain.refuses_refresh() {
                 return Err(Reject::RefreshRefused);
             }
-            let left = allocation.session_end.saturating_duration_since(now);
+            let left = allocation.terms.session_end.saturating_duration_since(now);
             let granted = self.grant(exchange, lifetime, left).as_secs();
             if granted == 0 {
                 // The session's last second; a reply with lifetime 0 would mean something else.

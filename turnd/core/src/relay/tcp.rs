@@ -23,7 +23,7 @@ pub use flow::Direction;
 impl Relay {
     /// What asks the shell for the socket of a relayed transport address.
     pub(super) fn open_action(&self, id: AllocationId, address: SocketAddr) -> Action {
-        if self.table.get(id).is_some_and(Allocation::is_tcp) {
+        if self.table.get(id).is_some_and(|a| a.is_tcp) {
             Action::ListenRelay { id, address }
         } else {
             Action::OpenRelay { id, address }
@@ -32,12 +32,13 @@ impl Relay {
 
     /// Whether an allocation may have one more connection.
     fn may_connect(&self, allocation: &Allocation) -> bool {
-        !self.connections.is_full() && allocation.connections().len() < CONNECTIONS_PER_ALLOCATION
+        !self.connections.is_full()
+            && allocation.terms.connections.len() < CONNECTIONS_PER_ALLOCATION
     }
 
     /// Whether an allocation has a connection with `peer`, or tries to.
     fn is_connected(&self, allocation: &Allocation, peer: SocketAddr) -> bool {
-        let mut held = allocation.connections().iter();
+        let mut held = allocation.terms.connections.iter();
         held.any(|id| self.connections.get(*id).is_some_and(|c| c.peer == peer))
     }
 
@@ -47,10 +48,9 @@ impl Relay {
         let id = self
             .connections
             .add(connection, &self.config.ports, &mut self.rng);
-        let held = self.table.get_mut(allocation).and_then(|a| a.tcp.as_mut());
-        debug_assert!(held.is_some(), "not a TCP allocation");
-        if let Some(held) = held {
-            held.push(id);
+        if let Some(allocation) = self.table.get_mut(allocation) {
+            debug_assert!(allocation.is_tcp);
+            allocation.terms.connections.push(id);
         }
         id
     }
@@ -58,9 +58,8 @@ impl Relay {
     /// Takes a connection out of every table.
     fn remove_connection(&mut self, id: ConnectionId) -> Option<PeerConnection> {
         let connection = self.connections.remove(id)?;
-        let allocation = self.table.get_mut(connection.allocation);
-        if let Some(held) = allocation.and_then(|a| a.tcp.as_mut()) {
-            held.retain(|held| *held != id);
+        if let Some(allocation) = self.table.get_mut(connection.allocation) {
+            allocation.terms.connections.retain(|held| *held != id);
         }
         Some(connection)
     }
@@ -75,14 +74,14 @@ impl Relay {
         self.connections.check_invariants();
         let mut held = 0;
         for allocation in self.table.allocations() {
-            assert!(allocation.connections().len() <= CONNECTIONS_PER_ALLOCATION);
-            held += allocation.connections().len();
+            assert!(allocation.terms.connections.len() <= CONNECTIONS_PER_ALLOCATION);
+            held += allocation.terms.connections.len();
         }
         assert_eq!(held, self.connections.len(), "a connection leaked");
         for (id, connection) in self.connections.iter() {
             let allocation = self.table.get(connection.allocation);
             let allocation = allocation.expect("a connection ends with its allocation");
-            assert!(allocation.connections().contains(&id));
+            assert!(&allocation.terms.connections.contains(&id));
             assert!(allocation.lease(Family::of(connection.peer.ip())).is_some());
             assert_eq!(id.worker(&self.config.ports), self.config.ports.worker());
         }

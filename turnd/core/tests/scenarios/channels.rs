@@ -263,3 +263,36 @@ fn many_channels_are_each_their_own() {
         assert_eq!(world.peer_sends(id, peer, b"x").unwrap().1, frame);
     }
 }
+
+#[test]
+fn each_of_many_channels_goes_its_own_way_and_those_that_are_left_still_do() {
+    let (mut world, mut client, id) = setup();
+    assert!(client.refresh(&mut world, Some(3600)).is_success());
+    // Neither numbers nor ports ascend.
+    let channel = |n: u16| 0x4000 + n * 7 % 20;
+    let peer = |n: u16| format!("9.9.9.9:{}", 1000 + n * 3 % 20);
+    for n in 0..20 {
+        // The first half ends earlier.
+        if n == 10 {
+            world.advance_secs(60);
+        }
+        assert!(client.bind(&mut world, channel(n), &peer(n)).is_success());
+        for bound in 0..=n {
+            let data = channel_data(channel(bound), b"there");
+            let (to, _) = world.data(client.tuple, &data).unwrap();
+            assert_eq!(to, addr(&peer(bound)));
+            let (_, back) = world.peer_sends(id, to, b"back").unwrap();
+            assert_eq!(back[..2], channel(bound).to_be_bytes());
+        }
+    }
+    world.advance_secs(550);
+    client.permit(&mut world, &["9.9.9.9:1"]);
+    for n in 0..20 {
+        let data = channel_data(channel(n), b"there");
+        let to = world.data(client.tuple, &data).map(|(to, _)| to);
+        assert_eq!(to, (n >= 10).then(|| addr(&peer(n))));
+        let (_, back) = world.peer_sends(id, addr(&peer(n)), b"back").unwrap();
+        let is_channel = back[..2] == channel(n).to_be_bytes();
+        assert_eq!(is_channel, n >= 10);
+    }
+}

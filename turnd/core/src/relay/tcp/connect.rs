@@ -28,7 +28,7 @@ impl Relay {
         // So that all it has was judged by the configuration that this request is judged by.
         self.refresh_peers(now, id);
         let allocation = self.table.get(id).ok_or(Reject::AllocationMismatch)?;
-        if !allocation.is_tcp() {
+        if !allocation.is_tcp {
             return Err(Reject::AllocationMismatch);
         }
         self.scope_of(allocation, peer.ip())?;

@@ -67,7 +67,7 @@ impl Relay {
         if !matches!(stage, Some(Stage::Waiting { until }) if now < *until) {
             return Err(Reject::BadRequest);
         }
-        let username = self.table.get(owner).map(|a| &*a.owner.username);
+        let username = self.table.get(owner).map(|a| &*a.terms.owner.username);
         if username != Some(exchange.caller.username) {
             return Err(Reject::WrongCredentials);
         }

@@ -51,7 +51,7 @@ impl Relay {
             let held = self.connections.get(**connection);
             held.is_some_and(|c| self.config.peers.check(c.peer).is_err())
         };
-        let denied = allocation.connections().iter().filter(is_denied);
+        let denied = allocation.terms.connections.iter().filter(is_denied);
         let denied: Vec<_> = denied.copied().collect();
         for connection in denied {
             self.counters.peer_connections_revoked += 1;

@@ -37,7 +37,7 @@ impl Relay {
         if !self.is_fit(now.instant, id, |_, _| {}) {
             return None;
         }
-        let allocation = self.table.get(id).filter(|a| a.is_tcp())?;
+        let allocation = self.table.get(id).filter(|a| a.is_tcp)?;
         let scope = allocation.peers.permission(peer.ip(), now.instant);
         let wanted = self.covers(scope, peer)
             && !self.is_connected(allocation, peer)
