@@ -8,7 +8,7 @@
 //!
 //! Control tells the workers through a queue and sees of them a progress counter and a snapshot of
 //! their counters. A thread that panics ends the process: a half-alive relay is worse than none.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod admin;
 pub mod admission;

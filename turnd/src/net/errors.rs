@@ -76,7 +76,8 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
     use std::time::Duration;
 
-    use super::super::udp::{Buffers, Envelope, Sent, Sharing};
+    use super::super::mmsg::Message;
+    use super::super::udp::{Buffers, Envelope, Sharing};
     use super::*;
 
     /// Sends to a port nobody has and to one that is there; what is said of the first.
@@ -94,16 +95,23 @@ mod tests {
         let open = UdpSocket::bind(any).expect("a socket");
         open.set_read_timeout(Some(Duration::from_secs(10)))
             .expect("a timeout");
-        let to = |to| Envelope {
-            to,
-            from: None,
-            ecn: None,
-            dont_fragment: false,
+        let send = |to| {
+            let envelope = Envelope {
+                to,
+                from: None,
+                ecn: None,
+                dont_fragment: false,
+            };
+            udp.send(std::iter::once(Message {
+                envelope: &envelope,
+                bytes: b"x",
+                segment: None,
+            }))
         };
-        assert_eq!(udp.send(&to(nobody), b"x", None), Sent::Taken);
+        assert_eq!(send(nobody), Ok(1));
         // On loopback its answer is there already, and would fail this one.
         let address = open.local_addr().expect("an address");
-        assert_eq!(udp.send(&to(address), b"y", None), Sent::Taken);
+        assert_eq!(send(address), Ok(1));
         assert_eq!(open.recv(&mut [0; 8]).expect("a datagram"), 1);
         let found: Vec<_> = waiting(&udp).collect();
         assert!(found.iter().all(|(peer, _)| *peer == nobody), "{found:?}");

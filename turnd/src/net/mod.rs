@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod dtls;
 pub mod errors;
 pub mod links;
+pub mod mmsg;
 mod options;
 pub mod outbox;
 pub mod relayed;

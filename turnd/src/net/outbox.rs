@@ -1,20 +1,28 @@
-//! Gathers outgoing datagrams of one flow and hands them to the kernel with one call.
+//! Gathers outgoing datagrams and hands them to the kernel with few calls.
 //!
-//! The system call is what a relayed packet costs. Datagrams of equal length from one socket to one
-//! destination go out as one segmented send (UDP GSO); everything else goes out alone. Order within
-//! a flow is kept: a flow always maps to the same lane, and a lane is first in, first out.
+//! Sending is what a relayed packet costs. Datagrams of equal length from one socket to one
+//! destination become a train, which passes the kernel as one (UDP GSO); trains and single datagrams
+//! of one socket leave with one call. Order within a flow is kept: lanes leave in the order in which
+//! they were opened, a lane is first in, first out, and a flow adds to its newest lane only.
 
-use super::udp::{Envelope, Sent, Udp};
+use super::mmsg::{self, Message};
+use super::udp::{Envelope, Udp, Unsent};
 
 /// Flows gathered at the same time.
-const LANES: usize = 16;
+const LANES: usize = mmsg::MOST;
 
-/// Longest datagram that is gathered, in bytes: fits any path with the smallest IPv6 MTU (1280), so
-/// that the kernel never refuses a segmented send for its size.
+/// Entries of the table that finds the lane of a flow. Two flows in one entry cost speed, not order.
+const ENTRIES: usize = 256;
+
+/// Longest datagram that joins a train, in bytes: fits any path with the smallest IPv6 MTU (1280), so
+/// that the kernel never refuses a train for its size.
 const LONGEST_SEGMENT: usize = 1232;
 
-/// Most bytes in one segmented send; the IP length field is the kernel's limit.
-const LONGEST_SEND: usize = 61_440;
+/// Most bytes in a train; the IP length field is the kernel's limit.
+const LONGEST_TRAIN: usize = 61_440;
+
+/// Most datagrams in a train; the kernel's limit.
+const MOST_SEGMENTS: usize = 64;
 
 /// Which socket of a worker a datagram leaves from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +31,16 @@ pub enum Exit {
     Listener(usize),
     /// The relayed socket in this place: towards a peer.
     Relayed(usize),
+}
+
+impl Exit {
+    /// A number of its own.
+    const fn rank(self) -> usize {
+        match self {
+            Self::Listener(place) => place * 2,
+            Self::Relayed(place) => place * 2 + 1,
+        }
+    }
 }
 
 /// What became of the datagrams sent so far; only ever grows.
@@ -38,28 +56,36 @@ pub struct SendCounters {
     pub refused: u64,
 }
 
-/// One flow's gathered datagrams.
-#[derive(Debug, Default)]
+/// Gathered datagrams of one flow.
+#[derive(Debug)]
 struct Lane {
-    flow: Option<(Exit, Envelope)>,
+    exit: Exit,
+    envelope: Envelope,
     bytes: Vec<u8>,
+    /// Length of the first datagram, and of all but the last.
     segment: usize,
-    count: u64,
-    /// A shorter datagram was added: it must be the last.
+    count: usize,
+    /// A shorter or a long datagram was added: it must be the last.
     closed: bool,
 }
 
 /// The gathered datagrams of a worker.
 #[derive(Debug)]
 pub struct Outbox {
-    lanes: [Lane; LANES],
+    /// As many as were ever needed at once, [`LANES`] at most; those behind `used` keep their memory.
+    lanes: Vec<Lane>,
+    used: usize,
+    /// By flow: its newest lane, if that one is in use.
+    newest: [u8; ENTRIES],
     counters: SendCounters,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
         Self {
-            lanes: std::array::from_fn(|_| Lane::default()),
+            lanes: Vec::with_capacity(LANES),
+            used: 0,
+            newest: [0; ENTRIES],
             counters: SendCounters::default(),
         }
     }
@@ -79,100 +105,159 @@ impl Outbox {
         envelope: Envelope,
         bytes: &[u8],
     ) {
-        let lane = &mut self.lanes[lane_of(exit, &envelope)];
-        if !lane.takes(exit, &envelope, bytes.len()) {
-            lane.flush(&sockets, &mut self.counters);
-            lane.flow = Some((exit, envelope));
-            lane.segment = bytes.len();
+        let entry = entry_of(exit, &envelope);
+        let newest = usize::from(self.newest[entry]);
+        if let Some(lane) = self.lanes[..self.used].get_mut(newest)
+            && lane.takes(exit, &envelope, bytes.len())
+        {
+            return lane.add(bytes);
         }
-        lane.closed = bytes.len() < lane.segment;
-        lane.bytes.extend_from_slice(bytes);
-        lane.count += 1;
-        if bytes.len() > LONGEST_SEGMENT {
-            lane.flush(&sockets, &mut self.counters);
+        if self.used == LANES {
+            self.flush(sockets);
         }
+        self.newest[entry] = self.used as u8;
+        self.open(exit, envelope, bytes);
+    }
+
+    fn open(&mut self, exit: Exit, envelope: Envelope, bytes: &[u8]) {
+        if let Some(lane) = self.lanes.get_mut(self.used) {
+            lane.bytes.clear();
+            (lane.exit, lane.envelope) = (exit, envelope);
+        } else {
+            self.lanes.push(Lane {
+                exit,
+                envelope,
+                bytes: Vec::new(),
+                segment: 0,
+                count: 0,
+                closed: false,
+            });
+        }
+        let lane = &mut self.lanes[self.used];
+        (lane.segment, lane.count) = (bytes.len(), 0);
+        lane.add(bytes);
+        lane.closed = bytes.len() > LONGEST_SEGMENT;
+        self.used += 1;
     }
 
     /// Hands everything gathered to the kernel.
     pub fn flush<'s>(&mut self, sockets: impl Fn(Exit) -> Option<&'s Udp>) {
-        for lane in &mut self.lanes {
-            lane.flush(&sockets, &mut self.counters);
+        let mut order = [(0, 0_u8); LANES];
+        let lanes = &self.lanes[..std::mem::take(&mut self.used)];
+        for (index, (place, lane)) in order.iter_mut().zip(lanes).enumerate() {
+            *place = (lane.exit.rank(), index as u8);
+        }
+        let order = &mut order[..lanes.len()];
+        order.sort_unstable();
+        let lane = |(_, index): &(usize, u8)| &lanes[usize::from(*index)];
+        for group in order.chunk_by(|a, b| a.0 == b.0) {
+            // A socket that closed meanwhile takes its datagrams with it.
+            let Some(udp) = group.first().and_then(|first| sockets(lane(first).exit)) else {
+                continue;
+            };
+            for alike in group
+                .chunk_by(|a, b| lane(a).envelope.dont_fragment == lane(b).envelope.dont_fragment)
+            {
+                send(udp, alike.iter().map(lane), &mut self.counters);
+            }
         }
     }
 }
 
 impl Lane {
     fn takes(&self, exit: Exit, envelope: &Envelope, len: usize) -> bool {
-        self.flow == Some((exit, *envelope))
+        (self.exit, &self.envelope) == (exit, envelope)
             && !self.closed
             // An empty datagram is none to the kernel once there are others before it.
             && (1..=self.segment).contains(&len)
-            && self.bytes.len() + len <= LONGEST_SEND
-            && self.count < 64
+            && self.bytes.len() + len <= LONGEST_TRAIN
+            && self.count < MOST_SEGMENTS
     }
 
-    fn flush<'s>(
-        &mut self,
-        sockets: &impl Fn(Exit) -> Option<&'s Udp>,
-        counters: &mut SendCounters,
-    ) {
-        let Some((exit, envelope)) = self.flow.take() else {
-            return;
-        };
-        // A socket that closed meanwhile takes its datagrams with it.
-        if let Some(udp) = sockets(exit) {
-            if envelope.dont_fragment {
-                self.send_whole(udp, &envelope, counters);
-            } else {
-                self.send(udp, &envelope, counters);
-            }
-        }
-        self.bytes.clear();
-        self.count = 0;
-        self.closed = false;
+    fn add(&mut self, bytes: &[u8]) {
+        self.closed = bytes.len() < self.segment;
+        self.bytes.extend_from_slice(bytes);
+        self.count += 1;
     }
 
-    /// Sends what must not be fragmented. The ban is one of the socket, so it is lifted at once.
-    fn send_whole(&self, udp: &Udp, envelope: &Envelope, counters: &mut SendCounters) {
-        if let Err(error) = udp.forbid_fragments(true) {
-            tracing::debug!(%error, "fragments cannot be forbidden");
-            counters.refused += self.count;
-            return;
-        }
-        self.send(udp, envelope, counters);
-        if let Err(error) = udp.forbid_fragments(false) {
-            // Never seen where forbidding worked; longer datagrams are refused from now on.
-            tracing::warn!(%error, "fragments cannot be allowed again");
-        }
-    }
-
-    fn send(&self, udp: &Udp, envelope: &Envelope, counters: &mut SendCounters) {
-        if self.count > 1 && udp.segments() >= self.count as usize {
-            counters.calls += 1;
-            match udp.send(envelope, &self.bytes, Some(self.segment)) {
-                Sent::Taken => return counters.sent += self.count,
-                Sent::Full => return counters.full += self.count,
-                // A driver without segmentation: one by one below.
-                Sent::Refused => {}
-            }
-        }
-        for at in 0..self.count as usize {
-            let start = at * self.segment;
-            let end = (start + self.segment).min(self.bytes.len());
-            counters.calls += 1;
-            match udp.send(envelope, &self.bytes[start..end], None) {
-                Sent::Taken => counters.sent += 1,
-                Sent::Full => counters.full += 1,
-                Sent::Refused => counters.refused += 1,
-            }
+    fn message(&self) -> Message<'_> {
+        Message {
+            envelope: &self.envelope,
+            bytes: &self.bytes,
+            segment: (self.count > 1).then_some(self.segment as u16),
         }
     }
 }
 
-/// Spreads flows over the lanes; two flows in one lane cost speed, not order.
-fn lane_of(exit: Exit, envelope: &Envelope) -> usize {
-    let (Exit::Listener(exit) | Exit::Relayed(exit)) = exit;
-    (exit ^ usize::from(envelope.to.port())) % LANES
+/// Sends lanes of one socket, all of which may be fragmented on their way, or none.
+fn send<'l>(udp: &Udp, lanes: impl Iterator<Item = &'l Lane> + Clone, counters: &mut SendCounters) {
+    let forbids = lanes.clone().any(|lane| lane.envelope.dont_fragment);
+    // The ban is one of the socket, so it is lifted at once.
+    if forbids && let Err(error) = udp.forbid_fragments(true) {
+        tracing::debug!(%error, "fragments cannot be forbidden");
+        return counters.refused += lanes.map(|lane| lane.count as u64).sum::<u64>();
+    }
+    send_in_order(udp, lanes, counters);
+    if forbids && let Err(error) = udp.forbid_fragments(false) {
+        // Never seen where forbidding worked; longer datagrams are refused from now on.
+        tracing::warn!(%error, "fragments cannot be allowed again");
+    }
+}
+
+fn send_in_order<'l>(
+    udp: &Udp,
+    mut lanes: impl Iterator<Item = &'l Lane> + Clone,
+    counters: &mut SendCounters,
+) {
+    while let Some(first) = lanes.clone().next() {
+        if first.count > udp.segments() {
+            send_apart(udp, first, counters);
+            lanes.next();
+            continue;
+        }
+        let fit = lanes
+            .clone()
+            .take_while(|lane| lane.count <= udp.segments());
+        counters.calls += 1;
+        let taken = match udp.send(fit.map(Lane::message)) {
+            Ok(taken) => taken,
+            Err(Unsent::Full) => {
+                return counters.full += lanes.map(|lane| lane.count as u64).sum::<u64>();
+            }
+            Err(Unsent::Refused) => {
+                send_apart(udp, first, counters);
+                lanes.next();
+                continue;
+            }
+        };
+        for lane in lanes.by_ref().take(taken) {
+            counters.sent += lane.count as u64;
+        }
+    }
+}
+
+/// Sends the datagrams of a lane one by one: the path has no segmentation, or one is refused.
+fn send_apart(udp: &Udp, lane: &Lane, counters: &mut SendCounters) {
+    for at in 0..lane.count {
+        let start = at * lane.segment;
+        let end = (start + lane.segment).min(lane.bytes.len());
+        counters.calls += 1;
+        let message = Message {
+            bytes: &lane.bytes[start..end],
+            segment: None,
+            ..lane.message()
+        };
+        match udp.send(std::iter::once(message)) {
+            Ok(_) => counters.sent += 1,
+            Err(Unsent::Full) => counters.full += 1,
+            Err(Unsent::Refused) => counters.refused += 1,
+        }
+    }
+}
+
+/// Spreads flows over the entries.
+fn entry_of(exit: Exit, envelope: &Envelope) -> usize {
+    (exit.rank() ^ usize::from(envelope.to.port())) % ENTRIES
 }
 
 #[cfg(test)]

@@ -2,17 +2,20 @@
 //!
 //! Never connected, so the kernel reports no ICMP error on it, unless asked to.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6DontFrag, Ipv6RecvErr};
-use quinn_udp::{EcnCodepoint, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{EcnCodepoint, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
 
+use super::mmsg::{self, Message};
 use super::options::{self, allow_fragments};
 
 /// Kernel buffer sizes asked for, in bytes. Best effort: the kernel caps them at
@@ -34,11 +37,9 @@ pub enum Sharing {
     PerWorker,
 }
 
-/// What became of a datagram handed to the kernel.
+/// Why the kernel did not take a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// The kernel took it.
-    Taken,
+pub enum Unsent {
     /// The socket's send buffer is full; the datagram is gone, as on any congested link.
     Full,
     /// The kernel refused it: no route, too big, forbidden destination.
@@ -64,6 +65,7 @@ pub struct Udp {
     pub(crate) socket: UdpSocket,
     pub(crate) state: &'static UdpSocketState,
     local: SocketAddr,
+    segments: Cell<usize>,
 }
 
 impl Udp {
@@ -80,8 +82,9 @@ impl Udp {
         let state = options::kernel()?;
         Ok(Self {
             socket,
-            state,
             local,
+            segments: Cell::new(state.max_gso_segments()),
+            state,
         })
     }
 
@@ -129,38 +132,41 @@ impl Udp {
         self.local.ip().is_unspecified().then(|| server.ip())
     }
 
-    /// How many datagrams one segmented send may carry; 1 where the kernel has no segmentation.
+    /// How many datagrams a train may have; 1 where the kernel does not take trains apart.
     pub fn segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.segments.get()
     }
 
-    /// Sends `bytes`, as datagrams of `segment` bytes when given. Never blocks.
-    pub fn send(&self, envelope: &Envelope, bytes: &[u8], segment: Option<usize>) -> Sent {
-        let transmit = Transmit {
-            destination: envelope.to,
-            ecn: envelope.ecn,
-            contents: bytes,
-            segment_size: segment,
-            src_ip: envelope.from,
-        };
-        let socket = UdpSockRef::from(&self.socket);
-        let sent = match self.state.try_send(socket, &transmit) {
+    /// Sends messages in order, [`mmsg::MOST`] at most, and never blocks. Returns how many the kernel
+    /// took, which may be fewer than given: ask again for the next one, whose error then shows.
+    ///
+    /// # Errors
+    /// What became of the first one, if the kernel did not take it.
+    pub fn send<'m>(
+        &self,
+        messages: impl Iterator<Item = Message<'m>> + Clone,
+    ) -> Result<usize, Unsent> {
+        let socket = self.socket.as_fd();
+        let sent = match mmsg::send(socket, messages.clone()) {
             Err(error) if !is_full(&error) => {
                 // It may have been an ICMP message about an earlier datagram, told once; or it is
                 // too long for the path, which shows again.
-                let socket = UdpSockRef::from(&self.socket);
-                self.state.try_send(socket, &transmit)
+                mmsg::send(socket, messages)
             }
             sent => sent,
         };
-        match sent {
-            Ok(()) => Sent::Taken,
-            Err(error) if is_full(&error) => Sent::Full,
-            Err(error) => {
-                tracing::trace!(%error, to = %envelope.to, "datagram refused");
-                Sent::Refused
+        sent.map_err(|error| {
+            if is_full(&error) {
+                Unsent::Full
+            } else {
+                if error.raw_os_error() == Some(nix::libc::EIO) {
+                    // The interface cannot be given trains; it cannot add checksums either.
+                    self.segments.set(1);
+                }
+                tracing::trace!(%error, "datagram refused");
+                Unsent::Refused
             }
-        }
+        })
     }
 }
 
