@@ -333,6 +333,7 @@ impl Control {
         }
         for (worker, core) in self.workers.iter().zip(new.cores) {
             worker.tell(worker::Order::Configure(core));
+            worker.tell(worker::Order::Gather(new.config.relay.gather));
         }
         for at in new.closed {
             for worker in &self.workers {

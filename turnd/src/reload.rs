@@ -185,6 +185,7 @@ fn changes(now: &Config, new: &Config, added: &[&Listening], closed: &[Listening
             "`relay.drain_grace`",
             now.relay.drain_grace != new.relay.drain_grace,
         ),
+        ("`relay.gather`", now.relay.gather != new.relay.gather),
         (
             "`relay.proxy_protocol_from`",
             now.relay.proxy_protocol_from != new.relay.proxy_protocol_from,

@@ -21,7 +21,7 @@ use crate::net::udp::{Sharing, Udp};
 use crate::rest::Credentials;
 use crate::status::Status;
 use crate::tls::Served;
-use crate::worker::{Handle, Listener, Listening, Worker};
+use crate::worker::{Handle, Listener, Listening, Order, Worker};
 use crate::{admin, clock, core_config, http, operator, rest, tls};
 
 /// Why the relay does not start.
@@ -210,9 +210,11 @@ pub fn workers(
     let letterboxes: Arc<[_]> = opened.iter().map(Worker::letterbox).collect();
     let start = |(index, (worker, core)): (usize, (Worker, _))| {
         let relay = Relay::new(core, Arc::clone(gate) as Arc<dyn Admission>, random()?);
-        worker
+        let handle = worker
             .start(relay, index, Arc::clone(&letterboxes))
-            .map_err(StartError::system("a worker was not started"))
+            .map_err(StartError::system("a worker was not started"))?;
+        handle.tell(Order::Gather(config.relay.gather));
+        Ok(handle)
     };
     opened
         .into_iter()

@@ -7,13 +7,14 @@ use ipnet::IpNet;
 
 use crate::value::{Scalar, Value, Wrong};
 
-/// Units of a duration with their milliseconds, largest first.
-const DURATIONS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
+/// Units of a duration with their microseconds, largest first.
+const DURATIONS: [(&str, u64); 6] = [
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1000),
+    ("us", 1),
 ];
 
 /// Units of a bit rate with their bits per second, largest first.
@@ -62,12 +63,12 @@ fn in_units(amount: u64, units: &[(&'static str, u64)]) -> (u64, &'static str) {
 }
 
 impl Value for Duration {
-    const EXPECTED: &'static str = "a duration in quotes: a whole number with ms, s, m, h or d";
+    const EXPECTED: &'static str = "a duration in quotes: a whole number with us, ms, s, m, h or d";
     const EXAMPLE: &'static str = "\"30s\"";
 
     fn read(scalar: Scalar<'_>) -> Result<Self, Wrong> {
         match scalar {
-            Scalar::String(text) => quantity(text, &DURATIONS).map(Self::from_millis),
+            Scalar::String(text) => quantity(text, &DURATIONS).map(Self::from_micros),
             Scalar::Integer(number @ 0..) => {
                 Err(Wrong::because("the unit is missing").write(format!("\"{number}s\"")))
             }
@@ -76,8 +77,8 @@ impl Value for Duration {
     }
 
     fn write(&self) -> String {
-        let millis = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
-        let (number, unit) = in_units(millis, &DURATIONS);
+        let micros = u64::try_from(self.as_micros()).unwrap_or(u64::MAX);
+        let (number, unit) = in_units(micros, &DURATIONS);
         format!("\"{number}{unit}\"")
     }
 }

@@ -81,7 +81,7 @@ sesions_per_user = 3
       expected: 0 to 256
       write: workers = 256
     turnd.toml:9:15: `relay.drain_grace` is 30: the unit is missing
-      expected: a duration in quotes: a whole number with ms, s, m, h or d
+      expected: a duration in quotes: a whole number with us, ms, s, m, h or d
       write: drain_grace = "30s"
     turnd.toml:12:10: `peers.deny[0]` is "10.0.0.1/8": it has bits set beyond its prefix
       expected: a network in quotes: address/prefix length

@@ -19,6 +19,12 @@ const BUFFER_RANGE: std::ops::RangeInclusive<usize> = 64 << 10..=256 << 20;
 /// The socket buffer size that is asked for by default, in bytes.
 const BUFFER: usize = 4 << 20;
 
+/// How long datagrams may gather by default. Far below the 20 ms between two packets of speech.
+const GATHER: Duration = Duration::from_micros(250);
+
+/// The longest that datagrams may gather.
+const LONGEST_GATHER: Duration = Duration::from_millis(5);
+
 /// The dynamic ports (RFC 6335), where RFC 8656 wants relayed transport addresses.
 const DYNAMIC_PORTS: (u16, u16) = (49152, 65535);
 
@@ -61,6 +67,9 @@ pub struct Relay {
     pub drain_grace: Duration,
     /// Socket buffer sizes of the listeners.
     pub buffers: Buffers,
+    /// How long datagrams may gather under partial load before they are relayed together; zero:
+    /// each is relayed at once.
+    pub gather: Duration,
 }
 
 impl Relay {
@@ -109,6 +118,7 @@ impl Relay {
         let send = table
             .with_default_in("send_buffer", BUFFER, BUFFER_RANGE)
             .value;
+        let gather = table.with_default_in("gather", GATHER, Duration::ZERO..=LONGEST_GATHER);
         let (ipv4, ipv6) = addresses?;
         let (external_ipv4, external_ipv6) = external?;
         let relay = Self {
@@ -128,6 +138,7 @@ impl Relay {
             drain_grace: drain_grace.value,
             mobility: mobility.value,
             buffers: Buffers { receive, send },
+            gather: gather.value,
         };
         relay.check_ports(table, &ports).then_some(relay)
     }

@@ -42,12 +42,14 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// How many slots one receive can fill. Fewer filled means that the socket is drained.
+    /// How many slots one receive can fill.
     pub const SLOTS: usize = BATCH_SIZE;
 
-    /// Receives into the slots and returns how many were filled.
-    pub fn receive(&mut self, udp: &Udp) -> io::Result<usize> {
+    /// Receives into the first `slots` slots and returns how many were filled. Fewer than that means
+    /// that the socket is drained.
+    pub fn receive(&mut self, udp: &Udp, slots: usize) -> io::Result<usize> {
         let mut rest = self.storage.chunks_exact_mut(SLOT);
+        let wanted = slots.clamp(1, Self::SLOTS);
         let mut slots: [IoSliceMut<'_>; BATCH_SIZE] = std::array::from_fn(|_| {
             let slot = rest.next().unwrap_or_default();
             IoSliceMut::new(
@@ -55,8 +57,9 @@ impl Batch {
                     .unwrap_or_default(),
             )
         });
-        udp.state
-            .recv(UdpSockRef::from(&udp.socket), &mut slots, &mut self.meta)
+        let socket = UdpSockRef::from(&udp.socket);
+        let slots = &mut slots[..wanted];
+        udp.state.recv(socket, slots, &mut self.meta[..wanted])
     }
 
     /// What is known of slot `index`, and its whole buffer with the free room.

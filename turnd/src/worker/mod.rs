@@ -6,6 +6,7 @@
 mod busy;
 mod dtls;
 mod engine;
+mod gather;
 mod links;
 mod listeners;
 mod mail;

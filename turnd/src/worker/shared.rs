@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 use std::{io, thread};
 
 use mio::Waker;
@@ -17,6 +18,9 @@ use crate::net::stream::counters::StreamCounters;
 pub enum Order {
     /// Go on with this configuration.
     Configure(Arc<Config>),
+    /// Let datagrams gather for up to so long under partial load; zero: serve each at once. Until
+    /// told, a worker does the latter.
+    Gather(Duration),
     /// Take new sessions, or refuse them.
     Drain(Drain),
     /// Take clients on one more listener.

@@ -2,19 +2,22 @@
 //!
 //! One turn, in this order: wait for events (not when sockets are still ready), read orders, serve
 //! each ready socket up to its budget, let the core act on the time, send what was gathered, show
-//! progress.
+//! progress, and perhaps look away for a moment.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Token};
-use turnd_core::{Drain, Relay};
+use nix::sys::prctl::set_timerslack;
+use turnd_core::{Drain, Now, Relay};
 
 use super::Worker;
 use super::busy::Busy;
 use super::engine::{Engine, Entry};
+use super::gather::Gather;
 use super::mail::Letterbox;
 use super::ready::Ready;
 use super::shared::{Order, Shared, Stats};
@@ -32,6 +35,15 @@ const PUBLISH: Duration = Duration::from_secs(1);
 /// Full receives a socket gets in a turn before the next one is served.
 const RECEIVES_PER_TURN: usize = 4;
 
+/// Datagrams, or trains, taken from a relayed socket at once: few peers send to one.
+const PEER_SLOTS: usize = 8;
+
+/// By how much the kernel may be late with a timer, in nanoseconds.
+const TIMER_SLACK: u64 = 1000;
+
+/// A wait from this length on put the thread to sleep.
+const WAITED: Duration = Duration::from_micros(5);
+
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
@@ -40,6 +52,15 @@ const EVENTS: usize = 1024;
 enum Next {
     Turn,
     End,
+}
+
+/// How a receive went.
+#[derive(Debug, PartialEq, Eq)]
+enum Received {
+    /// There may be more.
+    Full,
+    /// There is nothing more.
+    Drained,
 }
 
 /// A worker's loop and all it owns.
@@ -54,6 +75,7 @@ pub(super) struct Loop {
     /// Processor time used when it was measured.
     cpu: Duration,
     busy: Busy,
+    gather: Gather,
     draining: bool,
 }
 
@@ -75,26 +97,37 @@ impl Loop {
             measured: clock::instant(),
             cpu: Duration::ZERO,
             busy: Busy::default(),
+            gather: Gather::new(Duration::ZERO, clock::instant()),
             draining: false,
         }
     }
 
     pub(super) fn run(mut self) {
+        // Or moments would be as long again as the kernel's tolerance for timers.
+        if let Err(error) = set_timerslack(TIMER_SLACK) {
+            tracing::debug!(%error, "timers stay imprecise");
+        }
         let mut events = Events::with_capacity(EVENTS);
         while self.turn(&mut events) == Next::Turn {}
     }
 
     fn turn(&mut self, events: &mut Events) -> Next {
-        if let Err(error) = self.engine.poll.poll(events, Some(self.patience()))
+        let patience = self.patience();
+        let woken = !patience.is_zero();
+        let asked = clock::instant();
+        if let Err(error) = self.engine.poll.poll(events, Some(patience))
             && error.kind() != io::ErrorKind::Interrupted
         {
             // Never seen with a valid descriptor; the progress counter stops and says so outside.
             tracing::error!(%error, "waiting for events failed");
             return Next::End;
         }
+        let now = clock::now();
+        let began = now.instant;
+        let woken = woken && began.duration_since(asked) >= WAITED;
         for event in events.iter() {
             if event.is_error() {
-                self.engine.take_errors(clock::now(), event.token());
+                self.engine.take_errors(now, event.token());
             }
             if event.token() != Source::Waker.token() {
                 self.ready.push(event.token());
@@ -103,13 +136,12 @@ impl Loop {
         if self.read_orders() == Next::End {
             return Next::End;
         }
-        self.engine.read_mail(clock::now());
+        let before = self.engine.received();
+        self.engine.read_mail(now);
         // Those ready now; a socket that becomes ready again waits for the next turn.
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop() else { break };
-            self.serve(token);
-            // What leaves together came in together; waiting for the other sockets gains nothing.
-            self.engine.flush();
+            self.serve(now, token);
         }
         let now = clock::now();
         self.engine.pass_time(now);
@@ -125,6 +157,12 @@ impl Loop {
         self.shared.turned();
         if now.instant.duration_since(self.measured) >= PUBLISH {
             self.publish_measured(now.instant);
+        }
+        if self.ready.is_empty() {
+            let datagrams = self.engine.received() - before;
+            let times = (began, clock::instant());
+            let moment = self.gather.moment(times, datagrams, woken);
+            moment.into_iter().for_each(thread::sleep);
         }
         Next::Turn
     }
@@ -172,6 +210,7 @@ impl Loop {
             told = true;
             match order {
                 Order::Configure(config) => self.engine.relay.reconfigure(config),
+                Order::Gather(most) => self.gather.allow(most),
                 Order::Drain(drain) => {
                     self.draining = drain != Drain::Serving;
                     self.engine.relay.drain_mode(drain);
@@ -191,19 +230,15 @@ impl Loop {
 
     /// Serves one socket: receives up to its budget, and asks for another turn when that was not
     /// enough.
-    fn serve(&mut self, token: Token) {
+    fn serve(&mut self, now: Now, token: Token) {
         let left = match Source::of(token) {
-            Source::Tcp(place) => self.engine.accept(clock::instant(), place),
-            Source::Stream(place) => {
-                self.engine
-                    .serve_stream(clock::now(), place, &mut self.scratch)
-            }
-            Source::RelayedTcp(place) => self.engine.accept_peers(clock::now(), place),
+            Source::Tcp(place) => self.engine.accept(now.instant, place),
+            Source::Stream(place) => self.engine.serve_stream(now, place, &mut self.scratch),
+            Source::RelayedTcp(place) => self.engine.accept_peers(now, place),
             Source::Peer(place) | Source::Joined(place) => {
-                self.engine
-                    .serve_link(clock::now(), place, &mut self.scratch)
+                self.engine.serve_link(now, place, &mut self.scratch)
             }
-            Source::Waker | Source::Udp(_) | Source::Relayed(_) => self.serve_udp(token),
+            Source::Waker | Source::Udp(_) | Source::Relayed(_) => self.serve_udp(now, token),
         };
         if left == Left::Perhaps {
             self.ready.push(token);
@@ -219,22 +254,27 @@ impl Loop {
         }
     }
 
-    fn serve_udp(&mut self, token: Token) -> Left {
+    fn serve_udp(&mut self, now: Now, token: Token) -> Left {
         for _ in 0..RECEIVES_PER_TURN {
-            match self.receive(token) {
-                Some(filled) if filled == Batch::SLOTS => {}
-                _ => return Left::Nothing,
+            if self.receive(now, token) != Some(Received::Full) {
+                return Left::Nothing;
             }
         }
         Left::Perhaps
     }
 
     /// One receive from one socket. `None` when there is nothing, or no such socket.
-    fn receive(&mut self, token: Token) -> Option<usize> {
+    fn receive(&mut self, now: Now, token: Token) -> Option<Received> {
         let (entry, udp) = self.engine.entry(token)?;
+        let slots = match entry {
+            Entry::Client(_) => Batch::SLOTS,
+            Entry::Peer(_) => PEER_SLOTS,
+        };
         // An ICMP message fails one receive and leaves what has arrived where it is.
-        let received = match self.batch.receive(udp) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.batch.receive(udp),
+        let received = match self.batch.receive(udp, slots) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                self.batch.receive(udp, slots)
+            }
             received => received,
         };
         let filled = match received {
@@ -248,7 +288,6 @@ impl Loop {
                 return None;
             }
         };
-        let now = clock::now();
         for slot in 0..filled {
             let (meta, buffer) = self.batch.slot(slot);
             match entry {
@@ -258,6 +297,10 @@ impl Loop {
                 }
             }
         }
-        Some(filled)
+        Some(if filled == slots {
+            Received::Full
+        } else {
+            Received::Drained
+        })
     }
 }
