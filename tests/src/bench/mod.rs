@@ -13,13 +13,21 @@ pub mod subjects;
 pub mod table;
 pub mod targets;
 
-use std::{io, path::PathBuf, sync::atomic::Ordering};
+use std::{
+    io,
+    path::PathBuf,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use cases::{Case, Pace};
 use record::{CPU, RATE, Record, Records};
 use server::{Bench, hold};
 use stats::Spread;
 use subjects::Subject;
+
+/// How long locks are held before others have their turn: until the case then running is over.
+const AT_A_TIME: Duration = Duration::from_secs(30);
 
 /// What is run how often.
 #[derive(Debug)]
@@ -32,7 +40,7 @@ pub struct Schedule {
     pub rounds: u32,
     /// Where all runs are written after each case.
     pub json: Option<PathBuf>,
-    /// Files whose locks are held during a case, in the order they are taken.
+    /// Files whose locks are held while anything is measured, in the order they are taken.
     pub locks: Vec<PathBuf>,
 }
 
@@ -42,9 +50,15 @@ pub struct Schedule {
 /// When results cannot be written or the lock cannot be had.
 pub fn run(bench: &Bench, schedule: &Schedule, records: &mut Records) -> io::Result<()> {
     let before = records.last_round();
+    let (mut held, mut held_since) = (hold(&schedule.locks)?, Instant::now());
     for round in 1..=schedule.rounds {
         for case in &schedule.cases {
-            let held = hold(&schedule.locks)?;
+            if held_since.elapsed() > AT_A_TIME {
+                // In this order: what waits for them has its turn in between.
+                drop(held);
+                held = hold(&schedule.locks)?;
+                held_since = Instant::now();
+            }
             let mut subjects: Vec<_> = schedule.subjects.iter().collect();
             if !subjects.is_empty() {
                 let turn = (round - 1) as usize % subjects.len();
@@ -67,7 +81,6 @@ pub fn run(bench: &Bench, schedule: &Schedule, records: &mut Records) -> io::Res
                     Err(why) => eprintln!("{at} {:<24} {name:<10} skipped: {why}", case.name),
                 }
             }
-            drop(held);
             if let Some(file) = &schedule.json {
                 records.write(file)?;
             }

@@ -14,8 +14,6 @@ use super::stats::{Rounds, Spread};
 pub const CPU: &str = "/server/cpu_us_per_packet";
 /// CPU time of the server per byte of payload, in nanoseconds.
 pub const CPU_PER_BYTE: &str = "/server/cpu_ns_per_byte";
-/// CPU time of the busiest thread of the server per relayed packet, in microseconds.
-pub const BUSIEST: &str = "/server/busiest_us_per_packet";
 /// The server's share of one core, in percent.
 pub const SERVER_SHARE: &str = "/server/cpu/percent";
 /// The generator's share of one core, in percent.
@@ -49,15 +47,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Takes in what the generator printed, and what follows from it.
-    pub fn new(case: &str, subject: &str, round: u32, mut load: Value) -> Self {
-        let busiest = load
-            .pointer("/server/threads/0/cpu_seconds")
-            .and_then(Value::as_f64);
-        let relayed = load.pointer("/relayed").and_then(Value::as_f64);
-        if let Some((seconds, packets)) = busiest.zip(relayed) {
-            load["server"]["busiest_us_per_packet"] = (1e6 * seconds / packets.max(1.0)).into();
-        }
+    /// A run with what the generator printed.
+    pub fn new(case: &str, subject: &str, round: u32, load: Value) -> Self {
         Self {
             case: case.to_owned(),
             subject: subject.to_owned(),
@@ -144,10 +135,7 @@ mod tests {
     use super::*;
 
     fn record(subject: &str, round: u32, cpu: f64) -> Record {
-        let load = json!({"relayed": 1000, "server": {
-            "cpu_us_per_packet": cpu,
-            "threads": [{"cpu_seconds": 0.003}, {"cpu_seconds": 0.001}],
-        }});
+        let load = json!({"server": {"cpu_us_per_packet": cpu}});
         Record::new("case", subject, round, load)
     }
 
@@ -166,11 +154,6 @@ mod tests {
         assert_eq!(told("theirs"), Some([30.0, 20.0, 40.0]));
         assert_eq!(records.spread("other", "ours", CPU), None);
         assert_eq!(records.spread("case", "ours", LOSS), None);
-    }
-
-    #[test]
-    fn the_busiest_thread_is_told_per_packet() {
-        assert_eq!(record("ours", 1, 2.0).number(BUSIEST), Some(3.0));
     }
 
     #[test]

@@ -59,7 +59,8 @@ struct Arguments {
     /// Take in the runs of such files, too; with --rounds 0 they are all there is.
     #[arg(long, num_args = 1..)]
     read: Vec<PathBuf>,
-    /// Hold these files' locks (flock), taken in this order, while a case is measured.
+    /// Hold these files' locks (flock), taken in this order, while anything is measured; others have
+    /// their turn between two cases.
     #[arg(long, num_args = 1..)]
     lock: Vec<PathBuf>,
     /// Let the generator never sleep: servers do not have to wake it then.
