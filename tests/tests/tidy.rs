@@ -96,14 +96,32 @@ fn no_source_file_is_too_long() {
     none(&wrong.collect::<Vec<_>>());
 }
 
+/// The modules that may hold unsafe code: each wraps system calls that no safe library has.
+const UNSAFE: [&str; 1] = ["turnd/src/net/mmsg.rs"];
+
 #[test]
-fn every_crate_forbids_unsafe_code() {
-    let roots =
-        sources().filter(|(path, _)| path.ends_with("src/lib.rs") || path.ends_with("src/main.rs"));
-    let wrong = roots.filter(|(_, text)| !text.contains("#![forbid(unsafe_code)]"));
+fn unsafe_code_is_forbidden_but_for_the_modules_named_here() {
+    // Split so that this file passes.
+    let allows = concat!("allow(unsafe", "_code");
+    let expects = concat!("expect(unsafe", "_code");
+    let wrong = sources().filter(|(path, text)| {
+        let is_root = path.ends_with("src/lib.rs") || path.ends_with("src/main.rs");
+        let of_its_crate = |module: &&str| {
+            let root = path.parent().expect("a folder");
+            Path::new(module).starts_with(root) && path.ends_with("src/lib.rs")
+        };
+        let level = if UNSAFE.iter().any(of_its_crate) {
+            "#![deny(unsafe_code)]"
+        } else {
+            "#![forbid(unsafe_code)]"
+        };
+        let opens = text.contains(allows) || text.contains(expects);
+        let is_named = UNSAFE.iter().any(|module| path == Path::new(module));
+        is_root && !text.contains(level) || opens && !is_named
+    });
     none(
         &wrong
-            .map(|(path, _)| format!("{}: unsafe allowed", path.display()))
+            .map(|(path, _)| format!("{}: unsafe code allowed", path.display()))
             .collect::<Vec<_>>(),
     );
 }
