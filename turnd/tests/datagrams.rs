@@ -136,3 +136,22 @@ fn a_wildcard_listener_answers_from_the_address_it_was_asked_at() {
     socket.send_to(b"hello", client.relayed).expect("sent");
     assert_eq!(client.receive(), (address, b"hello".to_vec()));
 }
+
+#[test]
+fn what_a_client_sends_before_it_deletes_its_allocation_arrives() {
+    let relay = Setup::default().start();
+    let (socket, address) = peer(&relay);
+    for _ in 0..20 {
+        let mut client = client(&relay, relay.turn());
+        client.permit(address);
+        // No two alike, so that none of them joins another.
+        for length in 1..=10 {
+            client.send(address, &vec![0; length]);
+        }
+        client.release();
+        let mut buffer = [0; 64];
+        for length in 1..=10 {
+            assert_eq!(socket.recv(&mut buffer).expect("it arrives"), length);
+        }
+    }
+}

@@ -140,6 +140,11 @@ impl Outbox {
         self.used += 1;
     }
 
+    /// Whether something waits to leave by `exit`.
+    pub fn holds(&self, exit: Exit) -> bool {
+        self.lanes[..self.used].iter().any(|lane| lane.exit == exit)
+    }
+
     /// Hands everything gathered to the kernel.
     pub fn flush<'s>(&mut self, sockets: impl Fn(Exit) -> Option<&'s Udp>) {
         let mut order = [(0, 0_u8); LANES];

@@ -316,11 +316,8 @@ impl Engine {
                     self.relay.socket_opened(now, id, family, opened);
                 }
                 Action::CloseRelay { id } => {
-                    // What was gathered for it leaves first.
-                    self.flush();
                     for family in Family::ALL {
-                        self.sockets.relayed.close(id, family);
-                        self.links.unlisten(id, family);
+                        self.close_relayed(id, family);
                     }
                 }
                 Action::ListenRelay { id, address } => self.listen_relay(now, id, address),
@@ -343,11 +340,7 @@ impl Engine {
                     bytes,
                 } => self.send_away(now, &tuple, Whither::Worker(worker, bytes)),
                 Action::CloseConnection { connection } => self.links.close(connection),
-                Action::CloseFamily { id, family } => {
-                    self.flush();
-                    self.sockets.relayed.close(id, family);
-                    self.links.unlisten(id, family);
-                }
+                Action::CloseFamily { id, family } => self.close_relayed(id, family),
                 // For a fast path outside of this process; there is none.
                 Action::ChannelBound { .. }
                 | Action::ChannelUnbound { .. }
@@ -355,6 +348,15 @@ impl Engine {
                 | Action::PermissionChanged { .. } => {}
             }
         }
+    }
+
+    fn close_relayed(&mut self, id: AllocationId, family: Family) {
+        // What was gathered for it leaves first.
+        if self.outbox.holds(Exit::Relayed(place(id, family))) {
+            self.flush();
+        }
+        self.sockets.relayed.close(id, family);
+        self.links.unlisten(id, family);
     }
 
     fn send_to_client(
