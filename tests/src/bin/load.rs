@@ -44,7 +44,7 @@ struct Arguments {
     /// How many clients ask for their allocation at once.
     #[arg(long, default_value_t = 64)]
     opening: usize,
-    /// Spread clients over this many addresses of 127.225.0.0/16; 0 for 127.0.0.1 alone.
+    /// Spread clients over this many addresses of 127.224.0.0/11; 0 for 127.0.0.1 alone.
     #[arg(long, default_value_t = 0)]
     sources: usize,
     /// Allocations whose peers share a socket; 1, or 16 beyond 4000 allocations, unless told.

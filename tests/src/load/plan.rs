@@ -227,9 +227,10 @@ impl Plan {
             (SocketAddr::V4(_), 0) => Ipv4Addr::LOCALHOST.into(),
             (SocketAddr::V4(_), sources) => {
                 let number = index % sources;
-                // 127.225.0.0/16, away from where servers and peers listen.
-                let (high, low) = (number / 250, 1 + number % 250);
-                [127, 225, high as u8, low as u8].into()
+                // 127.224.0.0/11, away from where servers and peers listen, each in another network.
+                let (high, rest) = (224 + number % 31, number / 31);
+                let (middle, low) = (rest % 256, 1 + rest / 256);
+                [127, high as u8, middle as u8, low as u8].into()
             }
         }
     }

@@ -16,6 +16,10 @@ fn clients_are_spread_evenly_over_as_many_loopback_addresses_as_asked_for() {
         let found: HashSet<_> = (0..2 * sources).map(|index| plan.source(index)).collect();
         assert_eq!(found.len(), sources);
         assert!(found.iter().all(IpAddr::is_loopback));
+        let texts: Vec<_> = found.iter().map(IpAddr::to_string).collect();
+        let networks = texts.iter().filter_map(|ip| ip.rsplit_once('.'));
+        let networks: HashSet<_> = networks.map(|(network, _)| network).collect();
+        assert_eq!(networks.len(), sources.min(31 * 256));
     }
 }
 
