@@ -2,8 +2,9 @@
 //! it belongs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{SocketAddr, UdpSocket},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -15,14 +16,19 @@ use cluster_tests::{
         outcome::Outcome,
         plan::{Pace, Plan, Transport, Via},
     },
+    timing::until,
     turnd::{SECRET, Setup, Turnd},
 };
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// Bytes of a packet's payload, where a test does not say otherwise.
+const PAYLOAD: u16 = 121;
 
 /// A short run of few clients against `server`.
 fn small(server: SocketAddr, login: Option<Login>) -> Plan {
     Plan {
         allocations: 8,
-        payload: 121,
+        payload: usize::from(PAYLOAD),
         warmup: Duration::from_millis(100),
         time: Duration::from_millis(400),
         ..Plan::new(server, login)
@@ -122,23 +128,20 @@ fn allocations_take_turns_with_what_is_in_flight() {
 }
 
 #[test]
-fn trains_return_whole_in_one_piece_or_packet_by_packet() {
+fn trains_return_in_one_piece_or_packet_by_packet() {
     let turnd = Setup::loopback("load-trains").start();
     let pace = Pace::Burst {
         packets: 16,
         every_ms: 20,
     };
     for (coalesce, gro) in [(false, true), (true, true), (true, false)] {
-        let outcome = complete(&Plan {
+        complete(&Plan {
             pace,
             coalesce,
             gro,
             payload: 1200,
             ..plan(&turnd)
         });
-        // Nobody sends a part of a train.
-        assert_eq!(outcome.up.sent % 16, 0, "{outcome}");
-        assert_eq!(outcome.down.sent % 16, 0, "{outcome}");
     }
 }
 
@@ -154,56 +157,137 @@ fn what_the_server_costs_is_told() {
 }
 
 #[test]
-fn a_bare_forwarder_is_measured_without_turn() {
-    for (coalesce, flows_per_peer) in [(false, 1), (true, 1), (true, 8)] {
+fn a_bare_forwarder_sees_as_many_addresses_as_planned() {
+    for (sources, flows_per_peer, peers) in [(0, 1, 8), (3, 3, 3), (8, 8, 1)] {
+        let forwarder = Forwarder::start();
         complete(&Plan {
-            coalesce,
+            sources,
             flows_per_peer: Some(flows_per_peer),
-            ..small(forwarder(), None)
+            ..small(forwarder.address, None)
         });
+        until("every session ends", Duration::from_secs(10), || {
+            let seen = forwarder.seen.lock().expect("no panic");
+            (seen.closed == 8).then_some(())
+        });
+        let seen = forwarder.seen.lock().expect("no panic");
+        assert_eq!(seen.peers.len(), peers, "{seen:?}");
+        let from: HashSet<_> = seen.clients.iter().map(SocketAddr::ip).collect();
+        assert_eq!(from.len(), sources.max(1), "{seen:?}");
+        assert_eq!(seen.clients.len(), 8, "{seen:?}");
     }
 }
 
-/// The plainest forwarder there can be: everybody's relayed address is a socket that a thread reads.
-/// Returns where it listens.
-fn forwarder() -> SocketAddr {
-    let listener = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let address = listener.local_addr().expect("an address");
-    thread::spawn(move || {
-        let mut sessions = HashMap::new();
-        let mut buffer = [0; 2048];
-        while let Ok((length, client)) = listener.recv_from(&mut buffer) {
-            let datagram = &buffer[..length];
-            if let Some(peer) = datagram.strip_prefix(b"FORWARD ") {
-                let peer = String::from_utf8_lossy(peer).parse().expect("an address");
-                let down = listener.try_clone().expect("a descriptor");
-                let relay = sessions
-                    .entry(client)
-                    .or_insert_with(|| relay(down, client, peer));
-                let relayed = relay.local_addr().expect("an address");
-                let answer = format!("FORWARDED {relayed}");
-                listener.send_to(answer.as_bytes(), client).expect("sent");
-            } else if datagram == b"CLOSE" {
-                sessions.remove(&client).expect("a session");
-            } else {
-                sessions[&client].send(&datagram[4..]).expect("sent");
-            }
-        }
-    });
-    address
+#[test]
+fn trains_reach_the_server_whole_from_both_sides_where_they_are_coalesced() {
+    let burst = Pace::Burst {
+        packets: 16,
+        every_ms: 20,
+    };
+    for (pace, coalesce, packets) in [
+        (burst, true, 16),
+        (Pace::Window(5), true, 5),
+        (burst, false, 1),
+    ] {
+        let forwarder = Forwarder::start();
+        let plan = Plan {
+            pace,
+            coalesce,
+            ..small(forwarder.address, None)
+        };
+        complete(&plan);
+        let seen = forwarder.seen.lock().expect("no panic");
+        let sizes = |size: usize| HashSet::from([size * packets]);
+        assert_eq!(seen.up, sizes(HEADER + plan.payload), "{pace:?}");
+        assert_eq!(seen.down, sizes(plan.payload), "{pace:?}");
+    }
 }
 
-/// A relayed address for `client`, connected to `peer`; what comes there goes `down`.
-fn relay(down: UdpSocket, client: SocketAddr, peer: SocketAddr) -> UdpSocket {
-    let relay = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+/// ChannelData's header (RFC 8656 section 12.4).
+const HEADER: usize = 4;
+
+/// The plainest forwarder there can be: everybody's relayed address is a socket that a thread reads.
+struct Forwarder {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What a forwarder has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    clients: HashSet<SocketAddr>,
+    peers: HashSet<SocketAddr>,
+    closed: usize,
+    /// Lengths of what came in one piece, from clients and from peers.
+    up: HashSet<usize>,
+    down: HashSet<usize>,
+}
+
+impl Forwarder {
+    fn start() -> Self {
+        let listener = socket();
+        let address = listener.local_addr().expect("an address");
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let shared = seen.clone();
+        thread::spawn(move || listen(&listener, &shared));
+        Self { address, seen }
+    }
+}
+
+/// A socket that takes what comes in one piece so.
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    setsockopt(&socket, sockopt::UdpGroSegment, &true).expect("it joins datagrams");
+    socket
+}
+
+fn listen(listener: &UdpSocket, shared: &Arc<Mutex<Seen>>) {
+    let mut sessions = HashMap::new();
+    let mut buffer = vec![0; 65_536];
+    while let Ok((length, client)) = listener.recv_from(&mut buffer) {
+        let datagram = &buffer[..length];
+        let mut seen = shared.lock().expect("no panic");
+        if let Some(peer) = datagram.strip_prefix(b"FORWARD ") {
+            let peer = String::from_utf8_lossy(peer).parse().expect("an address");
+            seen.clients.insert(client);
+            seen.peers.insert(peer);
+            let open = || relay(listener, client, peer, shared.clone());
+            let relay: &mut UdpSocket = sessions.entry(client).or_insert_with(open);
+            let relayed = relay.local_addr().expect("an address");
+            let answer = format!("FORWARDED {relayed}");
+            listener.send_to(answer.as_bytes(), client).expect("sent");
+        } else if datagram == b"CLOSE" {
+            sessions.remove(&client).expect("a session");
+            seen.closed += 1;
+        } else {
+            seen.up.insert(length);
+            let payload = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
+            for packet in datagram.chunks(HEADER + payload) {
+                sessions[&client].send(&packet[HEADER..]).expect("sent");
+            }
+        }
+    }
+}
+
+/// A relayed address for `client`, connected to `peer`; what comes there goes down.
+fn relay(
+    listener: &UdpSocket,
+    client: SocketAddr,
+    peer: SocketAddr,
+    shared: Arc<Mutex<Seen>>,
+) -> UdpSocket {
+    let relay = socket();
     relay.connect(peer).expect("connected");
     let up = relay.try_clone().expect("a descriptor");
+    let down = listener.try_clone().expect("a descriptor");
     thread::spawn(move || {
-        let mut buffer = [0; 2048];
-        while let Ok(length) = up.recv(&mut buffer[4..]) {
-            let number = (length as u16).to_be_bytes();
-            buffer[..4].copy_from_slice(&[0x40, 0, number[0], number[1]]);
-            down.send_to(&buffer[..4 + length], client).expect("sent");
+        let mut buffer = vec![0; 65_536];
+        while let Ok(length) = up.recv(&mut buffer) {
+            shared.lock().expect("no panic").down.insert(length);
+            let size = PAYLOAD.to_be_bytes();
+            for packet in buffer[..length].chunks(usize::from(PAYLOAD)) {
+                let message = [&[0x40, 0, size[0], size[1]], packet].concat();
+                down.send_to(&message, client).expect("sent");
+            }
         }
     });
     relay

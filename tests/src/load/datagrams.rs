@@ -19,6 +19,8 @@ use nix::{
 pub const INCOMING: usize = 32;
 /// Most packets sent by one system call: also the segments that the kernel takes for one GSO send.
 pub const OUTGOING: usize = 64;
+/// What a small window has.
+const FEW: usize = 8;
 /// Room for one received datagram: the longest, which a row of packets coalesced by GRO may be. The
 /// odd rest keeps the beginnings of several from competing for the same lines of a cache.
 const SLOT: usize = 65_536 + 192;
@@ -67,6 +69,8 @@ pub struct Inbox {
     bytes: Box<[u8]>,
     got: Vec<(usize, Option<SockaddrStorage>)>,
     refused: bool,
+    /// How many are asked for: mostly as many as there are, for every attempt costs.
+    asks: usize,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -85,25 +89,30 @@ impl Default for Inbox {
             bytes: vec![0; INCOMING * SLOT].into_boxed_slice(),
             got: Vec::with_capacity(INCOMING),
             refused: false,
+            asks: 1,
         }
     }
 }
 
 impl Inbox {
-    /// Replaces the contents with what waits on `socket`.
+    /// Replaces the contents with what waits on `socket`, or the first part of it.
     ///
     /// # Errors
     /// What recvmmsg(2) says; that nothing waits and a peer's refusal (ICMP) are no errors.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.got.clear();
         self.refused = false;
-        let mut rest = self.bytes.chunks_exact_mut(SLOT);
+        let mut rest = self.bytes.chunks_exact_mut(SLOT).take(self.asks);
         let mut slices: [[IoSliceMut<'_>; 1]; INCOMING] =
             array::from_fn(|_| [IoSliceMut::new(rest.next().unwrap_or_default())]);
+        let slices = &mut slices[..self.asks];
         let (headers, flags) = (&mut self.headers, MsgFlags::MSG_DONTWAIT);
-        match recvmmsg(socket.as_raw_fd(), headers, &mut slices, flags, None) {
+        match recvmmsg(socket.as_raw_fd(), headers, slices, flags, None) {
             Ok(results) => {
                 self.got.extend(results.map(|got| (got.bytes, got.address)));
+                let got = self.got.len();
+                let more = if got == self.asks { 2 * got } else { got };
+                self.asks = more.clamp(1, INCOMING);
                 Ok(())
             }
             Err(error) => {
@@ -183,10 +192,12 @@ impl Outbox {
     /// What sendmmsg(2) says; a full buffer or a peer's refusal (ICMP) is not an error but 0.
     pub fn send(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let filled = std::mem::take(&mut self.filled);
-        if filled < 2 || self.coalesce {
-            self.send_rows(socket, filled)
-        } else {
-            self.send_each(socket, filled)
+        match filled {
+            _ if self.coalesce => self.send_rows(socket, filled),
+            0 | 1 => self.send_rows(socket, filled),
+            // What few packets need is prepared for few.
+            ..=FEW => self.send_each::<FEW>(socket, filled),
+            _ => self.send_each::<OUTGOING>(socket, filled),
         }
     }
 
@@ -217,9 +228,13 @@ impl Outbox {
     }
 
     /// One system call, a datagram for each packet.
-    fn send_each(&mut self, socket: &UdpSocket, filled: usize) -> io::Result<usize> {
-        let mut packets = self.bytes.chunks_exact(self.length);
-        let slices: [[IoSlice<'_>; 1]; OUTGOING] =
+    fn send_each<const MOST: usize>(
+        &mut self,
+        socket: &UdpSocket,
+        filled: usize,
+    ) -> io::Result<usize> {
+        let mut packets = self.bytes.chunks_exact(self.length).take(filled);
+        let slices: [[IoSlice<'_>; 1]; MOST] =
             array::from_fn(|_| [IoSlice::new(packets.next().unwrap_or_default())]);
         let sent = sendmmsg(
             socket.as_raw_fd(),
