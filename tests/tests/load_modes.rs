@@ -105,12 +105,13 @@ fn clients_over_streams_lose_nothing() {
             (Via::Channel, burst),
             (Via::Indication, Pace::Rate(2000)),
         ] {
-            complete(&Plan {
+            let outcome = complete(&Plan {
                 transport,
                 via,
                 pace,
                 ..plan(&turnd)
             });
+            assert_eq!(outcome.cipher.is_some(), transport == Transport::Tls);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::sys::epoll::EpollFlags;
+use rustls::CipherSuite;
 
 use super::{
     LoadError,
@@ -54,6 +55,14 @@ impl Link {
         match self {
             Self::Datagrams(socket) => prepare_sending(socket, length.unwrap_or(0)),
             Self::Stream(_) => Ok(()),
+        }
+    }
+
+    /// The cipher suite, of TLS.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        match self {
+            Self::Datagrams(_) => None,
+            Self::Stream(stream) => stream.suite(),
         }
     }
 

@@ -121,6 +121,8 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     let relayed = traffic.tally.arrivals;
     traffic.drain(DRAIN)?;
     let (mut sessions, tally) = traffic.end()?;
+    let suite = sessions.first().and_then(|session| session.link.suite());
+    let cipher = suite.and_then(|suite| suite.as_str()).map(str::to_owned);
     Opening::new(plan, &mut sessions)?.all(Step::Close)?;
     let looks = at_first.zip(allocated).zip(before.zip(after));
     let server = looks.map(|((first, full), (before, after))| {
@@ -130,7 +132,13 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     });
     let generator = Cpu::new(own_after.cpu.saturating_sub(own_before.cpu), wall);
     Ok(Outcome::new(
-        plan, allocate, &tally, relayed, wall, server, generator,
+        plan,
+        (allocate, cipher),
+        &tally,
+        relayed,
+        wall,
+        server,
+        generator,
     ))
 }
 

@@ -133,6 +133,8 @@ pub struct Outcome {
     pub allocate: Allocating,
     /// What clients spoke.
     pub transport: Transport,
+    /// The cipher suite, where that was TLS.
+    pub cipher: Option<String>,
     /// Payload in bytes.
     pub payload: usize,
     /// How payloads travelled.
@@ -170,7 +172,7 @@ pub struct Outcome {
 impl Outcome {
     pub(super) fn new(
         plan: &Plan,
-        allocate: Allocating,
+        (allocate, cipher): (Allocating, Option<String>),
         tally: &Tally,
         relayed: u64,
         wall: Duration,
@@ -186,6 +188,7 @@ impl Outcome {
             allocations: plan.allocations,
             allocate,
             transport: plan.transport,
+            cipher,
             payload: plan.payload,
             via: plan.via,
             pace: plan.pace,

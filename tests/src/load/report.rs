@@ -25,7 +25,7 @@ impl fmt::Display for Outcome {
         let transport = match self.transport {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
-            Transport::Tls => "TLS",
+            Transport::Tls => self.cipher.as_deref().unwrap_or("TLS"),
         };
         writeln!(
             f,

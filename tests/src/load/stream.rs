@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::ClientConnection;
+use rustls::{CipherSuite, ClientConnection};
 use socket2::{Domain, Socket, Type};
 
 use super::{
@@ -58,6 +58,12 @@ impl Stream {
             rest: Vec::new(),
             backlog: Vec::new(),
         })
+    }
+
+    /// The cipher suite, of TLS.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        let suite = self.tls.as_ref()?.negotiated_cipher_suite()?;
+        Some(suite.suite())
     }
 
     /// Whether the kernel has not taken all that was sent.
