@@ -20,8 +20,9 @@ use super::{
 
 /// Silence after which a window's packets count as lost and are replaced.
 const STALL: Duration = Duration::from_millis(200);
-/// How far behind its schedule the generator may fall before it gives packets up.
-const BACKLOG: Duration = Duration::from_millis(50);
+/// How far behind its schedule the generator may fall before it gives packets up: what it sent at once
+/// to catch up would be a flood of its own, and no server's loss.
+const BACKLOG: Duration = Duration::from_millis(10);
 /// Turns taken before sockets are looked at again.
 const TURNS: usize = 32;
 /// Sockets' tokens: clients are numbers below, peers from here.
