@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use mio::Token;
 use turnd_core::{Now, Transport};
 
 use super::engine::Engine;
@@ -10,6 +11,7 @@ use crate::net::stream::connection::Received;
 use crate::net::stream::counters::End;
 use crate::net::stream::frame::Broken;
 use crate::net::stream::limits::{ACCEPTS_PER_TURN, READ, READS_PER_TURN, STRANGERS_MESSAGE};
+use crate::net::tokens::Source;
 
 /// A message is never longer than its length field says; ChannelData with the longest is.
 const LONGEST: usize = 68 << 10;
@@ -72,6 +74,13 @@ impl Engine {
         Left::Perhaps
     }
 
+    /// Notes that nothing comes on a connection behind what has arrived.
+    pub(super) fn note_end(&mut self, token: Token) {
+        if let Source::Stream(place) = Source::of(token) {
+            self.streams.note_end(place);
+        }
+    }
+
     /// Serves one connection: what waits to be sent goes first, then it is read.
     pub(super) fn serve_stream(&mut self, now: Now, place: usize, scratch: &mut Scratch) -> Left {
         self.streams.resume(place);
@@ -81,14 +90,14 @@ impl Engine {
             };
             match connection.receive(&mut scratch.wire) {
                 Received::Bytes(count) => {
+                    // The next event tells of more.
+                    let drained = count < READ && !connection.is_ending();
                     let Scratch { wire, plain } = scratch;
                     let bytes = wire.get(..count).unwrap_or_default();
                     let end = self.take_bytes(now, place, bytes, plain).err();
-                    if !self.conclude(now, place, end) {
+                    if !self.conclude(now, place, end) || drained {
                         return Left::Nothing;
                     }
-                    // A client that pauses reading shows by the next read.
-                    self.streams.flush();
                 }
                 Received::Nothing => return Left::Nothing,
                 Received::End(end) => {

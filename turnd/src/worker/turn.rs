@@ -129,6 +129,9 @@ impl Loop {
             if event.is_error() {
                 self.engine.take_errors(now, event.token());
             }
+            if event.is_read_closed() {
+                self.engine.note_end(event.token());
+            }
             if event.token() != Source::Waker.token() {
                 self.ready.push(event.token());
             }

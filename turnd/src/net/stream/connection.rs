@@ -37,6 +37,8 @@ pub struct Connection {
     pub(super) listed: bool,
     /// It has to end, for this reason.
     pub(super) doom: Option<End>,
+    /// Behind what has arrived comes its end.
+    pub(super) ending: bool,
     output: Output,
     /// When its latest whole message came.
     heard: Option<Instant>,
@@ -110,6 +112,7 @@ impl Connection {
             stranger: true,
             listed: false,
             doom: None,
+            ending: false,
             output: Output::default(),
             heard: None,
             descriptor,
@@ -119,6 +122,11 @@ impl Connection {
     /// Whether its client has no allocation.
     pub fn is_stranger(&self) -> bool {
         self.stranger
+    }
+
+    /// Whether its end has been told of already, so that no other event does.
+    pub fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// Reads what has arrived. Nothing, as long as the client does not read what it is owed.

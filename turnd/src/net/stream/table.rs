@@ -366,6 +366,13 @@ impl Streams {
         list(&mut self.listed, connection, place);
     }
 
+    /// The client of the connection in `place` sends nothing more, or it has failed.
+    pub fn note_end(&mut self, place: usize) {
+        if let Some(connection) = self.get_mut(place) {
+            connection.ending = true;
+        }
+    }
+
     /// The connection's socket may take more, or it has failed.
     pub fn resume(&mut self, place: usize) {
         let Self { listed, places, .. } = self;
