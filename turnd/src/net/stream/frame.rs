@@ -59,11 +59,29 @@ impl Frame {
     }
 }
 
-/// The first message of bytes that begin with a whole one, with its padding; and what follows it.
-pub fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let frame = Frame::read(bytes).ok().flatten();
-    let whole = frame.map_or(bytes.len(), |frame| frame.whole);
-    bytes.split_at_checked(whole).unwrap_or((bytes, &[]))
+/// The messages, with their padding, of bytes that are whole ones.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let frame = Frame::read(rest).ok().flatten();
+        let whole = frame.map_or(rest.len(), |frame| frame.whole);
+        let (message, later) = rest.split_at_checked(whole).unwrap_or((rest, &[]));
+        rest = later;
+        (!message.is_empty()).then_some(message)
+    })
+}
+
+/// How many of `bytes`, which are whole messages, are those at their front that fit into `most`; the
+/// first always does.
+pub fn fitting(bytes: &[u8], most: usize) -> usize {
+    let mut fitting = 0;
+    for message in messages(bytes) {
+        if fitting > 0 && fitting + message.len() > most {
+            break;
+        }
+        fitting += message.len();
+    }
+    fitting
 }
 
 /// Puts messages together from what was received. Holds nothing between whole messages.
@@ -190,17 +208,20 @@ mod tests {
 
     #[test]
     fn messages_are_told_apart_again() {
-        let messages = [stun(0), channel(5), stun(24), channel(0), channel(8)];
-        let bytes = stream(&messages);
-        let (mut rest, mut found) = (&bytes[..], Vec::new());
-        while !rest.is_empty() {
-            let (message, later) = split(rest);
-            found.push(message.to_vec());
-            rest = later;
-        }
-        let padded = messages.map(|message| stream(&[message]));
-        assert_eq!(found, padded);
-        assert_eq!(split(&bytes[..3]), (&bytes[..3], &[][..]));
+        let whole = [stun(0), channel(5), stun(24), channel(0), channel(8)];
+        let bytes = stream(&whole);
+        let padded = whole.map(|message| stream(&[message]));
+        assert_eq!(messages(&bytes).collect::<Vec<_>>(), padded);
+        assert_eq!(messages(&bytes[..3]).collect::<Vec<_>>(), [&bytes[..3]]);
+        assert_eq!(messages(&[]).next(), None);
+    }
+
+    #[test]
+    fn whole_messages_fit_or_not() {
+        let bytes = stream(&[channel(96), channel(95), channel(100), channel(1)]);
+        let fit = [0, 100, 199, 200, 303, 304, 311, 312, 1000].map(|most| fitting(&bytes, most));
+        assert_eq!(fit, [100, 100, 100, 200, 200, 304, 304, 312, 312]);
+        assert_eq!(fitting(&[], 1000), 0);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! TLS and plain clients share a port: a TLS record of a handshake begins with 22, which neither STUN
 //! nor ChannelData does.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
 use turnd_core::Transport;
 
@@ -17,6 +16,13 @@ use super::proxy::{self, Header};
 
 /// The content type of a TLS record that carries a handshake (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
+
+/// Most bytes under one TLS record (RFC 8446 section 5.1).
+const RECORD: usize = 16 << 10;
+
+/// So many messages leave as a record each: there are clients that look at one message per record.
+/// More than these are a burst, which fills records: sealing one costs as much as two kilobytes do.
+const FEW: usize = 4;
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -113,45 +119,71 @@ impl Tls {
         }
     }
 
+    /// Whether records wait to be sent.
+    pub fn wants_write(&self) -> bool {
+        self.session.wants_write()
+    }
+
     /// Says that nothing more will be sent.
     pub fn close(&mut self) {
         self.session.send_close_notify();
     }
 
     /// The bytes written to it go to `socket` under TLS, cut anywhere.
-    pub fn raw<'a>(&'a mut self, socket: &'a mut TcpStream) -> Raw<'a> {
+    pub fn raw<'a, W: Write>(&'a mut self, socket: &'a mut W) -> Raw<'a, W> {
         Raw { tls: self, socket }
     }
 
-    fn flush(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+    fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
         while self.session.wants_write() {
-            self.session.write_tls(socket)?;
+            self.session.write_tls(&mut Together(socket))?;
         }
         Ok(())
     }
 
     /// What is written to it goes to `socket` under TLS.
-    pub fn over<'a>(&'a mut self, socket: &'a mut TcpStream) -> Sealed<'a> {
+    pub fn over<'a, W: Write>(&'a mut self, socket: &'a mut W) -> Sealed<'a, W> {
         Sealed { tls: self, socket }
+    }
+}
+
+/// Several records leave with one call, and a single one with the cheaper kind of call.
+struct Together<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Together<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        match records {
+            [record] => self.0.write(record),
+            records => self.0.write_vectored(records),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
 /// Where whole messages are written to that leave as records.
 #[derive(Debug)]
-pub struct Sealed<'a> {
+pub struct Sealed<'a, W> {
     tls: &'a mut Tls,
-    socket: &'a mut TcpStream,
+    socket: &'a mut W,
 }
 
-impl Write for Sealed<'_> {
+impl<W: Write> Write for Sealed<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Records wait only when the kernel is full, so that what is late is noticed.
         self.flush()?;
-        // A record for each message: there are clients that look at one message per record.
+        let is_burst = frame::messages(bytes).nth(FEW).is_some();
+        let most = if is_burst { RECORD } else { 0 };
         let mut rest = bytes;
         while !rest.is_empty() && bytes.len() - rest.len() < GATHERED {
-            let (message, later) = frame::split(rest);
-            self.tls.session.writer().write_all(message)?;
+            let (record, later) = rest.split_at(frame::fitting(rest, most));
+            self.tls.session.writer().write_all(record)?;
             rest = later;
         }
         Ok(bytes.len() - rest.len())
@@ -164,12 +196,12 @@ impl Write for Sealed<'_> {
 
 /// Where bytes are written to that are no messages.
 #[derive(Debug)]
-pub struct Raw<'a> {
+pub struct Raw<'a, W> {
     tls: &'a mut Tls,
-    socket: &'a mut TcpStream,
+    socket: &'a mut W,
 }
 
-impl Write for Raw<'_> {
+impl<W: Write> Write for Raw<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Records wait only when the kernel is full, so that no more than one write does.
         self.flush()?;
@@ -180,5 +212,120 @@ impl Write for Raw<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.tls.flush(self.socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::super::output::{Kind, Output};
+    use super::*;
+
+    /// What the kernel takes, and with how many calls.
+    #[derive(Default)]
+    struct Wire {
+        bytes: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Write for Wire {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.calls += 1;
+            self.bytes.write_vectored(slices)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Both ends of a connection whose handshake is done.
+    fn connected() -> (Tls, ClientConnection) {
+        let made = rcgen::generate_simple_self_signed(["turn.example".to_owned()]).expect("made");
+        let certificate = made.cert.der().clone();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| {
+                let builder = builder.with_no_client_auth();
+                builder.with_single_cert(vec![certificate.clone()], key)
+            });
+        let mut trusted = RootCertStore::empty();
+        trusted.add(certificate).expect("trusted");
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        let name = ServerName::try_from("turn.example").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(client), name).expect("a client");
+        let mut tls = Tls::new(Arc::new(server.expect("a configuration"))).expect("a session");
+        while tls.session.is_handshaking() || tls.session.wants_write() {
+            let (mut there, mut back) = (Vec::new(), Wire::default());
+            while client.wants_write() {
+                client.write_tls(&mut there).expect("sent");
+            }
+            let opened = tls.open(&mut &there[..], &mut [0; 100]);
+            assert_eq!(opened, Ok(None));
+            tls.over(&mut back).flush().expect("sent");
+            receive(&mut client, &back.bytes);
+        }
+        (tls, client)
+    }
+
+    fn receive(client: &mut ClientConnection, mut bytes: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        while !bytes.is_empty() {
+            client.read_tls(&mut bytes).expect("received");
+            client.process_new_packets().expect("good records");
+            let end = client
+                .reader()
+                .read_to_end(&mut plain)
+                .map_err(|e| e.kind());
+            assert_eq!(end, Err(io::ErrorKind::WouldBlock));
+        }
+        plain
+    }
+
+    /// Lengths of the records that `bytes` are.
+    fn records(mut bytes: &[u8]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        while let &[_, _, _, high, low, ..] = bytes {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            lengths.push(length);
+            bytes = &bytes[5 + length..];
+        }
+        lengths
+    }
+
+    #[test]
+    fn few_messages_are_a_record_each_and_a_burst_fills_records() {
+        /// The content type and the tag of a record in TLS 1.3.
+        const SEAL: usize = 17;
+        let (mut tls, mut client) = connected();
+        let message = |number: u8| [vec![0x40, 0, 3, 0xe4], vec![number; 996]].concat();
+        for (count, expected) in [
+            (1, vec![1000 + SEAL]),
+            (4, vec![1000 + SEAL; 4]),
+            (5, vec![5000 + SEAL]),
+            (40, vec![16_000 + SEAL, 16_000 + SEAL, 8000 + SEAL]),
+        ] {
+            let (mut output, mut wire) = (Output::default(), Wire::default());
+            let messages: Vec<_> = (0..count).map(message).collect();
+            for message in &messages {
+                output.push(message, Kind::Media, false);
+            }
+            output.write(&mut tls.over(&mut wire)).expect("written");
+            assert_eq!((records(&wire.bytes), wire.calls), (expected, 1));
+            assert_eq!(receive(&mut client, &wire.bytes), messages.concat());
+        }
     }
 }

@@ -253,12 +253,15 @@ impl Streams {
         let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
             return Ok(None);
         };
+        let Layer::Tls(tls) = &mut connection.layer else {
+            return Ok(None);
+        };
+        let opened = tls.open(bytes, plain);
         // The handshake and its failure have something to send, too.
-        list(&mut self.listed, connection, place);
-        match &mut connection.layer {
-            Layer::Tls(tls) => tls.open(bytes, plain),
-            Layer::Proxied(_) | Layer::Unknown | Layer::Plain => Ok(None),
+        if tls.wants_write() {
+            list(&mut self.listed, connection, place);
         }
+        opened
     }
 
     /// Counts a connection for its source; at the limit of that source its own oldest stranger goes.
