@@ -12,7 +12,7 @@ use super::counters::End;
 use super::frame::Assembler;
 use super::layer::{Layer, Tls};
 use super::limits::{HANDSHAKE, IDLE};
-use super::output::{Kind, Output, Pushed};
+use super::output::{Kind, Output, Pushed, Spares};
 use crate::net::descriptors::Descriptor;
 
 /// A connection, for as long as it is open.
@@ -173,7 +173,10 @@ impl Connection {
     }
 
     /// Adds a message to what waits to be sent.
-    pub(super) fn push(&mut self, bytes: &[u8], kind: Kind) -> Pushed {
+    pub(super) fn push(&mut self, bytes: &[u8], kind: Kind, spares: &mut Spares) -> Pushed {
+        if !self.is_blocked() {
+            self.output.borrow(spares);
+        }
         self.output.push(bytes, kind, self.stranger)
     }
 
@@ -188,6 +191,12 @@ impl Connection {
         if written.is_err() {
             self.doom.get_or_insert(End::Failed);
         }
+    }
+
+    /// The same, when nothing more is added soon.
+    pub(super) fn flush(&mut self, spares: &mut Spares) {
+        self.write();
+        self.output.give_back(spares);
     }
 
     /// Says goodbye, where the transport has a word for it.

@@ -4,8 +4,23 @@ use std::io::{self, ErrorKind, Write};
 
 use super::limits::{GATHERED, PAUSE, STRANGERS_WAITING, WAITING};
 
-/// Emptied buffers keep up to this much memory, in bytes.
-const KEPT: usize = 4096;
+/// Emptied buffers of a worker. Few connections have something to send at the same time, so none
+/// needs memory of its own for it, and what was grown once serves the next.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    /// How many are kept.
+    const MOST: usize = 64;
+    /// Bytes of memory of the largest that is kept.
+    const LARGEST: usize = 2 * GATHERED;
+
+    fn keep(&mut self, emptied: Vec<u8>) {
+        if self.0.len() < Self::MOST && (1..=Self::LARGEST).contains(&emptied.capacity()) {
+            self.0.push(emptied);
+        }
+    }
+}
 
 /// How bad it is when something is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +97,23 @@ impl Output {
         }
         self.bytes.drain(..self.written);
         self.written = 0;
-        self.bytes.shrink_to(KEPT);
         Ok(())
+    }
+
+    /// Takes a buffer for what is pushed next, unless it has one.
+    pub fn borrow(&mut self, spares: &mut Spares) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.0.pop().unwrap_or_default();
+        }
+    }
+
+    /// Gives the buffer back when nothing waits in it; what waits keeps no more memory than it needs.
+    pub fn give_back(&mut self, spares: &mut Spares) {
+        if self.bytes.is_empty() {
+            spares.keep(std::mem::take(&mut self.bytes));
+        } else {
+            self.bytes.shrink_to_fit();
+        }
     }
 
     /// What waits, to be sent in another way.
@@ -155,7 +185,36 @@ mod tests {
         output.write(&mut sink).expect("written");
         assert_eq!((sink.calls, sink.taken.len()), (1, 20_000));
         assert!(!output.is_blocked() && output.waiting() == 0);
-        assert!(output.bytes.capacity() <= KEPT);
+    }
+
+    #[test]
+    fn memory_is_held_by_what_waits_and_lent_to_the_next() {
+        let (mut spares, mut sink) = (Spares::default(), sink(20_100));
+        let mut outputs: Vec<_> = (0..2 * Spares::MOST).map(|_| Output::default()).collect();
+        for output in &mut outputs {
+            output.borrow(&mut spares);
+            output.push(&[1; 200], Kind::Media, false);
+        }
+        for output in &mut outputs {
+            output.write(&mut sink).expect("written");
+            output.give_back(&mut spares);
+        }
+        let (written, blocked) = outputs.split_at(100);
+        assert!(written.iter().all(|output| output.bytes.capacity() == 0));
+        assert_eq!(spares.0.len(), Spares::MOST);
+        // Half of the next was written.
+        assert_eq!(
+            (blocked[0].waiting(), blocked[0].bytes.capacity()),
+            (100, 100)
+        );
+        assert!(blocked[1..].iter().all(|output| output.waiting() == 200));
+        // A buffer comes back empty, and one that has grown too large does not.
+        let mut next = Output::default();
+        next.borrow(&mut spares);
+        assert!(next.waiting() == 0 && next.bytes.capacity() >= 200);
+        assert_eq!(spares.0.len(), Spares::MOST - 1);
+        spares.keep(Vec::with_capacity(Spares::LARGEST + 1));
+        assert_eq!(spares.0.len(), Spares::MOST - 1);
     }
 
     #[test]

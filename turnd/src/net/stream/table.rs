@@ -15,7 +15,7 @@ use super::connection::{Connection, Leaving, Whither};
 use super::counters::{End, Refused, StreamCounters};
 use super::layer::Layer;
 use super::limits::{STRANGERS_DIVISOR, STRANGERS_MIN};
-use super::output::{Kind, Pushed};
+use super::output::{Kind, Pushed, Spares};
 use super::proxy::Header;
 use crate::net::tokens::Source as Event;
 
@@ -30,6 +30,7 @@ pub struct Streams {
     deadlines: BTreeSet<(Instant, usize)>,
     /// Those that have something to send, or have to end.
     listed: Vec<usize>,
+    spares: Spares,
     entrance: Entrance,
     accepted: u64,
     /// A connection has to end because another has its five-tuple now.
@@ -49,6 +50,7 @@ impl Streams {
             strangers: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             listed: Vec::new(),
+            spares: Spares::default(),
             entrance,
             accepted: 0,
             replaced: false,
@@ -360,7 +362,7 @@ impl Streams {
         let Some(connection) = self.places.get_mut(place).and_then(Option::as_mut) else {
             return;
         };
-        match connection.push(bytes, kind) {
+        match connection.push(bytes, kind, &mut self.spares) {
             Pushed::Gathered => {}
             Pushed::Enough => connection.write(),
             Pushed::Dropped => return self.counters.late += 1,
@@ -378,11 +380,16 @@ impl Streams {
 
     /// The connection's socket may take more, or it has failed.
     pub fn resume(&mut self, place: usize) {
-        let Self { listed, places, .. } = self;
+        let Self {
+            listed,
+            places,
+            spares,
+            ..
+        } = self;
         if let Some(connection) = places.get_mut(place).and_then(Option::as_mut)
             && connection.is_blocked()
         {
-            connection.write();
+            connection.flush(spares);
             if connection.doom.is_some() {
                 // No other event will tell of it.
                 list(listed, connection, place);
@@ -392,12 +399,17 @@ impl Streams {
 
     /// Hands everything gathered to the kernel.
     pub fn flush(&mut self) {
-        let Self { listed, places, .. } = self;
+        let Self {
+            listed,
+            places,
+            spares,
+            ..
+        } = self;
         listed.retain(|&place| {
             let Some(connection) = places.get_mut(place).and_then(Option::as_mut) else {
                 return false;
             };
-            connection.write();
+            connection.flush(spares);
             connection.listed = connection.doom.is_some();
             connection.listed
         });
