@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 use support::turn_client::TurnClient;
 use support::wire::{Stream, Wire, answered, binding, connect_from, ended};
@@ -42,6 +43,16 @@ fn wire(stream: &TcpStream) -> Box<dyn Wire> {
 fn allocate(relay: &Relay, stream: &TcpStream) -> TurnClient {
     let (username, password) = relay.credential();
     TurnClient::over(wire(stream), &username, &password)
+}
+
+fn peer(relay: &Relay) -> (UdpSocket, SocketAddrV4) {
+    let peer = UdpSocket::bind((relay.ip, 0)).expect("a peer");
+    peer.set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    let SocketAddr::V4(address) = peer.local_addr().expect("an address") else {
+        panic!("not IPv4")
+    };
+    (peer, address)
 }
 
 fn uclient(relay: &Relay, extra: &[&str]) -> String {
@@ -142,6 +153,70 @@ fn many_messages_may_come_at_once_and_the_last_before_a_half_close() {
     assert!(ended(&mut stream));
 }
 
+/// Stops the relay, so that what `act` does is all there when it goes on.
+fn while_stopped(relay: &Relay, act: impl FnOnce()) {
+    relay.signal(Signal::SIGSTOP);
+    wait_for("the relay has stopped", || relay.is_stopped().then_some(()));
+    act();
+    relay.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn an_end_right_behind_the_last_message_is_seen() {
+    let relay = setup().start();
+    let mut stream = connect(&relay);
+    let answers = wire(&stream);
+    answers.send(&binding(1));
+    assert_eq!(answered(&*answers), 1);
+    while_stopped(&relay, || {
+        answers.send(&binding(2));
+        stream.shutdown(Shutdown::Write).expect("half closed");
+    });
+    assert_eq!(answered(&*answers), 2);
+    assert!(ended(&mut stream));
+}
+
+#[test]
+fn more_than_one_read_brings_is_read_at_once() {
+    let relay = setup().start();
+    let stream = connect(&relay);
+    let mut session = allocate(&relay, &stream);
+    let (peer, address) = peer(&relay);
+    session.bind(0x4000, address);
+    // No more than a window of TCP, or the rest would be another event.
+    while_stopped(&relay, || {
+        let message = [&[0x40, 0, 3, 0xe8][..], &[7; 1000]].concat();
+        (&stream).write_all(&message.repeat(50)).expect("sent");
+    });
+    for _ in 0..50 {
+        assert_eq!(peer.recv(&mut [0; 2000]).expect("relayed"), 1000);
+    }
+}
+
+#[test]
+fn what_was_sent_leaves_no_memory() {
+    const CLIENTS: u64 = 100;
+    let relay = setup().start();
+    let (peer, address) = peer(&relay);
+    let sessions: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let stream = connect(&relay);
+            let mut session = allocate(&relay, &stream);
+            session.bind(0x4000, address);
+            session
+        })
+        .collect();
+    let before = relay.resident();
+    for session in &sessions {
+        let relayed = SocketAddrV4::new(*session.relayed.ip(), session.relayed.port());
+        peer.send_to(&vec![7; 60_000], relayed).expect("sent");
+        assert_eq!(session.wire.receive().len(), 60_004);
+    }
+    let grown = relay.resident().saturating_sub(before);
+    println!("{CLIENTS} clients that were sent 60,000 bytes each: {grown} bytes more");
+    assert!(grown < CLIENTS * 60_000 / 2, "{grown} bytes");
+}
+
 #[test]
 fn what_is_no_message_ends_the_connection() {
     let relay = setup().start();
@@ -191,12 +266,7 @@ fn a_client_that_never_reads_costs_little_and_loses_its_media() {
     let relay = setup().start();
     let stream = connect(&relay);
     let mut session = allocate(&relay, &stream);
-    let peer = UdpSocket::bind((relay.ip, 0)).expect("a peer");
-    peer.set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a timeout");
-    let SocketAddr::V4(peer_address) = peer.local_addr().expect("an address") else {
-        panic!("not IPv4")
-    };
+    let (peer, peer_address) = peer(&relay);
     session.bind(0x4000, peer_address);
     let before = relay.resident();
     let data = [7; 1200];

@@ -174,9 +174,7 @@ impl Connection {
 
     /// Adds a message to what waits to be sent.
     pub(super) fn push(&mut self, bytes: &[u8], kind: Kind, spares: &mut Spares) -> Pushed {
-        if !self.is_blocked() {
-            self.output.borrow(spares);
-        }
+        self.output.borrow(spares);
         self.output.push(bytes, kind, self.stranger)
     }
 

@@ -224,21 +224,46 @@ mod tests {
     use super::super::output::{Kind, Output};
     use super::*;
 
-    /// What the kernel takes, and with how many calls.
-    #[derive(Default)]
+    /// What a kernel takes: so much with a call, until it is full.
     struct Wire {
         bytes: Vec<u8>,
-        calls: usize,
+        room: usize,
+        most: usize,
+        /// Calls for one piece, and for several.
+        calls: [usize; 2],
+    }
+
+    impl Wire {
+        fn new(room: usize, most: usize) -> Self {
+            Self {
+                bytes: Vec::new(),
+                room,
+                most,
+                calls: [0; 2],
+            }
+        }
+
+        fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let now = bytes.len().min(self.most).min(self.room);
+            if now == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= now;
+            self.bytes.extend(&bytes[..now]);
+            Ok(now)
+        }
     }
 
     impl Write for Wire {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.write_vectored(&[IoSlice::new(bytes)])
+            self.calls[0] += 1;
+            self.take(bytes)
         }
 
         fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.calls += 1;
-            self.bytes.write_vectored(slices)
+            self.calls[1] += 1;
+            let all: Vec<_> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            self.take(&all)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -269,7 +294,7 @@ mod tests {
         let mut client = ClientConnection::new(Arc::new(client), name).expect("a client");
         let mut tls = Tls::new(Arc::new(server.expect("a configuration"))).expect("a session");
         while tls.session.is_handshaking() || tls.session.wants_write() {
-            let (mut there, mut back) = (Vec::new(), Wire::default());
+            let (mut there, mut back) = (Vec::new(), Wire::new(ALL, ALL));
             while client.wants_write() {
                 client.write_tls(&mut there).expect("sent");
             }
@@ -306,26 +331,67 @@ mod tests {
         lengths
     }
 
+    /// The content type and the tag of a record in TLS 1.3.
+    const SEAL: usize = 17;
+    const ALL: usize = usize::MAX;
+
+    /// ChannelData with so many bytes in all, which tell its number.
+    fn message(number: u8, length: u16) -> Vec<u8> {
+        let [high, low] = (length - 4).to_be_bytes();
+        let data = vec![number; usize::from(length) - 4];
+        [vec![0x40, 0, high, low], data].concat()
+    }
+
+    fn gathered(messages: &[Vec<u8>]) -> Output {
+        let mut output = Output::default();
+        for message in messages {
+            output.push(message, Kind::Media, false);
+        }
+        output
+    }
+
     #[test]
     fn few_messages_are_a_record_each_and_a_burst_fills_records() {
-        /// The content type and the tag of a record in TLS 1.3.
-        const SEAL: usize = 17;
         let (mut tls, mut client) = connected();
-        let message = |number: u8| [vec![0x40, 0, 3, 0xe4], vec![number; 996]].concat();
-        for (count, expected) in [
-            (1, vec![1000 + SEAL]),
-            (4, vec![1000 + SEAL; 4]),
-            (5, vec![5000 + SEAL]),
-            (40, vec![16_000 + SEAL, 16_000 + SEAL, 8000 + SEAL]),
+        let several = [0, 1];
+        for (count, length, expected, calls) in [
+            (1, 1000, vec![1000], [1, 0]),
+            (4, 1000, vec![1000; 4], several),
+            (5, 1000, vec![5000], [1, 0]),
+            (40, 1000, vec![16_000, 16_000, 8000], several),
+            (6, 8192, vec![16_384; 3], several),
+            // What no record holds is cut.
+            (1, 40_000, vec![16_384, 16_384, 7232], several),
         ] {
-            let (mut output, mut wire) = (Output::default(), Wire::default());
-            let messages: Vec<_> = (0..count).map(message).collect();
-            for message in &messages {
-                output.push(message, Kind::Media, false);
-            }
+            let messages: Vec<_> = (0..count).map(|number| message(number, length)).collect();
+            let mut wire = Wire::new(ALL, ALL);
+            let mut output = gathered(&messages);
             output.write(&mut tls.over(&mut wire)).expect("written");
-            assert_eq!((records(&wire.bytes), wire.calls), (expected, 1));
+            let expected: Vec<_> = expected.into_iter().map(|length| length + SEAL).collect();
+            assert_eq!((records(&wire.bytes), wire.calls), (expected, calls));
             assert_eq!(receive(&mut client, &wire.bytes), messages.concat());
         }
+    }
+
+    #[test]
+    fn what_a_kernel_takes_in_part_arrives_whole_and_once() {
+        let (mut tls, mut client) = connected();
+        let messages: Vec<_> = (0..200).map(|number| message(number, 1000)).collect();
+        let mut output = gathered(&messages);
+        let mut received = Vec::new();
+        let mut wire = Wire::new(30_000, 777);
+        output.write(&mut tls.over(&mut wire)).expect("written");
+        // Sealed is what was under way, the rest may still go another way.
+        assert!(output.is_blocked());
+        assert_eq!(output.waiting(), 200_000 - 4 * 16_000 - 16_000);
+        received.extend(receive(&mut client, &wire.bytes));
+        assert!(received.len() < 30_000);
+        while output.is_blocked() {
+            wire = Wire::new(10_001, 777);
+            output.write(&mut tls.over(&mut wire)).expect("written");
+            received.extend(receive(&mut client, &wire.bytes));
+        }
+        assert_eq!(output.waiting(), 0);
+        assert!(received == messages.concat(), "{}", received.len());
     }
 }

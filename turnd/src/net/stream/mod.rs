@@ -51,6 +51,10 @@ pub mod limits {
     /// Bytes gathered for a connection before they are handed to the kernel. What the kernel does
     /// not take of them is all the media that ever waits.
     pub const GATHERED: usize = 64 << 10;
+    /// Emptied buffers that a worker keeps for the next connections with something to send.
+    pub const SPARES: usize = 64;
+    /// Bytes of memory of the largest of them that is kept.
+    pub const SPARE: usize = 2 * GATHERED;
     /// Bytes the kernel may hold that it has not sent yet (`TCP_NOTSENT_LOWAT`): more would only
     /// grow old.
     pub const UNSENT: u32 = 128 << 10;

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use super::limits::{GATHERED, PAUSE, STRANGERS_WAITING, WAITING};
+use super::limits::{GATHERED, PAUSE, SPARE, SPARES, STRANGERS_WAITING, WAITING};
 
 /// Emptied buffers of a worker. Few connections have something to send at the same time, so none
 /// needs memory of its own for it, and what was grown once serves the next.
@@ -10,13 +10,8 @@ use super::limits::{GATHERED, PAUSE, STRANGERS_WAITING, WAITING};
 pub struct Spares(Vec<Vec<u8>>);
 
 impl Spares {
-    /// How many are kept.
-    const MOST: usize = 64;
-    /// Bytes of memory of the largest that is kept.
-    const LARGEST: usize = 2 * GATHERED;
-
     fn keep(&mut self, emptied: Vec<u8>) {
-        if self.0.len() < Self::MOST && (1..=Self::LARGEST).contains(&emptied.capacity()) {
+        if self.0.len() < SPARES && (1..=SPARE).contains(&emptied.capacity()) {
             self.0.push(emptied);
         }
     }
@@ -100,9 +95,9 @@ impl Output {
         Ok(())
     }
 
-    /// Takes a buffer for what is pushed next, unless it has one.
+    /// Takes a buffer for what is pushed next, unless it has one. Not for what will wait for long.
     pub fn borrow(&mut self, spares: &mut Spares) {
-        if self.bytes.capacity() == 0 {
+        if self.bytes.capacity() == 0 && !self.blocked {
             self.bytes = spares.0.pop().unwrap_or_default();
         }
     }
@@ -190,7 +185,7 @@ mod tests {
     #[test]
     fn memory_is_held_by_what_waits_and_lent_to_the_next() {
         let (mut spares, mut sink) = (Spares::default(), sink(20_100));
-        let mut outputs: Vec<_> = (0..2 * Spares::MOST).map(|_| Output::default()).collect();
+        let mut outputs: Vec<_> = (0..2 * SPARES).map(|_| Output::default()).collect();
         for output in &mut outputs {
             output.borrow(&mut spares);
             output.push(&[1; 200], Kind::Media, false);
@@ -201,7 +196,7 @@ mod tests {
         }
         let (written, blocked) = outputs.split_at(100);
         assert!(written.iter().all(|output| output.bytes.capacity() == 0));
-        assert_eq!(spares.0.len(), Spares::MOST);
+        assert_eq!(spares.0.len(), SPARES);
         // Half of the next was written.
         assert_eq!(
             (blocked[0].waiting(), blocked[0].bytes.capacity()),
@@ -212,9 +207,19 @@ mod tests {
         let mut next = Output::default();
         next.borrow(&mut spares);
         assert!(next.waiting() == 0 && next.bytes.capacity() >= 200);
-        assert_eq!(spares.0.len(), Spares::MOST - 1);
-        spares.keep(Vec::with_capacity(Spares::LARGEST + 1));
-        assert_eq!(spares.0.len(), Spares::MOST - 1);
+        assert_eq!(spares.0.len(), SPARES - 1);
+        spares.keep(Vec::with_capacity(SPARE + 1));
+        assert_eq!(spares.0.len(), SPARES - 1);
+        // Where there was nothing to send, there is nothing to give back.
+        Output::default().give_back(&mut spares);
+        assert_eq!(spares.0.len(), SPARES - 1);
+        // Who cannot send borrows nothing.
+        let mut blocked = Output {
+            blocked: true,
+            ..Output::default()
+        };
+        blocked.borrow(&mut spares);
+        assert_eq!((blocked.bytes.capacity(), spares.0.len()), (0, SPARES - 1));
     }
 
     #[test]
