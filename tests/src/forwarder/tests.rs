@@ -212,20 +212,27 @@ fn only_loopback_is_forwarded() {
 #[test]
 fn a_refusing_peer_keeps_nobody_from_the_next() {
     for mode in MODES {
-        let forwarder = Running::start(mode);
-        let (client, peer) = forwarder.pair();
-        let (SocketAddr::V4(address), relay) =
-            (peer.local_addr().unwrap(), peer.peer_addr().unwrap())
-        else {
+        // In this thread, so that the refusal and the next datagram wait when it looks.
+        let mut forwarder = Forwarder::bind(ANYWHERE, mode).unwrap();
+        let long = EpollTimeout::from(10_000_u16);
+        let (client, peer) = (socket(), socket());
+        client.connect(forwarder.address().unwrap()).unwrap();
+        let SocketAddr::V4(address) = peer.local_addr().unwrap() else {
             panic!("IPv4 was asked for");
         };
+        ask(&client, Request::Forward(address));
+        forwarder.turn(long).unwrap();
+        let relay = relay_address(&receive(&client)).unwrap();
         drop(peer);
-        for _ in 0..10 {
-            client.send(&wrapped(b"refused")).unwrap();
-        }
+        // One: the next would take the refusal away.
+        client.send(&wrapped(b"refused")).unwrap();
+        forwarder.turn(long).unwrap();
         let peer = UdpSocket::bind(address).unwrap();
         peer.connect(relay).unwrap();
         peer.send(b"here again").unwrap();
+        for wait in [long, EpollTimeout::ZERO, EpollTimeout::ZERO] {
+            forwarder.turn(wait).unwrap();
+        }
         assert_eq!(receive(&client), wrapped(b"here again"), "{mode:?}");
     }
 }
