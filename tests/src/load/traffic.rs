@@ -113,14 +113,15 @@ impl Traffic {
         }
     }
 
-    /// Sends nothing new and takes in what is still on its way, until `time` has passed in silence.
+    /// Sends nothing new and takes in what is still on its way, until all came back or `time` has passed
+    /// in silence.
     ///
     /// # Errors
     /// When a socket fails otherwise than by being full or refused.
     pub fn drain(&mut self, time: Duration) -> io::Result<()> {
         let deadline = Instant::now() + 10 * time;
         let mut quiet = Instant::now();
-        while Instant::now() < deadline {
+        while Instant::now() < deadline && self.flows.iter().any(|flow| flow.in_flight() > 0) {
             let soon = self.start.elapsed() + Duration::from_millis(1);
             if self.poll(soon, false)? {
                 quiet = Instant::now();
@@ -148,18 +149,21 @@ impl Traffic {
 
     /// Waits until `next`, and serves the sockets that have something; false if none had.
     fn poll(&mut self, next: Duration, refill: bool) -> io::Result<bool> {
-        let ready = self.waiter.wait(self.start + next)?;
-        for place in 0..ready {
-            match self.waiter.token(place) {
-                None => {}
-                Some(token) if token >= PEERS => {
-                    let number = (token - PEERS) as usize;
-                    self.echo.serve(number, &mut self.inbox, &mut self.tally)?;
-                }
-                Some(token) => self.serve_client(token as usize, refill)?,
+        let mut any = false;
+        for place in 0..self.waiter.wait(self.start + next)? {
+            // The timer is no socket: its time alone breaks no silence.
+            let Some(token) = self.waiter.token(place) else {
+                continue;
+            };
+            any = true;
+            if token >= PEERS {
+                let number = (token - PEERS) as usize;
+                self.echo.serve(number, &mut self.inbox, &mut self.tally)?;
+            } else {
+                self.serve_client(token as usize, refill)?;
             }
         }
-        Ok(ready > 0)
+        Ok(any)
     }
 
     /// A client takes in what came back; in a closed window it is replaced.
