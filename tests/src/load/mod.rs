@@ -116,8 +116,10 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     traffic.run(plan.warmup, false)?;
     let own = std::process::id();
     let (own_before, before, began) = (Usage::of(own)?, Look::at(plan)?, Instant::now());
+    let idled = traffic.idled();
     traffic.run(plan.time, true)?;
     let (wall, after, own_after) = (began.elapsed(), Look::at(plan)?, Usage::of(own)?);
+    let idled = traffic.idled().saturating_sub(idled);
     let relayed = traffic.tally.arrivals;
     traffic.drain(DRAIN)?;
     let (mut sessions, tally) = traffic.end()?;
@@ -130,7 +132,8 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
         let looks = [first, full, before, after].map(|look| look.usage);
         ServerUsage::new(looks, wall, relayed, plan, threads)
     });
-    let generator = Cpu::new(own_after.cpu.saturating_sub(own_before.cpu), wall);
+    let own = own_after.cpu.saturating_sub(own_before.cpu);
+    let generator = Cpu::new(own.saturating_sub(idled), wall);
     Ok(Outcome::new(
         plan,
         (allocate, cipher),

@@ -74,6 +74,9 @@ pub struct ServerUsage {
     pub cpu_us_per_packet: f64,
     /// CPU time for one relayed byte of payload, in nanoseconds.
     pub cpu_ns_per_byte: f64,
+    /// CPU time of the busiest thread for one relayed packet of all, in microseconds: where each thread
+    /// has a core, this one sets the limit.
+    pub busiest_us_per_packet: f64,
     /// Its threads' share of that CPU time; those with half a percent of a core or less are left out.
     pub threads: Vec<ThreadUsage>,
     /// Resident bytes before the allocations.
@@ -106,11 +109,13 @@ impl ServerUsage {
         let cpu = Cpu::new(after.cpu.saturating_sub(before.cpu), wall);
         let (packets, allocations) = (relayed as f64, plan.allocations.max(1) as u64);
         let bytes = packets * plan.payload as f64;
+        let busiest = threads.first().map_or(0.0, |thread| thread.cpu_seconds);
         Self {
             cpu,
             packets_per_cpu_second: packets / cpu.seconds.max(1e-9),
             cpu_us_per_packet: 1e6 * cpu.seconds / packets.max(1.0),
             cpu_ns_per_byte: 1e9 * cpu.seconds / bytes.max(1.0),
+            busiest_us_per_packet: 1e6 * busiest / packets.max(1.0),
             threads,
             rss_before: first.rss,
             rss_allocated: full.rss,
@@ -165,7 +170,7 @@ pub struct Outcome {
     pub rtt_us: Percentiles,
     /// What the server has cost, where its process is known.
     pub server: Option<ServerUsage>,
-    /// What this program has cost.
+    /// What this program has cost, without the time it waited awake.
     pub generator: Cpu,
 }
 

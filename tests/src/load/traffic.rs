@@ -84,6 +84,11 @@ impl Traffic {
         })
     }
 
+    /// How long it was awake so far without anything to do.
+    pub fn idled(&self) -> Duration {
+        self.waiter.idled
+    }
+
     /// Keeps traffic going for `time`; `counts` is false during warm-up.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub struct Waiter {
     wakes: Option<Instant>,
     events: [EpollEvent; EVENTS],
     spin: bool,
+    /// Time spent awake without anything to do.
+    pub idled: Duration,
 }
 
 impl Waiter {
@@ -51,6 +53,7 @@ impl Waiter {
             wakes: None,
             events: [EpollEvent::empty(); EVENTS],
             spin,
+            idled: Duration::ZERO,
         })
     }
 
@@ -67,8 +70,10 @@ impl Waiter {
     /// # Errors
     /// When the system refuses.
     pub fn wait(&mut self, next: Instant) -> io::Result<usize> {
-        let left = next.saturating_duration_since(Instant::now());
-        let timeout = if self.spin || left < AWAKE {
+        let began = Instant::now();
+        let left = next.saturating_duration_since(began);
+        let awake = self.spin || left < AWAKE;
+        let timeout = if awake {
             EpollTimeout::ZERO
         } else {
             if self.wakes != Some(next) {
@@ -79,6 +84,11 @@ impl Waiter {
             EpollTimeout::NONE
         };
         match self.epoll.wait(&mut self.events, timeout) {
+            Ok(0) if awake && !left.is_zero() => {
+                self.idled += began.elapsed();
+
+                Ok(0)
+            }
             Ok(ready) => Ok(ready),
             Err(Errno::EINTR) => Ok(0),
             Err(error) => Err(error.into()),
@@ -111,6 +121,7 @@ mod tests {
                     assert_eq!(waiter.token(place), None);
                 }
             }
+            assert!(!spin || !waiter.idled.is_zero());
             let address = socket.local_addr().unwrap();
             socket.send_to(b"?", address).unwrap();
             let next = Instant::now() + Duration::from_mins(1);
