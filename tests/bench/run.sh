@@ -3,7 +3,7 @@
 #
 #   tests/bench/run.sh --help
 #
-# Builds everything with optimizations, then measures; takes about an hour unless told to do less.
+# Builds everything with optimizations, then measures for a quarter of an hour unless told to do less.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --quiet --release --locked -p turnd -p cluster-tests \

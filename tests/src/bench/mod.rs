@@ -13,21 +13,20 @@ pub mod subjects;
 pub mod table;
 pub mod targets;
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{io, path::PathBuf, sync::atomic::Ordering};
 
 use cases::{Case, Pace};
-use record::{CPU, RATE, Record, Records};
-use server::{Bench, hold};
+use record::{CPU, GENERATOR_SHARE, RATE, Record, Records, SENT, SERVER_SHARE, SKIPPED};
+use server::Bench;
 use stats::Spread;
 use subjects::Subject;
 
-/// How long locks are held before others have their turn: until the case then running is over.
-const AT_A_TIME: Duration = Duration::from_secs(30);
+/// How often a run is made at most, as long as it is disturbed.
+const TRIES: u32 = 3;
+/// The share of a core in percent that is all of it.
+const BUSY: f64 = 85.0;
+/// The share of what was owed that a generator has to have sent.
+const SENT_AT_LEAST: f64 = 0.99;
 
 /// What is run how often.
 #[derive(Debug)]
@@ -40,25 +39,16 @@ pub struct Schedule {
     pub rounds: u32,
     /// Where all runs are written after each case.
     pub json: Option<PathBuf>,
-    /// Files whose locks are held while anything is measured, in the order they are taken.
-    pub locks: Vec<PathBuf>,
 }
 
 /// Runs everything, adding to `records`; ends early, without an error, when it is told to stop.
 ///
 /// # Errors
-/// When results cannot be written or the lock cannot be had.
+/// When results cannot be written.
 pub fn run(bench: &Bench, schedule: &Schedule, records: &mut Records) -> io::Result<()> {
     let before = records.last_round();
-    let (mut held, mut held_since) = (hold(&schedule.locks)?, Instant::now());
     for round in 1..=schedule.rounds {
         for case in &schedule.cases {
-            if held_since.elapsed() > AT_A_TIME {
-                // In this order: what waits for them has its turn in between.
-                drop(held);
-                held = hold(&schedule.locks)?;
-                held_since = Instant::now();
-            }
             let mut subjects: Vec<_> = schedule.subjects.iter().collect();
             if !subjects.is_empty() {
                 let turn = (round - 1) as usize % subjects.len();
@@ -66,17 +56,18 @@ pub fn run(bench: &Bench, schedule: &Schedule, records: &mut Records) -> io::Res
             }
             for subject in subjects.iter().filter(|one| case.who.contains(&one.kind)) {
                 let rate = rate(case, subject, records);
-                let outcome = rate.and_then(|rate| bench.run(case, subject, rate));
+                let outcome = rate.and_then(|rate| measure(bench, case, subject, rate));
                 if bench.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
                 let (name, at) = (&subject.name, format!("{round}/{}", schedule.rounds));
                 match outcome {
-                    Ok(load) => {
-                        let record = Record::new(&case.name, name, before + round, load);
+                    Ok(record) => {
                         let cpu = record.number(CPU).unwrap_or_default();
-                        eprintln!("{at} {:<24} {name:<10} {cpu:.2} us/packet", case.name);
-                        records.push(record);
+                        let note = if record.disturbed { ", disturbed" } else { "" };
+                        eprintln!("{at} {:<24} {name:<10} {cpu:.2} us/packet{note}", case.name);
+                        let round = before + round;
+                        records.push(Record { round, ..record });
                     }
                     Err(why) => eprintln!("{at} {:<24} {name:<10} skipped: {why}", case.name),
                 }
@@ -87,6 +78,43 @@ pub fn run(bench: &Bench, schedule: &Schedule, records: &mut Records) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Runs a case until nothing disturbs it, or too often.
+fn measure(
+    bench: &Bench,
+    case: &Case,
+    subject: &Subject,
+    rate: Option<u32>,
+) -> Result<Record, String> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let load = bench.run(case, subject, rate)?;
+        let record = Record::new(&case.name, &subject.name, 0, load);
+        let disturbed = disturbed(case, &record);
+        if tries == TRIES || !disturbed {
+            return Ok(Record {
+                tries,
+                disturbed,
+                ..record
+            });
+        }
+    }
+}
+
+/// Whether something else had its hands on the machine: nobody was busy though there was always work, or
+/// the generator did not come to send what it should.
+fn disturbed(case: &Case, record: &Record) -> bool {
+    let number = |pointer| record.number(pointer).unwrap_or_default();
+    let shares = [SERVER_SHARE, GENERATOR_SHARE].map(number);
+    let (skipped, sent) = (number(SKIPPED), number(SENT));
+    let idle = match case.workers {
+        1 => shares.iter().all(|share| *share < BUSY),
+        // The second worker shares its core with the generator.
+        _ => shares.iter().sum::<f64>() < 2.0 * BUSY,
+    };
+    case.saturates() && idle || sent < SENT_AT_LEAST * (sent + skipped)
 }
 
 /// Packets per second of a client's side, where the case says it as a share of full load.
@@ -100,4 +128,41 @@ fn rate(case: &Case, subject: &Subject, records: &Records) -> Result<Option<u32>
     #[expect(clippy::cast_sign_loss, reason = "a share of packets counted")]
     let rate = (share * full.median / 2.0) as u32;
     Ok(Some(rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn is_disturbed(case: &str, server: f64, generator: f64, skipped: u32) -> bool {
+        let load = json!({
+            "server": {"cpu": {"percent": server}},
+            "generator": {"percent": generator},
+            "up": {"sent": 1000},
+            "skipped": skipped,
+        });
+        let case = cases::select(&[case.to_owned()]).unwrap().pop().unwrap();
+        disturbed(&case, &Record::new(&case.name, "turnd", 1, load))
+    }
+
+    #[test]
+    fn who_always_has_work_is_busy_unless_disturbed() {
+        let full = "saturated-160-x100";
+        assert!(!is_disturbed(full, 99.0, 70.0, 0));
+        assert!(!is_disturbed(full, 70.0, 99.0, 0));
+        assert!(is_disturbed(full, 84.0, 84.0, 0));
+        assert!(!is_disturbed("workers-2", 100.0, 70.0, 0));
+        assert!(is_disturbed("workers-2", 99.0, 70.0, 0));
+        // With one train on its way they rest in turns.
+        assert!(!is_disturbed("coalesced-x1", 50.0, 50.0, 0));
+        assert!(!is_disturbed("paced", 30.0, 40.0, 0));
+    }
+
+    #[test]
+    fn a_generator_sends_what_is_owed_unless_disturbed() {
+        assert!(!is_disturbed("paced", 30.0, 40.0, 10));
+        assert!(is_disturbed("paced", 30.0, 40.0, 11));
+    }
 }

@@ -20,7 +20,14 @@ pub const SERVER_SHARE: &str = "/server/cpu/percent";
 pub const GENERATOR_SHARE: &str = "/generator/percent";
 /// Relayed packets per second, both directions together.
 pub const RATE: &str = "/relayed_per_second";
-/// Packets lost, in percent.
+/// CPU time of the server's busiest thread per relayed packet, in microseconds.
+pub const BUSIEST: &str = "/server/busiest_us_per_packet";
+/// Packets that the schedule owed and the generator did not send.
+pub const SKIPPED: &str = "/skipped";
+/// Packets that clients sent.
+pub const SENT: &str = "/up/sent";
+/// Packets lost, in percent; of a run in which the generator had time to spare, as it loses some
+/// itself otherwise.
 pub const LOSS: &str = "/loss_percent";
 /// Median round trip in microseconds.
 pub const P50: &str = "/rtt_us/p50";
@@ -33,6 +40,9 @@ pub const ALLOCATIONS: &str = "/allocate/per_second";
 /// CPU time of the server for an allocation, in microseconds.
 pub const CPU_PER_ALLOCATION: &str = "/allocate/cpu_us_per_allocation";
 
+/// The generator's share of a core up to which it loses nothing itself, in percent.
+const AT_EASE: f64 = 85.0;
+
 /// One run of the generator against one server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -44,6 +54,16 @@ pub struct Record {
     pub round: u32,
     /// What the generator printed.
     pub load: Value,
+    /// How often it was run until this came of it.
+    #[serde(default = "once")]
+    pub tries: u32,
+    /// Whether something else had its hands on the machine, in this last try, too.
+    #[serde(default)]
+    pub disturbed: bool,
+}
+
+const fn once() -> u32 {
+    1
 }
 
 impl Record {
@@ -54,12 +74,18 @@ impl Record {
             subject: subject.to_owned(),
             round,
             load,
+            tries: once(),
+            disturbed: false,
         }
     }
 
-    /// The number at `pointer`, one of this module's constants.
+    /// The number at `pointer`, one of this module's constants, where it says something.
     pub fn number(&self, pointer: &str) -> Option<f64> {
-        self.load.pointer(pointer)?.as_f64()
+        let number = |pointer| self.load.pointer(pointer)?.as_f64();
+        if pointer == LOSS && number(GENERATOR_SHARE).is_some_and(|share| share > AT_EASE) {
+            return None;
+        }
+        number(pointer)
     }
 }
 
@@ -80,6 +106,14 @@ impl Records {
         numbers
             .filter_map(|record| Some((record.round, record.number(pointer)?)))
             .collect()
+    }
+
+    /// Runs that were made once more, and those that are disturbed nevertheless, of `subject` in `case`.
+    pub fn disturbances(&self, case: &str, subject: &str) -> (u32, usize) {
+        let of = |record: &&Record| record.case == case && record.subject == subject;
+        let records = self.0.iter().filter(of);
+        let again = records.clone().map(|record| record.tries - 1).sum();
+        (again, records.filter(|record| record.disturbed).count())
     }
 
     /// The same as median and ends.
@@ -154,6 +188,14 @@ mod tests {
         assert_eq!(told("theirs"), Some([30.0, 20.0, 40.0]));
         assert_eq!(records.spread("other", "ours", CPU), None);
         assert_eq!(records.spread("case", "ours", LOSS), None);
+    }
+
+    #[test]
+    fn what_a_generator_without_time_to_spare_lost_is_not_told() {
+        for (share, told) in [(84.0, Some(1.5)), (86.0, None)] {
+            let load = json!({"loss_percent": 1.5, "generator": {"percent": share}});
+            assert_eq!(Record::new("case", "ours", 1, load).number(LOSS), told);
+        }
     }
 
     #[test]

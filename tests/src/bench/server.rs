@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -34,8 +34,6 @@ const CORES: [usize; 2] = [0, 1];
 const READY: Duration = Duration::from_secs(15);
 /// How long a run may take beyond the time of its traffic: allocations are made, stragglers awaited.
 const BESIDE: Duration = Duration::from_mins(1);
-/// Addresses that clients come from, so that no limit on what one address gets is in the way.
-const SOURCES: usize = 64;
 
 /// What to run with.
 #[derive(Debug)]
@@ -73,7 +71,8 @@ impl Bench {
             let [warmup, time] = self.times;
             self.load(&arguments, warmup + time + BESIDE)
         });
-        server.stop();
+        // It has nothing to save, and would only wait: it is killed.
+        drop(server);
         outcome
     }
 
@@ -102,7 +101,7 @@ impl Bench {
             if Instant::now() > deadline {
                 return Err(format!("not ready within {} s: {why}", READY.as_secs()));
             }
-            self.pause(Duration::from_millis(50))?;
+            self.pause(Duration::from_millis(10))?;
         }
     }
 
@@ -115,8 +114,10 @@ impl Bench {
     ) -> Vec<OsString> {
         let mut words = vec![subject.address().to_string(), "--json".to_owned()];
         let mut set = |name: &str, value: String| words.extend([format!("--{name}"), value]);
-        set("sources", SOURCES.to_string());
         set("allocations", case.allocations.to_string());
+        // Each client has a network of its own, so that no limit on what strangers of one network get is
+        // in the way.
+        set("sources", case.allocations.to_string());
         set("payload", case.payload.to_string());
         match &case.pace {
             Pace::Window(window) => set("window", window.to_string()),
@@ -208,17 +209,4 @@ fn start_on(cores: &[usize], children: &mut Children, recipe: Recipe) -> Result<
     let started = children.start(recipe).map_err(|error| error.to_string());
     sched_setaffinity(this, &before).map_err(|error| error.to_string())?;
     started
-}
-
-/// Takes the locks of files one after the other; they are held until what is returned is dropped.
-///
-/// # Errors
-/// When a file cannot be opened or locked.
-pub fn hold(locks: &[PathBuf]) -> io::Result<Vec<fs::File>> {
-    let take = |path| {
-        let file = fs::File::options().create(true).append(true).open(path)?;
-        file.lock()?;
-        Ok(file)
-    };
-    locks.iter().map(take).collect()
 }

@@ -16,7 +16,10 @@ use crate::subject::Certificate;
 /// The realm and zone of every server.
 const REALM: &str = "bench.test";
 /// The port of every server.
-const PORT: u16 = 34780;
+const PORT: u16 = 3478;
+/// The ports of relayed addresses: below those that the system gives to sockets that ask for none, as the
+/// generator's do.
+const RELAY_PORTS: (u16, u16) = (10_000, 32_767);
 
 /// A program that is measured.
 #[derive(Debug, Clone)]
@@ -58,7 +61,7 @@ impl Subject {
     /// # Errors
     /// With the reason why it cannot take part.
     pub fn arguments(&self, case: &Case, common: &Common) -> Result<Vec<OsString>, String> {
-        let words = |words: &[&str]| words.iter().map(Into::into).collect();
+        let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(Into::into).collect() };
         let listen = self.address().to_string();
         let mode = |mode| Ok(words(&["--listen", &listen, "--mode", mode]));
         match self.kind {
@@ -67,9 +70,10 @@ impl Subject {
             Kind::Gso => mode("gso"),
             Kind::WebrtcRs => {
                 let (secret, realm) = (&common.secret, REALM);
-                Ok(words(&[
-                    "--listen", &listen, "--secret", secret, "--realm", realm,
-                ]))
+                let [least, most] = [RELAY_PORTS.0, RELAY_PORTS.1].map(|port| port.to_string());
+                let mut all = words(&["--listen", &listen, "--secret", secret, "--realm", realm]);
+                all.extend(words(&["--min-port", &least, "--max-port", &most]));
+                Ok(all)
             }
             Kind::Coturn => Ok(self.coturn(case, common)),
             Kind::Turnd => {
@@ -104,8 +108,8 @@ impl Subject {
             ("tls-listening-port", (PORT + 1).to_string()),
             ("cert", common.certificate.chain.display().to_string()),
             ("pkey", common.certificate.key.display().to_string()),
-            ("min-port", "49152".to_owned()),
-            ("max-port", "65535".to_owned()),
+            ("min-port", RELAY_PORTS.0.to_string()),
+            ("max-port", RELAY_PORTS.1.to_string()),
             ("static-auth-secret", common.secret.clone()),
             ("realm", REALM.to_owned()),
             ("relay-threads", case.workers.to_string()),
@@ -143,6 +147,7 @@ impl Subject {
     fn configuration(&self, case: &Case, gather: Option<&str>, common: &Common) -> String {
         let (listen, ip, workers) = (self.address(), self.ip, case.workers);
         let (certificate, secret) = (&common.certificate, &common.secret);
+        let (least, most) = RELAY_PORTS;
         let mut text = format!(
             r#"[relay]
 id = "bench-1"
@@ -151,7 +156,7 @@ zone = "{REALM}"
 listen = ["{listen}"]
 listen_tcp = ["{listen}"]
 relay_addresses = ["{ip}"]
-relay_ports = "49152-65535"
+relay_ports = "{least}-{most}"
 workers = {workers}
 "#
         );

@@ -34,7 +34,8 @@ pub fn all(records: &Records, subjects: &[String]) -> String {
             costs(records, &cases, &subjects),
         ),
         (
-            "How they got there (medians; lost: the worst round)",
+            "How they got there (medians; lost: the worst round in which the generator had time to spare; \
+             again: runs made once more as something disturbed them, so often in vain)",
             details(records, &cases, &subjects),
         ),
         (
@@ -86,6 +87,7 @@ fn details(records: &Records, cases: &[&Case], subjects: &[&str]) -> Vec<Vec<Str
         "server %",
         "generator %",
         "ns/byte",
+        "again",
     ];
     let mut rows = vec![head.map(str::to_owned).into()];
     for case in cases {
@@ -106,6 +108,10 @@ fn details(records: &Records, cases: &[&Case], subjects: &[&str]) -> Vec<Vec<Str
                 whole(of(SERVER_SHARE)),
                 whole(of(GENERATOR_SHARE)),
                 median(of(CPU_PER_BYTE)),
+                match records.disturbances(&case.name, subject) {
+                    (0, _) => NONE.to_owned(),
+                    (again, vain) => format!("{again} ({vain})"),
+                },
             ]);
         }
     }
@@ -214,7 +220,11 @@ mod tests {
                     "loss_percent": 0.0,
                     "server": {"cpu_us_per_packet": cpu * factor},
                 });
-                records.push(Record::new("saturated-160-x1000", subject, round, load));
+                records.push(Record {
+                    tries: round,
+                    disturbed: round == 3,
+                    ..Record::new("saturated-160-x1000", subject, round, load)
+                });
             }
         }
         let names = ["turnd", "coturn", "absent"].map(str::to_owned);
@@ -225,6 +235,8 @@ mod tests {
         };
         let row = ["saturated-160-x1000", "2.20", "4.40", "0.50", "(0.50-0.50)"];
         assert_eq!(words("saturated-160-x1000"), row, "{text}");
+        let details = words("saturated-160-x1000  coturn");
+        assert!(details.ends_with(&["3".into(), "(1)".into()]), "{text}");
         let verdict = words("saturated-160-x1000: CPU per packet / coturn");
         assert_eq!(verdict.last().unwrap(), "met", "{text}");
         let unknown = words("allocate: bytes");

@@ -22,7 +22,7 @@ use cluster_tests::{
         run,
         server::Bench,
         subjects::{Common, Subject},
-        table, targets,
+        table,
     },
     subject::Certificate,
 };
@@ -37,20 +37,20 @@ struct Arguments {
     /// Cases by name or a part of it; all unless told.
     #[arg(long, num_args = 1..)]
     only: Vec<String>,
-    /// Print the cases' names, run nothing.
+    /// Print the cases' names and who takes part, run nothing.
     #[arg(long)]
     list: bool,
     /// Subjects by name: turnd, coturn, plain, mmsg, gso, webrtc-rs, and those of --also; all but
-    /// plain unless told.
+    /// plain unless told. Each takes part in the cases that --list names it for.
     #[arg(long, num_args = 1..)]
     subjects: Vec<String>,
-    /// Two rounds of less than a second each: a look, not a measurement.
+    /// Two rounds of half a second each: a look, not a measurement.
     #[arg(long)]
     quick: bool,
     /// How often everything is run [default: 5].
     #[arg(long)]
     rounds: Option<u32>,
-    /// Seconds of each measurement [default: 2].
+    /// Seconds of each measurement [default: 1].
     #[arg(long)]
     seconds: Option<f64>,
     /// Write every run's numbers to this file, as they come.
@@ -59,10 +59,6 @@ struct Arguments {
     /// Take in the runs of such files, too; with --rounds 0 they are all there is.
     #[arg(long, num_args = 1..)]
     read: Vec<PathBuf>,
-    /// Hold these files' locks (flock), taken in this order, while anything is measured; others have
-    /// their turn between two cases.
-    #[arg(long, num_args = 1..)]
-    lock: Vec<PathBuf>,
     /// Let the generator never sleep: servers do not have to wake it then.
     #[arg(long)]
     spin: bool,
@@ -88,15 +84,15 @@ impl Arguments {
         let ours = |name: &str| directory.join(name);
         let turnd = self.turnd.clone().unwrap_or_else(|| ours("turnd"));
         let listed = [
-            (targets::OURS, Kind::Turnd, turnd),
-            (targets::COTURN, Kind::Coturn, self.coturn.clone()),
-            ("plain", Kind::Plain, ours("forwarder")),
-            (targets::FLOOR, Kind::Mmsg, ours("forwarder")),
-            ("gso", Kind::Gso, ours("forwarder")),
-            ("webrtc-rs", Kind::WebrtcRs, ours("webrtc_turn_server")),
+            (Kind::Turnd, turnd),
+            (Kind::Coturn, self.coturn.clone()),
+            (Kind::Plain, ours("forwarder")),
+            (Kind::Mmsg, ours("forwarder")),
+            (Kind::Gso, ours("forwarder")),
+            (Kind::WebrtcRs, ours("webrtc_turn_server")),
         ];
         let mut everybody: Vec<_> = listed
-            .map(|(name, kind, path)| (name.to_owned(), kind, path))
+            .map(|(kind, path)| (kind.name().to_owned(), kind, path))
             .into();
         let also = self.also.iter().cloned();
         everybody.splice(1..1, also.map(|(name, path)| (name, Kind::Turnd, path)));
@@ -174,7 +170,8 @@ fn measure(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let cases = cases::select(&arguments.only)?;
     if arguments.list {
         for case in &cases {
-            println!("{}", case.name);
+            let who: Vec<_> = case.who.iter().map(|kind| kind.name()).collect();
+            println!("{:<22} {}", case.name, who.join(" "));
         }
         return Ok(true);
     }
@@ -189,16 +186,15 @@ fn measure(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
     let (rounds, warmup, seconds) = if arguments.quick {
-        (2, 0.2, 0.7)
+        (2, 0.2, 0.5)
     } else {
-        (5, 0.5, 2.0)
+        (5, 0.3, 1.0)
     };
     let schedule = Schedule {
         cases,
         subjects: arguments.subjects(directory)?,
         rounds: arguments.rounds.unwrap_or(rounds),
         json: arguments.json.clone(),
-        locks: arguments.lock.clone(),
     };
     let files = tempfile::tempdir()?;
     let bench = Bench {

@@ -15,7 +15,7 @@ use cluster_tests::stun::{long_term_key, rest_password_bytes};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use turn::{
     auth::AuthHandler,
-    relay::relay_static::RelayAddressGeneratorStatic,
+    relay::relay_range::RelayAddressGeneratorRanges,
     server::{
         Server,
         config::{ConnConfig, ServerConfig},
@@ -32,6 +32,12 @@ struct Arguments {
     /// The shared secret of time-limited credentials.
     #[arg(long)]
     secret: String,
+    /// The first port of relayed addresses.
+    #[arg(long, default_value_t = 49_152)]
+    min_port: u16,
+    /// The last port of relayed addresses.
+    #[arg(long, default_value_t = 65_535)]
+    max_port: u16,
     /// The realm.
     #[arg(long, default_value = "bench.test")]
     realm: String,
@@ -76,8 +82,12 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         .build()?;
     runtime.block_on(async {
         let conn = Arc::new(tokio::net::UdpSocket::bind(arguments.listen).await?);
-        let relays = RelayAddressGeneratorStatic {
+        let relays = RelayAddressGeneratorRanges {
             relay_address: ip,
+            min_port: arguments.min_port,
+            max_port: arguments.max_port,
+            // The library's own choice.
+            max_retries: 0,
             address: ip.to_string(),
             net: Arc::new(Net::new(None)),
         };
