@@ -162,11 +162,6 @@ impl Engine {
         }
     }
 
-    /// Datagrams and messages received so far, from clients and peers.
-    pub(super) fn received(&self) -> u64 {
-        self.stats.received
-    }
-
     pub(super) fn receive_failed(&mut self) {
         self.stats.receive_errors += 1;
     }

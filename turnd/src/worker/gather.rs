@@ -4,15 +4,15 @@
 //! Where datagrams keep coming in ones and twos, the worker therefore waits a moment after each
 //! turn, in which nothing wakes it, and then takes at once all that has come. It does so only while
 //! that pays: not when little comes, not when it is behind, and not for a burst, which gathers by
-//! itself while its first datagrams are relayed.
+//! itself while its first datagrams are relayed. A train that comes in one piece is one arrival.
 
 use std::time::{Duration, Instant};
 
 /// A new interval between two wakes counts for one part in so many.
 const WEIGHT: u32 = 8;
 
-/// Datagrams that a moment has to bring, or it was not worth it.
-const WORTH: u64 = 2;
+/// Arrivals that a moment has to bring, or it was not worth it.
+const WORTH: usize = 2;
 
 /// A moment this short costs more than it saves.
 const SHORTEST: Duration = Duration::from_micros(20);
@@ -46,12 +46,12 @@ impl Gather {
     }
 
     /// How long to look away after a turn that began at `began`, ends at `now` and brought
-    /// `datagrams`. `woken` says whether the worker slept before it. What comes meanwhile waits no
+    /// `arrivals`. `woken` says whether the worker slept before it. What comes meanwhile waits no
     /// longer than allowed, counted from the beginning of this turn.
     pub(super) fn moment(
         &mut self,
         (began, now): (Instant, Instant),
-        datagrams: u64,
+        arrivals: usize,
         woken: bool,
     ) -> Option<Duration> {
         let looked_away = std::mem::take(&mut self.looked_away);
@@ -62,10 +62,10 @@ impl Gather {
             self.between = (self.between * (WEIGHT - 1) + interval) / WEIGHT;
             self.woken = began;
         }
-        if looked_away && datagrams < WORTH {
+        if looked_away && arrivals < WORTH {
             self.between = self.most * 2;
         }
-        if datagrams == 0 || self.between >= self.most / 2 {
+        if arrivals == 0 || self.between >= self.most / 2 {
             return None;
         }
         // Nothing is left for a worker that is behind, and needs no time to gather.
@@ -122,7 +122,7 @@ mod tests {
             if came > datagrams {
                 continue;
             }
-            if let Some(moment) = gather.moment(times, datagrams as u64, woken) {
+            if let Some(moment) = gather.moment(times, datagrams, woken) {
                 at += moment;
                 seen.moments += 1;
                 // A timer that finds nothing: the worker goes to sleep.
@@ -180,6 +180,20 @@ mod tests {
         let arrivals: Vec<_> = (1..300).flat_map(train).collect();
         let seen = simulate(MOST, &arrivals);
         assert_eq!((seen.moments, seen.wakes), (0, 299), "{seen:?}");
+    }
+
+    #[test]
+    fn one_train_that_goes_to_and_fro_is_not_held_up() {
+        let mut gather = Gather::new(MOST, clock::instant());
+        let (mut now, mut moments) = (clock::instant(), 0);
+        for _ in 0..1000 {
+            // Its other end takes as long to send it back as the worker to relay it.
+            let relayed = now + micros(20);
+            let moment = gather.moment((now, relayed), 1, true);
+            moments += u32::from(moment.is_some());
+            now = relayed + moment.unwrap_or_default() + micros(20);
+        }
+        assert!((1..100).contains(&moments), "{moments}");
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub(super) struct Loop {
     cpu: Duration,
     busy: Busy,
     gather: Gather,
+    /// What came in this turn: datagrams, trains that came in one piece, reads of connections.
+    arrivals: usize,
     draining: bool,
 }
 
@@ -98,6 +100,7 @@ impl Loop {
             cpu: Duration::ZERO,
             busy: Busy::default(),
             gather: Gather::new(Duration::ZERO, clock::instant()),
+            arrivals: 0,
             draining: false,
         }
     }
@@ -139,7 +142,7 @@ impl Loop {
         if self.read_orders() == Next::End {
             return Next::End;
         }
-        let before = self.engine.received();
+        self.arrivals = 0;
         self.engine.read_mail(now);
         // Those ready now; a socket that becomes ready again waits for the next turn.
         for _ in 0..self.ready.len() {
@@ -162,9 +165,8 @@ impl Loop {
             self.publish_measured(now.instant);
         }
         if self.ready.is_empty() {
-            let datagrams = self.engine.received() - before;
             let times = (began, clock::instant());
-            let moment = self.gather.moment(times, datagrams, woken);
+            let moment = self.gather.moment(times, self.arrivals, woken);
             moment.into_iter().for_each(thread::sleep);
         }
         Next::Turn
@@ -236,9 +238,13 @@ impl Loop {
     fn serve(&mut self, now: Now, token: Token) {
         let left = match Source::of(token) {
             Source::Tcp(place) => self.engine.accept(now.instant, place),
-            Source::Stream(place) => self.engine.serve_stream(now, place, &mut self.scratch),
+            Source::Stream(place) => {
+                self.arrivals += 1;
+                self.engine.serve_stream(now, place, &mut self.scratch)
+            }
             Source::RelayedTcp(place) => self.engine.accept_peers(now, place),
             Source::Peer(place) | Source::Joined(place) => {
+                self.arrivals += 1;
                 self.engine.serve_link(now, place, &mut self.scratch)
             }
             Source::Waker | Source::Udp(_) | Source::Relayed(_) => self.serve_udp(now, token),
@@ -291,6 +297,7 @@ impl Loop {
                 return None;
             }
         };
+        self.arrivals += filled;
         for slot in 0..filled {
             let (meta, buffer) = self.batch.slot(slot);
             match entry {
