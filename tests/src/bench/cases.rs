@@ -149,6 +149,11 @@ pub fn saturated(payload: usize, allocations: usize) -> String {
     format!("saturated-{payload}-x{allocations}")
 }
 
+/// The name of the case of full load without trains.
+pub fn alone(payload: usize, allocations: usize) -> String {
+    format!("alone-{payload}-x{allocations}")
+}
+
 /// Payloads of full load: audio, and a full datagram.
 pub const PAYLOADS: [usize; 2] = [160, 1100];
 /// Allocations and packets on their way that keep a server busy; as many for ten thousand as for a
@@ -161,6 +166,14 @@ const LOADS: [(usize, Pace); 5] = [
     (10_000, Pace::InFlight(400)),
 ];
 
+/// The same with one packet of an allocation on its way at most, so that none shares a train, and only
+/// the number of allocations differs.
+const ALONE: [(usize, Pace); 3] = [
+    (100, Pace::Window(1)),
+    (1000, Pace::Window(1)),
+    (10_000, Pace::InFlight(100)),
+];
+
 /// What is on its way in single pieces where nobody rests.
 const BUSY: usize = 32;
 
@@ -171,6 +184,10 @@ pub fn all() -> Vec<Case> {
         cases.extend(LOADS.map(|(allocations, pace)| Case {
             who: if allocations == 100 { USUAL } else { SINGLE },
             ..Case::new(saturated(payload, allocations), allocations, payload, pace)
+        }));
+        cases.extend(ALONE.map(|(allocations, pace)| Case {
+            who: SINGLE,
+            ..Case::new(alone(payload, allocations), allocations, payload, pace)
         }));
         cases.push(Case {
             who: TURN,

@@ -1,7 +1,7 @@
 //! What the relay is to reach, as numbers of one run, and whether it did.
 
 use super::{
-    cases::{Kind, PAYLOADS, saturated},
+    cases::{Kind, PAYLOADS, alone, saturated},
     record::{
         ALLOCATIONS, BUSIEST, CPU, CPU_PER_ALLOCATION, CPU_PER_BYTE, LOSS, MEMORY, P99, Records,
     },
@@ -134,10 +134,15 @@ pub fn all() -> Vec<Target> {
     for payload in PAYLOADS {
         let loads = [1, 10, 100, 1000].map(|allocations| saturated(payload, allocations));
         targets.extend(loads.iter().map(|case| against(FLOOR, case, 1.10)));
-        targets.push(against(COTURN, &saturated(payload, 1000), 0.70));
+        let singly = [100, 1000].map(|allocations| alone(payload, allocations));
+        targets.extend(singly.iter().map(|case| against(FLOOR, case, 1.10)));
+        let many = [saturated(payload, 1000), alone(payload, 1000)];
+        targets.extend(many.iter().map(|case| against(COTURN, case, 0.70)));
         let usual = saturated(payload, 100);
         targets.push(across(&format!("indications-{payload}"), &usual, 1.15));
         targets.push(across(&saturated(payload, 10_000), &usual, 1.15));
+        let [few, many] = [100, 10_000].map(|allocations| alone(payload, allocations));
+        targets.push(across(&many, &few, 1.15));
     }
     targets.push(across("sparse-x10000", "sparse-x100", 1.15));
     for case in [
