@@ -1,65 +1,7 @@
 //! The cases: what clients do, with which server behind it.
 
+use super::kinds::{ALL, Kind, SERVERS, SINGLE, TRAINS, TURN, TURND, USUAL, WEBRTC_RS};
 use crate::load::plan::Via;
-
-/// What can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The relay of this workspace.
-    Turnd,
-    /// coturn's `turnserver`.
-    Coturn,
-    /// The bare forwarder, one datagram per call.
-    Plain,
-    /// The bare forwarder, many datagrams per call.
-    Mmsg,
-    /// The bare forwarder, segmented.
-    Gso,
-    /// webrtc-rs' server.
-    WebrtcRs,
-}
-
-impl Kind {
-    /// The name in the tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Turnd => "turnd",
-            Self::Coturn => "coturn",
-            Self::Plain => "plain",
-            Self::Mmsg => "mmsg",
-            Self::Gso => "gso",
-            Self::WebrtcRs => "webrtc-rs",
-        }
-    }
-}
-
-/// The two servers between which most targets decide.
-const SERVERS: &[Kind] = &[Kind::Turnd, Kind::Coturn];
-/// Those that speak TURN.
-const TURN: &[Kind] = &[Kind::Turnd, Kind::Coturn, Kind::WebrtcRs];
-/// The servers and what datagrams that come one by one cost at least.
-const SINGLE: &[Kind] = &[Kind::Turnd, Kind::Coturn, Kind::Plain, Kind::Mmsg];
-/// The same with webrtc-rs' server.
-const USUAL: &[Kind] = &[
-    Kind::Turnd,
-    Kind::Coturn,
-    Kind::Plain,
-    Kind::Mmsg,
-    Kind::WebrtcRs,
-];
-/// The servers and what trains cost at least.
-const TRAINS: &[Kind] = &[Kind::Turnd, Kind::Coturn, Kind::Gso];
-/// Everything.
-const ALL: &[Kind] = &[
-    Kind::Turnd,
-    Kind::Coturn,
-    Kind::Plain,
-    Kind::Mmsg,
-    Kind::Gso,
-    Kind::WebrtcRs,
-];
-const TURND: &[Kind] = &[Kind::Turnd];
-const WEBRTC_RS: &[Kind] = &[Kind::WebrtcRs];
 
 /// How fast packets are sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,6 +158,8 @@ pub fn all() -> Vec<Case> {
         trains("coalesced-x100", 100, 1200, Pace::Window(16), true),
         trains("coalesced-33ms", 10, 1200, Pace::Trains(16, 33), true),
         trains("trains-33ms", 10, 1200, Pace::Trains(16, 33), false),
+        trains("coalesced-33ms-x100", 100, 1200, Pace::Trains(16, 33), true),
+        trains("trains-33ms-x100", 100, 1200, Pace::Trains(16, 33), false),
         Case::new("audio", 1000, 160, Pace::Trains(1, 20)),
         Case {
             who: USUAL,

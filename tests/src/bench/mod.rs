@@ -6,6 +6,7 @@
 //! server in the same round, which holds on any machine.
 
 pub mod cases;
+pub mod kinds;
 pub mod record;
 pub mod server;
 pub mod stats;

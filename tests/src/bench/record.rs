@@ -33,6 +33,8 @@ pub const LOSS: &str = "/loss_percent";
 pub const P50: &str = "/rtt_us/p50";
 /// 99th percentile of the round trip in microseconds.
 pub const P99: &str = "/rtt_us/p99";
+/// The same of a usual tenth of a second.
+pub const USUAL_P99: &str = "/rtt_us/usual_p99";
 /// Memory that no file is behind, in bytes per idle allocation.
 pub const MEMORY: &str = "/server/anon_per_allocation";
 /// Allocations made per second.

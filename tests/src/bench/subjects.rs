@@ -10,7 +10,10 @@ use std::{
     process::Command,
 };
 
-use super::cases::{Case, Kind, Transport};
+use super::{
+    cases::{Case, Transport},
+    kinds::Kind,
+};
 use crate::subject::Certificate;
 
 /// The realm and zone of every server.

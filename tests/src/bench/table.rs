@@ -6,7 +6,7 @@ use super::{
     cases::{self, Case},
     record::{
         ALLOCATIONS, CPU, CPU_PER_ALLOCATION, CPU_PER_BYTE, GENERATOR_SHARE, LOSS, MEMORY, P50,
-        P99, RATE, Records, SERVER_SHARE,
+        P99, RATE, Records, SERVER_SHARE, USUAL_P99,
     },
     stats::{Spread, paired},
     targets::{self, OURS},
@@ -35,7 +35,8 @@ pub fn all(records: &Records, subjects: &[String]) -> String {
         ),
         (
             "How they got there (medians; lost: the worst round in which the generator had time to spare; \
-             again: runs made once more as something disturbed them, so often in vain)",
+             again: runs made once more as something disturbed them, so often in vain; \
+             usual p99: of each 0.1 s, the median)",
             details(records, &cases, &subjects),
         ),
         (
@@ -84,6 +85,7 @@ fn details(records: &Records, cases: &[&Case], subjects: &[&str]) -> Vec<Vec<Str
         "lost %",
         "p50 us",
         "p99 us",
+        "usual p99",
         "server %",
         "generator %",
         "ns/byte",
@@ -105,6 +107,7 @@ fn details(records: &Records, cases: &[&Case], subjects: &[&str]) -> Vec<Vec<Str
                 lost.unwrap_or_else(|| NONE.to_owned()),
                 whole(of(P50)),
                 whole(of(P99)),
+                whole(of(USUAL_P99)),
                 whole(of(SERVER_SHARE)),
                 whole(of(GENERATOR_SHARE)),
                 median(of(CPU_PER_BYTE)),

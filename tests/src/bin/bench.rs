@@ -16,8 +16,8 @@ use std::{
 use clap::Parser;
 use cluster_tests::{
     bench::{
-        Schedule,
-        cases::{self, Kind},
+        Schedule, cases,
+        kinds::Kind,
         record::Records,
         run,
         server::Bench,

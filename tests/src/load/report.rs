@@ -51,6 +51,7 @@ impl fmt::Display for Outcome {
             p99,
             p999,
             max,
+            ..
         } = self.rtt_us;
         writeln!(
             f,

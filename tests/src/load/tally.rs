@@ -9,6 +9,8 @@ use super::payload::Stamp;
 pub const COUNTS: u64 = 1 << 63;
 /// Longest round trip told apart, in microseconds.
 const LONGEST_RTT: u64 = 10_000_000;
+/// A part of a run with a 99th percentile of its own, in nanoseconds.
+const PART: u64 = 100_000_000;
 
 /// Packets of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -35,6 +37,9 @@ pub struct Percentiles {
     pub p90: u64,
     /// 99th percentile.
     pub p99: u64,
+    /// Median of the 99th percentiles of each tenth of a second: what keeps the machine from running now
+    /// and then for a moment does not change it.
+    pub usual_p99: u64,
     /// 99.9th percentile.
     pub p999: u64,
     /// Longest.
@@ -57,13 +62,17 @@ pub struct Tally {
     /// Packets that a fixed rate owed but the generator was too slow to send.
     pub skipped: u64,
     rtt: Histogram<u32>,
+    /// The same of the part that ends at this time, and the 99th percentiles of those before.
+    part: Histogram<u32>,
+    part_ends: u64,
+    p99s: Vec<u64>,
 }
 
 impl Tally {
     /// Starts at nothing.
     pub fn new() -> Self {
         // Three digits up to ten seconds: a constant that the histogram accepts.
-        let rtt = Histogram::new_with_max(LONGEST_RTT, 3).expect("constant bounds");
+        let rtt: Histogram<_> = Histogram::new_with_max(LONGEST_RTT, 3).expect("constant bounds");
         Self {
             up: Direction::default(),
             down: Direction::default(),
@@ -71,6 +80,9 @@ impl Tally {
             foreign: 0,
             reordered: 0,
             skipped: 0,
+            part: rtt.clone(),
+            part_ends: 0,
+            p99s: Vec::new(),
             rtt,
         }
     }
@@ -92,18 +104,33 @@ impl Tally {
         self.arrivals += 1;
         if stamp.sequence & COUNTS != 0 {
             self.down.received += 1;
-            self.rtt
-                .saturating_record(now.saturating_sub(stamp.sent) / 1000);
+            if now >= self.part_ends {
+                if !self.part.is_empty() {
+                    self.p99s.push(self.part.value_at_percentile(99.0));
+                    self.part.reset();
+                }
+                self.part_ends = now + PART;
+            }
+            let took = now.saturating_sub(stamp.sent) / 1000;
+            self.rtt.saturating_record(took);
+            self.part.saturating_record(took);
         }
     }
 
     /// The round-trip times recorded.
     pub fn rtt(&self) -> Percentiles {
         let at = |percentile| self.rtt.value_at_percentile(percentile);
+        let mut p99s = self.p99s.clone();
+        p99s.sort_unstable();
         Percentiles {
             p50: at(50.0),
             p90: at(90.0),
             p99: at(99.0),
+            // Of less than a part there is one only.
+            usual_p99: p99s
+                .get(p99s.len() / 2)
+                .copied()
+                .unwrap_or_else(|| at(99.0)),
             p999: at(99.9),
             max: self.rtt.max(),
         }
@@ -113,5 +140,34 @@ impl Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disturbance_of_a_moment_changes_only_the_percentile_of_all() {
+        let mut tally = Tally::new();
+        // Ten packets a millisecond for a second; for 30 ms of it each takes 5 ms instead of 0.1.
+        for ms in 10..1010_u64 {
+            let took = if (500..530).contains(&ms) { 5 } else { 0 } * 1_000_000 + 100_000;
+            for _ in 0..10 {
+                let sequence = COUNTS;
+                let (now, flow) = (ms * 1_000_000, 0);
+                let sent = now - took;
+                let stamp = Stamp {
+                    flow,
+                    sequence,
+                    sent,
+                };
+                tally.at_client(stamp, now);
+            }
+        }
+        let rtt = tally.rtt();
+        assert_eq!((rtt.p50, rtt.usual_p99), (100, 100), "{rtt:?}");
+        assert!((5000..5200).contains(&rtt.p99), "{rtt:?}");
+        assert_eq!(Tally::new().rtt().usual_p99, 0);
     }
 }

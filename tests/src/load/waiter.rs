@@ -86,7 +86,6 @@ impl Waiter {
         match self.epoll.wait(&mut self.events, timeout) {
             Ok(0) if awake && !left.is_zero() => {
                 self.idled += began.elapsed();
-
                 Ok(0)
             }
             Ok(ready) => Ok(ready),
