@@ -23,16 +23,33 @@ const ROUTES: usize = 16_384;
 /// What one worker gives another.
 #[derive(Debug)]
 pub(super) enum Parcel {
-    /// A client's packet that came to worker `from`.
+    /// A client's packet.
     Packet {
-        from: usize,
+        from: Origin,
         tuple: FiveTuple,
         bytes: Vec<u8>,
     },
     /// A client's connection, which has come for something of the other worker's.
     Client(Box<Moved>),
-    /// Nobody serves this five-tuple for you any more.
-    Unserved(FiveTuple),
+    /// Nobody serves this five-tuple for you any more, as of your packet of this number.
+    Unserved(FiveTuple, u64),
+}
+
+/// Where a packet that was handed over comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// The worker it came to.
+    worker: usize,
+    /// Its number among all that the worker has handed over.
+    number: u64,
+}
+
+/// Where packets of a five-tuple go.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    to: usize,
+    /// The number of the latest one.
+    latest: u64,
 }
 
 /// A client's connection on its way to another worker.
@@ -50,7 +67,7 @@ pub(super) struct Moved {
 pub(super) enum Delivered {
     /// A packet to be served.
     Packet {
-        from: usize,
+        from: Origin,
         tuple: FiveTuple,
         bytes: Vec<u8>,
     },
@@ -83,9 +100,11 @@ pub(super) struct Mail {
     letterboxes: Arc<[Letterbox]>,
     inbox: Inbox,
     /// Five-tuples that come here and are served by another worker.
-    away: HashMap<FiveTuple, usize>,
-    /// Five-tuples that are served here and come to another worker.
-    guests: HashMap<FiveTuple, usize>,
+    away: HashMap<FiveTuple, Route>,
+    /// Five-tuples that are served here and come to another worker: their latest packet.
+    guests: HashMap<FiveTuple, Origin>,
+    /// Packets handed over.
+    handed: u64,
     dropped: u64,
 }
 
@@ -97,6 +116,7 @@ impl Mail {
             inbox,
             away: HashMap::new(),
             guests: HashMap::new(),
+            handed: 0,
             dropped: 0,
         }
     }
@@ -111,15 +131,20 @@ impl Mail {
         if self.away.is_empty() {
             return None;
         }
-        self.away.get(tuple).copied()
+        self.away.get(tuple).map(|route| route.to)
     }
 
     /// Hands over a packet, and all later ones of its five-tuple.
     pub(super) fn hand_over(&mut self, to: usize, tuple: FiveTuple, bytes: Vec<u8>) {
-        let from = self.index;
+        let latest = self.handed + 1;
+        let from = Origin {
+            worker: self.index,
+            number: latest,
+        };
         let has_room = self.away.len() < ROUTES || self.away.contains_key(&tuple);
         if has_room && self.post(to, Parcel::Packet { from, tuple, bytes }) {
-            self.away.insert(tuple, to);
+            self.handed = latest;
+            self.away.insert(tuple, Route { to, latest });
         } else {
             self.dropped += 1;
         }
@@ -155,21 +180,24 @@ impl Mail {
                     return Some(Delivered::Packet { from, tuple, bytes });
                 }
                 Parcel::Client(moved) => return Some(Delivered::Client(moved)),
-                Parcel::Unserved(tuple) => {
-                    self.away.remove(&tuple);
+                // Where a packet has been handed over since, an answer to that one is to come.
+                Parcel::Unserved(tuple, number) => {
+                    if self.away.get(&tuple).is_some_and(|r| r.latest == number) {
+                        self.away.remove(&tuple);
+                    }
                 }
             }
         }
     }
 
-    /// Notes whether a five-tuple that came to worker `from` is served here now.
-    pub(super) fn note(&mut self, from: usize, tuple: FiveTuple, is_served: bool) {
+    /// Notes whether a five-tuple whose packet came `from` another worker is served here now.
+    pub(super) fn note(&mut self, from: Origin, tuple: FiveTuple, is_served: bool) {
         if is_served {
             self.guests.insert(tuple, from);
         } else {
             self.guests.remove(&tuple);
             // One that is lost is said again with the next packet.
-            self.post(from, Parcel::Unserved(tuple));
+            self.post(from.worker, Parcel::Unserved(tuple, from.number));
         }
     }
 
@@ -180,5 +208,77 @@ impl Mail {
         for (tuple, from) in gone {
             self.note(from, tuple, false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+    use turnd_core::Transport;
+
+    use super::*;
+
+    /// Two workers' mail.
+    fn pair() -> [Mail; 2] {
+        let poll = Poll::new().expect("a poll");
+        let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
+        let waker = Arc::new(waker);
+        let (letterboxes, inboxes): (Vec<_>, Vec<_>) = (0..2).map(|_| letterbox(&waker)).unzip();
+        let letterboxes: Arc<[Letterbox]> = letterboxes.into();
+        let mut inboxes = inboxes.into_iter();
+        [0, 1].map(|index| {
+            let inbox = inboxes.next().expect("two of them");
+            Mail::new(index, Arc::clone(&letterboxes), inbox)
+        })
+    }
+
+    fn tuple() -> FiveTuple {
+        FiveTuple {
+            client: ([192, 0, 2, 1], 50_000).into(),
+            server: ([192, 0, 2, 2], 3478).into(),
+            transport: Transport::Udp,
+        }
+    }
+
+    /// Takes one packet, and notes whether its five-tuple is served now.
+    fn serve(mail: &mut Mail, is_served: bool) {
+        let Some(Delivered::Packet { from, tuple, .. }) = mail.next() else {
+            panic!("a packet");
+        };
+        mail.note(from, tuple, is_served);
+    }
+
+    #[test]
+    fn a_route_ends_with_what_is_served_there() {
+        let [mut near, mut far] = pair();
+        assert_eq!(near.server_of(&tuple()), None);
+        near.hand_over(1, tuple(), b"allocate".to_vec());
+        serve(&mut far, true);
+        assert!(near.next().is_none());
+        assert_eq!(near.server_of(&tuple()), Some(1));
+        far.sweep(|_| true);
+        assert!(near.next().is_none());
+        assert_eq!(near.server_of(&tuple()), Some(1));
+        far.sweep(|_| false);
+        assert!(near.next().is_none());
+        assert_eq!(near.server_of(&tuple()), None);
+    }
+
+    #[test]
+    fn an_end_told_late_does_not_end_what_has_begun_since() {
+        let [mut near, mut far] = pair();
+        near.hand_over(1, tuple(), b"allocate".to_vec());
+        serve(&mut far, true);
+        near.hand_over(1, tuple(), b"delete".to_vec());
+        serve(&mut far, false);
+        // Before that is heard of, the client begins anew.
+        near.hand_over(1, tuple(), b"allocate".to_vec());
+        assert!(near.next().is_none());
+        assert_eq!(near.server_of(&tuple()), Some(1));
+        serve(&mut far, true);
+        near.hand_over(1, tuple(), b"delete".to_vec());
+        serve(&mut far, false);
+        assert!(near.next().is_none());
+        assert_eq!(near.server_of(&tuple()), None);
     }
 }
