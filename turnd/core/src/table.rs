@@ -1,5 +1,6 @@
 //! All allocations of a worker and every index of them: the only place that inserts and removes.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::time::Instant;
 
@@ -30,6 +31,8 @@ pub(crate) struct Table {
     hasher: FixedState,
     deadlines: Deadlines,
     opening: usize,
+    /// The slot found last: a train's datagrams all come from one five-tuple.
+    latest: Cell<u32>,
 }
 
 impl Table {
@@ -42,17 +45,24 @@ impl Table {
             hasher: FixedState::with_seed(seed),
             deadlines: Deadlines::default(),
             opening: 0,
+            latest: Cell::new(0),
         }
     }
 
-    /// The allocation of a five-tuple: the one hash look-up of a relayed packet.
+    /// The allocation of a five-tuple: the one hash look-up of a relayed packet, or of a train.
     #[inline]
     pub(crate) fn find(&self, tuple: &FiveTuple) -> Option<AllocationId> {
-        let same = |slot: &u32| {
-            let allocation = self.slots[*slot as usize].allocation.as_ref();
-            allocation.is_some_and(|a| a.tuple == *tuple)
+        let serves = |slot: &u32| {
+            let slot = self.slots.get(*slot as usize);
+            let allocation = slot.and_then(|slot| slot.allocation.as_ref());
+            allocation.is_some_and(|a| a.tuple == *tuple && a.phase != Phase::Away)
         };
-        let slot = *self.by_tuple.find(self.hasher.hash_one(tuple), same)?;
+        let latest = self.latest.get();
+        if serves(&latest) {
+            return Some(self.id(latest));
+        }
+        let slot = *self.by_tuple.find(self.hasher.hash_one(tuple), serves)?;
+        self.latest.set(slot);
         Some(self.id(slot))
     }
 
