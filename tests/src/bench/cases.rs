@@ -116,8 +116,9 @@ const ALONE: [(usize, Pace); 3] = [
     (10_000, Pace::InFlight(100)),
 ];
 
-/// What is on its way in single pieces where nobody rests.
-const BUSY: usize = 32;
+/// What is on its way in single pieces where nobody rests: those of one allocation are often moved all at
+/// once, while the other side waits.
+const BUSY: usize = 100;
 
 /// All cases, in the order they are run.
 pub fn all() -> Vec<Case> {

@@ -22,6 +22,8 @@ pub const GENERATOR_SHARE: &str = "/generator/percent";
 pub const RATE: &str = "/relayed_per_second";
 /// CPU time of the server's busiest thread per relayed packet, in microseconds.
 pub const BUSIEST: &str = "/server/busiest_us_per_packet";
+/// How long server and generator were ready to run but had no core, in percent of the interval.
+pub const WAITED: &str = "/waited_percent";
 /// Packets that the schedule owed and the generator did not send.
 pub const SKIPPED: &str = "/skipped";
 /// Packets that clients sent.

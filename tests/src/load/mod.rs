@@ -87,19 +87,26 @@ pub enum LoadError {
     Io(#[from] io::Error),
 }
 
-/// One look at the server: the process and its threads.
+/// One look at a process and its threads.
 struct Look {
     usage: Usage,
     threads: Threads,
 }
 
 impl Look {
+    fn of(pid: u32) -> io::Result<Self> {
+        let (usage, threads) = (Usage::of(pid)?, Threads::of(pid)?);
+        Ok(Self { usage, threads })
+    }
+
+    /// At the server.
     fn at(plan: &Plan) -> io::Result<Option<Self>> {
-        let look = |pid| {
-            let (usage, threads) = (Usage::of(pid)?, Threads::of(pid)?);
-            Ok(Self { usage, threads })
-        };
-        plan.server_pid.map(look).transpose()
+        plan.server_pid.map(Self::of).transpose()
+    }
+
+    /// At this program.
+    fn own() -> io::Result<Self> {
+        Self::of(std::process::id())
     }
 }
 
@@ -114,11 +121,15 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
     let (mut traffic, allocate) = open(plan)?;
     let allocated = Look::at(plan)?;
     traffic.run(plan.warmup, false)?;
-    let own = std::process::id();
-    let (own_before, before, began) = (Usage::of(own)?, Look::at(plan)?, Instant::now());
-    let idled = traffic.idled();
+    let (stolen, idled) = (process::stolen()?, traffic.idled());
+    let (own_before, before, began) = (Look::own()?, Look::at(plan)?, Instant::now());
     traffic.run(plan.time, true)?;
-    let (wall, after, own_after) = (began.elapsed(), Look::at(plan)?, Usage::of(own)?);
+    let (wall, after, own_after) = (began.elapsed(), Look::at(plan)?, Look::own()?);
+    let mut waited = process::stolen()?.saturating_sub(stolen);
+    waited += own_after.threads.waited_since(&own_before.threads);
+    if let Some((before, after)) = before.as_ref().zip(after.as_ref()) {
+        waited += after.threads.waited_since(&before.threads);
+    }
     let idled = traffic.idled().saturating_sub(idled);
     let relayed = traffic.tally.arrivals;
     traffic.drain(DRAIN)?;
@@ -132,9 +143,9 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
         let looks = [first, full, before, after].map(|look| look.usage);
         ServerUsage::new(looks, wall, relayed, plan, threads)
     });
-    let own = own_after.cpu.saturating_sub(own_before.cpu);
+    let own = own_after.usage.cpu.saturating_sub(own_before.usage.cpu);
     let generator = Cpu::new(own.saturating_sub(idled), wall);
-    Ok(Outcome::new(
+    let outcome = Outcome::new(
         plan,
         (allocate, cipher),
         &tally,
@@ -142,7 +153,11 @@ pub fn run(plan: &Plan) -> Result<Outcome, LoadError> {
         wall,
         server,
         generator,
-    ))
+    );
+    Ok(Outcome {
+        waited_percent: Cpu::new(waited, wall).percent,
+        ..outcome
+    })
 }
 
 /// Makes all allocations, and lets the peers in.

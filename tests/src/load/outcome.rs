@@ -172,6 +172,9 @@ pub struct Outcome {
     pub server: Option<ServerUsage>,
     /// What this program has cost, without the time it waited awake.
     pub generator: Cpu,
+    /// How long the server and this program were ready to run but had no core, in percent of the interval:
+    /// somebody else had it.
+    pub waited_percent: f64,
 }
 
 impl Outcome {
@@ -210,6 +213,7 @@ impl Outcome {
             rtt_us: tally.rtt(),
             server,
             generator,
+            waited_percent: 0.0,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, io, time::Duration};
 
-use nix::{time::ClockId, unistd::Pid};
+use nix::{
+    time::ClockId,
+    unistd::{Pid, SysconfVar, sysconf},
+};
 
 /// One look at a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,26 @@ pub fn cpu(pid: u32) -> io::Result<Duration> {
     Ok(clock.now()?.into())
 }
 
+/// Time that the machine this one is a guest of kept its processors from running; nothing where it is
+/// none.
+///
+/// # Errors
+/// When `/proc` is not as proc(5) says.
+pub fn stolen() -> io::Result<Duration> {
+    let ticks = sysconf(SysconfVar::CLK_TCK)?.and_then(|n| u64::try_from(n).ok());
+    let stat = fs::read_to_string("/proc/stat")?;
+    let steal = steal(&stat).ok_or_else(|| unreadable("/proc/stat"))?;
+    Ok(Duration::from_millis(
+        steal * 1000 / ticks.unwrap_or(100).max(1),
+    ))
+}
+
+/// The eighth number of all processors together in `/proc/stat`, in ticks.
+fn steal(stat: &str) -> Option<u64> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    all.split_ascii_whitespace().nth(7)?.parse().ok()
+}
+
 /// `VmRSS` and `RssAnon` of `/proc/<pid>/status`, in bytes.
 fn memory(status: &str) -> Option<(u64, u64)> {
     let field = |name: &str| {
@@ -63,6 +86,9 @@ mod tests {
                       RssAnon:\t     200 kB\nRssFile:\t    1034 kB\n";
         assert_eq!(memory(status), Some((1234 * 1024, 200 * 1024)));
         assert_eq!(memory("Name:\tkthreadd\n"), None);
+        let stat = "cpu  31 33 87 15 26 10 14 38 7 5\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(steal(stat), Some(38));
+        assert_eq!(steal("intr 7\n"), None);
     }
 
     #[test]

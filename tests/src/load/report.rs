@@ -60,7 +60,11 @@ impl fmt::Display for Outcome {
         if let Some(server) = &self.server {
             write!(f, "{server}")?;
         }
-        write!(f, "  generator  {:.0} % CPU", self.generator.percent)
+        let (own, waited) = (self.generator.percent, self.waited_percent);
+        write!(
+            f,
+            "  generator  {own:.0} % CPU; it and the server waited {waited:.0} % for a core"
+        )
     }
 }
 

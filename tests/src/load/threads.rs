@@ -8,9 +8,18 @@ use serde::Serialize;
 /// Threads with a smaller share of a core are not worth a line, in percent.
 const WORTH_TELLING: f64 = 0.5;
 
-/// CPU time of a process's threads by their ids.
+/// What a process's threads had so far, by their ids.
 #[derive(Debug, Clone, Default)]
-pub struct Threads(HashMap<String, (String, Duration)>);
+pub struct Threads(HashMap<String, Thread>);
+
+#[derive(Debug, Clone, Default)]
+struct Thread {
+    name: String,
+    /// User and system time.
+    cpu: Duration,
+    /// Time it was ready to run but had no core.
+    waited: Duration,
+}
 
 /// CPU time of one thread over an interval.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,11 +53,11 @@ impl Threads {
     /// What those cost that had more than half a percent of a core since `before`, `wall` ago; the
     /// busiest first.
     pub fn since(&self, before: &Self, wall: Duration) -> Vec<ThreadUsage> {
-        let used = |(id, (name, after)): (&String, &(String, Duration))| {
-            let earlier = before.0.get(id).map_or(Duration::ZERO, |(_, cpu)| *cpu);
-            let cpu_seconds = after.saturating_sub(earlier).as_secs_f64();
+        let used = |(id, after): (&String, &Thread)| {
+            let earlier = before.0.get(id).map_or(Duration::ZERO, |thread| thread.cpu);
+            let cpu_seconds = after.cpu.saturating_sub(earlier).as_secs_f64();
             let percent = 100.0 * cpu_seconds / wall.as_secs_f64().max(1e-9);
-            let name = name.clone();
+            let name = after.name.clone();
             ThreadUsage {
                 name,
                 cpu_seconds,
@@ -60,26 +69,40 @@ impl Threads {
         threads.sort_by(|a, b| b.percent.total_cmp(&a.percent));
         threads
     }
+
+    /// How long they were ready to run but had no core since `before`, all together; nothing where the
+    /// kernel does not tell.
+    pub fn waited_since(&self, before: &Self) -> Duration {
+        let waited = |(id, after): (&String, &Thread)| {
+            let earlier = before
+                .0
+                .get(id)
+                .map_or(Duration::ZERO, |thread| thread.waited);
+            after.waited.saturating_sub(earlier)
+        };
+        self.0.iter().map(waited).sum()
+    }
 }
 
-/// Name and CPU time of a thread: from schedstat, in nanoseconds, where the kernel has it, and else
-/// from stat, in ticks.
-fn read(task: &Path, ticks_per_second: u64) -> Option<(String, Duration)> {
+/// What a thread had: from schedstat, in nanoseconds, where the kernel has it, and else from stat, in
+/// ticks.
+fn read(task: &Path, ticks_per_second: u64) -> Option<Thread> {
     let name = fs::read_to_string(task.join("comm")).ok()?;
-    let cpu = match fs::read_to_string(task.join("schedstat")) {
-        Ok(text) => on_cpu(&text)?,
-        Err(_) => in_ticks(
-            &fs::read_to_string(task.join("stat")).ok()?,
-            ticks_per_second,
-        )?,
+    let (cpu, waited) = if let Ok(text) = fs::read_to_string(task.join("schedstat")) {
+        on_cpu(&text)?
+    } else {
+        let stat = fs::read_to_string(task.join("stat")).ok()?;
+        (in_ticks(&stat, ticks_per_second)?, Duration::ZERO)
     };
-    Some((name.trim_end().to_owned(), cpu))
+    let name = name.trim_end().to_owned();
+    Some(Thread { name, cpu, waited })
 }
 
-/// The first field of schedstat: nanoseconds spent on a CPU.
-fn on_cpu(schedstat: &str) -> Option<Duration> {
-    let nanos = schedstat.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos))
+/// The first fields of schedstat: nanoseconds spent on a CPU, and waiting for one.
+fn on_cpu(schedstat: &str) -> Option<(Duration, Duration)> {
+    let mut fields = schedstat.split_ascii_whitespace();
+    let mut time = || fields.next()?.parse().ok().map(Duration::from_nanos);
+    Some((time()?, time()?))
 }
 
 /// Fields 14 and 15 of stat: utime and stime.
@@ -102,7 +125,7 @@ mod tests {
     fn reads_both_ways_that_the_kernel_tells_it() {
         assert_eq!(
             on_cpu("134810 243392 1\n"),
-            Some(Duration::from_nanos(134_810))
+            Some((Duration::from_nanos(134_810), Duration::from_nanos(243_392)))
         );
         let line = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 250 150 7 7 20 0 1 0 300";
         assert_eq!(in_ticks(line, 100), Some(Duration::from_secs(4)));
@@ -112,7 +135,11 @@ mod tests {
     fn a_busy_thread_is_told_and_an_idle_one_is_not() {
         let second = Duration::from_secs(1);
         let threads = |busy: u64, idle: u64| {
-            let thread = |name: &str, ms| (name.to_owned(), Duration::from_millis(ms));
+            let thread = |name: &str, ms| Thread {
+                name: name.to_owned(),
+                cpu: Duration::from_millis(ms),
+                waited: Duration::from_millis(ms / 10),
+            };
             let listed = [("1", thread("busy", busy)), ("2", thread("idle", idle))];
             Threads(listed.map(|(id, usage)| (id.to_owned(), usage)).into())
         };
@@ -124,6 +151,8 @@ mod tests {
             percent,
         };
         assert_eq!(told, [wanted]);
+        let delay = threads(750, 104).waited_since(&threads(250, 90));
+        assert_eq!(delay, Duration::from_millis(51));
     }
 
     #[test]
