@@ -26,8 +26,9 @@ use subjects::Subject;
 const TRIES: u32 = 3;
 /// The share of a core in percent that is all of it.
 const BUSY: f64 = 85.0;
-/// For how much of the time they may have waited for a core that somebody else had, in percent.
-const WAITED_AT_MOST: f64 = 5.0;
+/// For how much of the time they may have waited for a core that somebody else had, in percent: under full
+/// load the kernel alone takes it from them for some 4 %.
+const WAITED_AT_MOST: f64 = 10.0;
 /// The share of what was owed that a generator has to have sent.
 const SENT_AT_LEAST: f64 = 0.99;
 
@@ -173,8 +174,8 @@ mod tests {
             let load = json!({"waited_percent": waited, "generator": {"percent": 190.0}});
             disturbed(&case, &Record::new(&case.name, "turnd", 1, load))
         };
-        assert!(!is_disturbed("paced", 4.0));
-        assert!(is_disturbed("paced", 6.0));
+        assert!(!is_disturbed("paced", 9.0));
+        assert!(is_disturbed("paced", 11.0));
         assert!(!is_disturbed("workers-2", 60.0));
     }
 
