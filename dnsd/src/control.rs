@@ -208,6 +208,8 @@ impl Control {
             match action {
                 Action::ProbeNow { relay, probe } => self.prober.start(relay, probe),
                 Action::Publish => self.publish(),
+                // Only a fleet that has joined others votes, and this daemon stands alone.
+                Action::Vote => {}
             }
         }
     }

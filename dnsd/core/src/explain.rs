@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use crate::health::{Override, Reason, State};
+use crate::health::{Evidence, Override, Reason, Spared, State};
+use crate::votes::{Cause, Tally, Vote};
 
 /// Everything known about one relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +28,23 @@ pub struct Explanation {
     pub reason: Reason,
     /// For how long, milliseconds.
     pub for_ms: u64,
+    /// What that rested on when it was decided.
+    pub evidence: Option<Evidence>,
+    /// This node's own vote now.
+    pub finding: Vote,
+    /// What this node's own evidence accuses it of now.
+    pub accused: Option<Reason>,
+    /// Why it is not taken out although something speaks against it.
+    pub spared: Option<Spared>,
+    /// Its share of clients of its configured weight, in thousandths: rises slowly after it was
+    /// down.
+    pub share_permille: u32,
+    /// The votes on it now.
+    pub votes: Tally,
+    /// What each observer heard lately says of it.
+    pub ballots: Vec<BallotFacts>,
+    /// Why this node distrusts itself, if it does: it then keeps what was known before.
+    pub isolated: Option<Cause>,
     /// A person's decision, if there is one.
     pub decision: Option<Override>,
     /// How often it has been condemned lately.
@@ -41,6 +59,25 @@ pub struct Explanation {
     pub echo: ProbeFacts,
     /// Earlier verdicts, oldest first.
     pub history: Vec<PastVerdict>,
+}
+
+/// What another observer says of a relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BallotFacts {
+    /// Who.
+    pub observer: String,
+    /// Who runs its machine.
+    pub vendor: String,
+    /// Where it stands.
+    pub region: String,
+    /// What it says.
+    pub vote: Vote,
+    /// How long ago, milliseconds.
+    pub ago_ms: u64,
+    /// The number of the ballot.
+    pub generation: u64,
+    /// Whether it distrusts itself; then it does not count.
+    pub isolated: bool,
 }
 
 /// A relay's last report.
@@ -92,6 +129,8 @@ pub struct PastVerdict {
     pub reason: Reason,
     /// When that began: so long ago, milliseconds.
     pub began_ms_ago: u64,
+    /// What it rested on.
+    pub evidence: Option<Evidence>,
 }
 
 /// Why a client counts to its region.

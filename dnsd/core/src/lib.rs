@@ -3,7 +3,8 @@
 //! ```text
 //!  reports ─┐
 //!  probes ──┼─► health ─► fleet ─► steer ─► snapshot ─► answer ─► records
-//!  time ────┘  (a relay) (all)   (choose)  (compiled)  (look-up)
+//!  time ────┤  (a relay) (all)   (choose)  (compiled)  (look-up)
+//!  votes ───┘              └─► own votes, for the others
 //! ```
 //!
 //! Knowledge flows one way. A query never computes health: it looks up an answer that was compiled
@@ -24,5 +25,6 @@ pub mod inventory;
 pub mod limits;
 pub mod snapshot;
 pub mod steer;
+pub mod votes;
 
 mod spread;

@@ -24,6 +24,8 @@ pub const PLACE_MAX: usize = 64;
 pub const ZONE_NAME_MAX: usize = 255 - 64 - 2;
 /// Probes of one kind that may be under way to one relay.
 pub const PROBES_IN_FLIGHT_MAX: usize = 16;
+/// Other observers whose votes are kept.
+pub const OBSERVERS_MAX: usize = 32;
 /// Changes of verdict remembered per relay.
 pub const HISTORY_MAX: usize = 16;
 /// Longest failure text of a probe that is kept, in bytes.

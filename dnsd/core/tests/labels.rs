@@ -208,6 +208,7 @@ fn trace_tells_what_answer_does() {
             last_good: None,
             doubt: true,
             speaks: false,
+            share: 1000,
         };
     }
     let snapshot = Snapshot::compile(&inventory, &view, 7);

@@ -208,6 +208,7 @@ fn a_node_that_cannot_send_blames_nobody() {
                     };
                     fleet.handle_probe(clock, relay, probe, &outcome);
                 }
+                Action::Vote => {}
                 Action::Publish => drop(fleet.publish(clock, UnixTime(EPOCH))),
             }
         }

@@ -41,6 +41,7 @@ fn clients_are_spread_by_weight() {
         last_good: None,
         doubt: false,
         speaks: false,
+        share: 1000,
     };
     let view = View {
         seats: vec![seat; 6],
@@ -105,6 +106,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         last_good: None,
         doubt: false,
         speaks: false,
+        share: 1000,
     };
     let (up, down) = (seat(Standing::Up), seat(Standing::Down));
     let ipv6 = |seats: Vec<Seat>| {
@@ -132,6 +134,7 @@ fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
         last_good: None,
         doubt: false,
         speaks: false,
+        share: 1000,
     };
     let view = View {
         seats: vec![seat; relays.len()],

@@ -20,6 +20,10 @@ pub enum Action {
     /// Something that answers depend on has changed: call
     /// [`Fleet::publish`](super::Fleet::publish) and serve the result.
     Publish,
+    /// It is time for the other observers to hear from this node: call
+    /// [`Fleet::ballot`](super::Fleet::ballot) and send the result to all of them. Only a fleet
+    /// that has [joined](super::Fleet::join) them wants this.
+    Vote,
 }
 
 /// What became of a report.
@@ -90,6 +94,12 @@ pub struct Counters {
     pub condemned: u64,
     /// Snapshots published.
     pub published: u64,
+    /// Ballots of other observers that counted.
+    pub ballots: u64,
+    /// Ballots that did not.
+    pub ballots_refused: u64,
+    /// How often this node began to distrust itself.
+    pub isolated: u64,
 }
 
 /// The relay is not configured.

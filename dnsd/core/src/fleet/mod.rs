@@ -1,5 +1,6 @@
 //! All relays together: judges them one by one, asks for probes, says when to publish.
 
+mod council;
 mod interface;
 mod replies;
 mod rounds;
@@ -20,6 +21,7 @@ use crate::health::{Health, Outcome, Override, Probe, Reason, State, Verdict};
 use crate::inventory::{Inventory, RelayEntry};
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, View};
+use crate::votes::{Peers, SelfDoubt};
 
 /// All relays and what is known of them.
 #[derive(Debug)]
@@ -39,6 +41,19 @@ pub struct Fleet {
     /// When published answers change by the mere passing of time.
     recheck: Option<Instant>,
     counters: Counters,
+    /// This node's own part in the votes; `None` while it stands alone.
+    seat: Option<council::Seat>,
+    peers: Peers,
+    doubt: SelfDoubt,
+    /// The number of its last ballot.
+    generation: u64,
+    vote_wanted: bool,
+    /// When votes or self-doubt change by the mere passing of time.
+    council_due: Option<Instant>,
+    /// How many good relays have gone quiet.
+    quiet: usize,
+    /// When this node lately took relays out by itself because they were silent.
+    removals: VecDeque<Instant>,
 }
 
 #[derive(Debug)]
@@ -105,6 +120,14 @@ impl Fleet {
             cautious: true,
             recheck: None,
             counters: Counters::default(),
+            seat: None,
+            peers: Peers::default(),
+            doubt: SelfDoubt::default(),
+            generation: restored.map_or(0, |saved| saved.generation),
+            vote_wanted: false,
+            council_due: None,
+            quiet: 0,
+            removals: VecDeque::new(),
         };
         fleet.find_dark(now);
         fleet
@@ -131,6 +154,8 @@ impl Fleet {
         self.dark.clear();
         self.mending.clear();
         self.find_dark(now);
+        self.tell();
+        self.wake_council(now);
     }
 
     /// The inventory in force.
@@ -199,6 +224,7 @@ impl Fleet {
                 self.step(now, index);
             }
         }
+        self.pass_council(now);
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck = None;
             self.publish_wanted = true;
@@ -211,6 +237,8 @@ impl Fleet {
             .iter()
             .map(|member| member.deadline)
             .chain(self.recheck)
+            .chain(self.council_due)
+            .chain(self.ballot_due().filter(|_| !self.vote_wanted))
             .min()
     }
 
@@ -219,6 +247,7 @@ impl Fleet {
         // Publishing comes last, so that it covers all that one input changed.
         self.actions
             .pop_front()
+            .or_else(|| std::mem::take(&mut self.vote_wanted).then_some(Action::Vote))
             .or_else(|| std::mem::take(&mut self.publish_wanted).then_some(Action::Publish))
     }
 
@@ -253,6 +282,7 @@ impl Fleet {
             .members
             .iter()
             .map(|member| member.health.verdict().since + recent)
+            .chain(self.next_shares(now))
             .chain(
                 view.cautious
                     .then(|| self.started + self.inventory.thresholds().settle),
@@ -272,7 +302,12 @@ impl Fleet {
     pub fn explain(&self, now: Instant, relay: RelayId) -> Option<Explanation> {
         let index = self.inventory.relay_index(&relay)?;
         let (entry, t) = (&self.inventory.relays()[index], self.inventory.thresholds());
-        Some(self.members[index].health.explain(now, entry, t))
+        Some(Explanation {
+            votes: self.tally(now, index),
+            ballots: self.peers.facts(now, &relay, t),
+            isolated: self.isolation().map(|isolation| isolation.cause),
+            ..self.members[index].health.explain(now, entry, t)
+        })
     }
 
     /// What to store so that a restart forgets nothing.
@@ -280,6 +315,7 @@ impl Fleet {
         let relays = self.inventory.relays().iter().zip(&self.members);
         Saved {
             serial: self.serial,
+            generation: self.generation,
             relays: relays
                 .map(|(entry, m)| SavedRelay::new(entry, &m.health, m.guard, now, unix))
                 .collect(),
@@ -289,6 +325,13 @@ impl Fleet {
     /// The counts so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// When each relay on its way back next gets more clients.
+    fn next_shares(&self, now: Instant) -> impl Iterator<Item = Instant> {
+        let t = self.inventory.thresholds();
+        let up = self.members.iter().filter(|m| m.standing().is_healthy());
+        up.filter_map(move |member| member.health.next_share(now, t))
     }
 
     /// All relays as the choice of answers sees them.
@@ -304,6 +347,7 @@ impl Fleet {
                 last_good: member.health.last_good(now).filter(|_| !forced),
                 doubt: standing == Standing::Suspect || lately,
                 speaks: member.health.speaks(),
+                share: member.health.share(now, t),
             }
         });
         View {

@@ -16,6 +16,9 @@ use crate::inventory::RelayEntry;
 pub struct Saved {
     /// The serial last published.
     pub(super) serial: u32,
+    /// The number of the last ballot.
+    #[serde(default)]
+    pub(super) generation: u64,
     pub(super) relays: Vec<SavedRelay>,
 }
 

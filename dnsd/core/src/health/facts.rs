@@ -1,11 +1,13 @@
 //! One relay's evidence as plain data.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::evidence::ms;
 use super::machine::Health;
 use super::track::Track;
 use crate::explain::{Explanation, PastVerdict, ProbeFacts, ReportFacts};
 use crate::inventory::{RelayEntry, Thresholds};
+use crate::votes::Tally;
 
 impl Health {
     /// Everything known about the relay.
@@ -25,6 +27,15 @@ impl Health {
             state: self.verdict.state,
             reason: self.verdict.reason,
             for_ms: ms(now.saturating_duration_since(self.verdict.since)),
+            evidence: self.verdict.evidence,
+            finding: self.finding,
+            accused: self.accused,
+            spared: self.spared,
+            share_permille: self.share(now, t),
+            // These three are the fleet's to say.
+            votes: Tally::default(),
+            ballots: Vec::new(),
+            isolated: None,
             decision: self.decision,
             flaps: self.flaps,
             hold_ms: ms(self.hold(t)),
@@ -38,6 +49,7 @@ impl Health {
                     state: past.state,
                     reason: past.reason,
                     began_ms_ago: ms(now.saturating_duration_since(past.since)),
+                    evidence: past.evidence,
                 })
                 .collect(),
         }
@@ -72,8 +84,4 @@ fn probe_facts(now: Instant, track: &Track) -> ProbeFacts {
             .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         last_failure: track.last_failure().map(str::to_owned),
     }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,77 +6,137 @@ use liveness::State as Claim;
 
 use super::machine::Health;
 use super::words::{is_good, word_out};
-use super::{Around, Override, Reason, State, Verdict};
+use super::{Around, Override, Reason, Spared, State, Verdict};
 use crate::inventory::Thresholds;
 use crate::limits;
+use crate::votes::Vote;
 
-/// How often the hold may double; 2^20 times any sensible hold is beyond any sensible maximum.
-const DOUBLINGS_MAX: u32 = 20;
+/// How many times longer each further hold is: so much that a relay that comes and goes does so
+/// no more than once in ten minutes, whatever its rhythm.
+const HOLD_GROWTH: u32 = 16;
+/// How often the hold may grow; that many times is beyond any sensible maximum.
+const GROWTHS_MAX: u32 = 5;
+/// The whole share of clients.
+pub(crate) const RAMP_WHOLE: u32 = 1000;
+/// In how many steps a relay that was down gets there.
+const RAMP_STEPS: u32 = 10;
 
 impl Health {
-    /// Draws the verdict from the evidence; true when state or reason changed.
+    /// Draws the verdict from the evidence, after [`find`](Health::find); true when state or
+    /// reason changed.
     pub fn judge(&mut self, now: Instant, t: &Thresholds, around: Around) -> bool {
-        self.expire(now, t);
-        self.speaks = self.is_speaking(now, t);
         if around.echo_doubtful && self.condemned == Some(Reason::EchoFails) {
             self.acquit(now);
             if let Some((_, before)) = self.flapped.take() {
                 self.flaps = before;
             }
         }
-        let fatal = self.fatal(now, t, around);
-        match (fatal, self.condemned) {
+        let voted = around.tally.is_shared() && around.tally.condemns();
+        let charge = self
+            .accused
+            .or_else(|| (voted && self.finding == Vote::Abstain).then_some(Reason::Voted));
+        self.spared = charge.and_then(|charge| self.spared(now, t, charge, around));
+        let charge = charge.filter(|_| self.spared.is_none());
+        match (charge, self.condemned) {
             (Some(reason), None) => self.condemn(now, reason, t),
             // One that called itself failing has meanwhile gone altogether.
             (Some(reason), Some(_)) if self.is_out() => self.condemned = Some(reason),
-            // One that did not relay has meanwhile gone altogether.
-            (Some(reason), Some(Reason::EchoFails)) => self.condemned = Some(reason),
+            // One that did not relay, or that others condemned, has meanwhile gone altogether.
+            (Some(reason), Some(Reason::EchoFails | Reason::Voted)) => {
+                self.condemned = Some(reason);
+            }
             _ => {}
         }
-        if self.condemned.is_some()
-            && (self.has_recovered(now, t, around.alone) || self.answers_on(now, t, around.alone))
-        {
-            self.acquit(now);
-        }
+        self.readmit(now, t, around);
         let answers = self.stun.last_ok().is_some();
         let serving = self.claim == Some(Claim::Serving);
         if answers && (serving || self.silence(now) >= t.silence_suspect) && !self.vouched {
             self.vouched = true;
             self.up_since = Some(now);
         }
-        if self.suspicion(now, t).is_some() {
+        let disputed = voted && self.finding == Vote::Up;
+        let unchanged = around
+            .frozen
+            .is_some_and(|begun| !self.doubted_before(begun, t));
+        if unchanged {
+            self.suspect_until = None;
+        } else if self.suspicion(now, t, disputed).is_some() {
             self.suspect_until = Some(now + t.suspect_hold);
         }
-        let (state, reason) = self.standing(now, t);
-        self.enter(now, state, reason)
+        let (state, reason) = self.standing(now, t, disputed);
+        self.enter(now, state, reason, around)
+    }
+
+    /// Ends a condemnation that has been outlived.
+    fn readmit(&mut self, now: Instant, t: &Thresholds, around: Around) {
+        if self.condemned.is_none() {
+            return;
+        }
+        let backed = around.tally.is_shared() && around.tally.vouches() && !self.is_out();
+        if !backed || self.finding == Vote::Up {
+            self.backed = None;
+        } else if self.backed.is_none() {
+            self.backed = Some(now);
+        }
+        let voted = around.tally.is_shared() && around.tally.condemns();
+        let recovered = self.has_recovered(now, t, around.alone);
+        let answers = !voted && self.answers_on(now, t, around.alone);
+        if recovered || answers || self.is_backed(now, t) {
+            // Cold, and not to be overrun; unless there is no other anyway.
+            let cold = recovered && !around.alone;
+            self.acquit(now);
+            self.ramp = cold.then_some(now);
+        }
+    }
+
+    /// Whether a relay in frozen times was in doubt before they began.
+    fn doubted_before(&self, begun: Instant, t: &Thresholds) -> bool {
+        let before = begun.checked_sub(t.together);
+        self.verdict.state == State::Suspect
+            && before.is_some_and(|before| self.verdict.since < before)
+    }
+
+    /// Why the relay is not taken out although `charge` speaks against it.
+    fn spared(
+        &self,
+        now: Instant,
+        t: &Thresholds,
+        charge: Reason,
+        around: Around,
+    ) -> Option<Spared> {
+        let shared = around.tally.is_shared();
+        // The echo alone must not leave anybody without a relay, whoever says so.
+        let last = charge == Reason::EchoFails && around.guards.last_up;
+        // What reports, and is failed by probes alone, and what says nothing at all.
+        let reports = self.silence(now) < t.silence_down;
+        let silent = !reports && self.stun.refusals() == 0;
+        [
+            (around.frozen.is_some(), Spared::Isolated),
+            (around.expecting, Spared::Expecting),
+            (!around.tally.condemns(), Spared::NotAgreed),
+            (last, Spared::LastUp),
+            (!shared && reports && around.guards.at_floor, Spared::Floor),
+            (
+                !shared && silent && around.guards.rationed,
+                Spared::Rationed,
+            ),
+        ]
+        .into_iter()
+        .find_map(|(holds, spared)| holds.then_some(spared))
     }
 
     fn acquit(&mut self, now: Instant) {
         self.condemned = None;
         self.run = None;
         self.answering = None;
+        self.backed = None;
         // The doubts were about the time before.
         self.suspect_until = None;
         self.vouched = true;
         self.up_since = Some(now);
     }
 
-    /// To be full or starting passes by itself: a relay that cannot be heard saying so is judged
-    /// by probes again. To drain does not.
-    fn expire(&mut self, now: Instant, t: &Thresholds) {
-        let passing = matches!(self.claim, Some(Claim::Full | Claim::Starting));
-        if passing && self.silence(now) >= t.silence_dead {
-            self.claim = None;
-        }
-    }
-
-    fn is_speaking(&self, now: Instant, t: &Thresholds) -> bool {
-        let reports = self.claim == Some(Claim::Serving) && self.silence(now) < t.silence_suspect;
-        let within = |at: Instant| now.saturating_duration_since(at) < t.stun_dead;
-        (self.last.is_some() && reports) || self.stun.last_ok().is_some_and(within)
-    }
-
-    fn enter(&mut self, now: Instant, state: State, reason: Reason) -> bool {
+    fn enter(&mut self, now: Instant, state: State, reason: Reason, around: Around) -> bool {
         let before = self.verdict;
         if (before.state, before.reason) == (state, reason) {
             return false;
@@ -84,7 +144,8 @@ impl Health {
         self.verdict = Verdict {
             state,
             reason,
-            ..before
+            since: before.since,
+            evidence: Some(self.evidence(now, around)),
         };
         if before.state != state {
             if is_good(before.state) {
@@ -99,7 +160,7 @@ impl Health {
         true
     }
 
-    fn standing(&self, now: Instant, t: &Thresholds) -> (State, Reason) {
+    fn standing(&self, now: Instant, t: &Thresholds, disputed: bool) -> (State, Reason) {
         match self.decision {
             Some(Override::Up) => return (State::ForcedUp, Reason::Override),
             Some(Override::Down | Override::Drain) => return (State::ForcedDown, Reason::Override),
@@ -132,14 +193,17 @@ impl Health {
         if self.suspect_until.is_some_and(|until| now < until) {
             let kept = matches!(
                 self.verdict.reason,
-                Reason::Silent | Reason::StunFails | Reason::EchoFails
+                Reason::Silent | Reason::StunFails | Reason::EchoFails | Reason::Disputed
             );
             let fallback = if kept {
                 self.verdict.reason
             } else {
                 Reason::Silent
             };
-            return (State::Suspect, self.suspicion(now, t).unwrap_or(fallback));
+            return (
+                State::Suspect,
+                self.suspicion(now, t, disputed).unwrap_or(fallback),
+            );
         }
         let reason = if self.last.is_some() {
             Reason::Healthy
@@ -149,42 +213,10 @@ impl Health {
         (State::Up, reason)
     }
 
-    /// What condemns, if anything does.
-    fn fatal(&self, now: Instant, t: &Thresholds, around: Around) -> Option<Reason> {
-        // Nothing is taken out before one round of reports and probes has had its time.
-        if now < self.started + t.silence_down {
-            return None;
-        }
-        let silence = self.silence(now);
-        let without_stun =
-            now.saturating_duration_since(self.stun.last_ok().unwrap_or(self.started));
-        let stun_failed = self.stun.points() >= t.points_down;
-        let silent = silence >= t.silence_down;
-        if stun_failed && (silent || without_stun >= t.stun_dead) {
-            return Some(match (self.stun.refusals() > 0, silent) {
-                (true, _) => Reason::PortClosed,
-                (false, true) => Reason::Unreachable,
-                (false, false) => Reason::StunFails,
-            });
-        }
-        // Where the echo alone speaks against it, it must not be this node's fault, nor leave
-        // anybody without a relay.
-        let spared = around.last_up || around.echo_doubtful;
-        if self.echo.points() >= t.points_down && !spared {
-            return Some(Reason::EchoFails);
-        }
-        (silence >= t.silence_dead && without_stun >= t.silence_dead).then_some(Reason::Unreachable)
-    }
-
     /// What casts doubt, if anything does.
-    fn suspicion(&self, now: Instant, t: &Thresholds) -> Option<Reason> {
-        if self.silence(now) >= t.silence_suspect {
-            return Some(Reason::Silent);
-        }
-        if self.stun.points() >= t.points_suspect {
-            return Some(Reason::StunFails);
-        }
-        (self.echo.points() >= t.points_suspect).then_some(Reason::EchoFails)
+    fn suspicion(&self, now: Instant, t: &Thresholds, disputed: bool) -> Option<Reason> {
+        let others = || disputed.then_some(Reason::Disputed);
+        self.doubt(now, t).or_else(others)
     }
 
     pub(super) fn condemn(&mut self, now: Instant, reason: Reason, t: &Thresholds) {
@@ -201,6 +233,8 @@ impl Health {
         self.condemned = Some(reason);
         self.run = None;
         self.answering = None;
+        self.backed = None;
+        self.ramp = None;
         self.suspect_until = None;
         self.stun.calm();
         self.echo.calm();
@@ -210,6 +244,10 @@ impl Health {
         let Some(run) = self.run.filter(|_| self.claim == Some(Claim::Serving)) else {
             return false;
         };
+        // Just before its time is over it may have gone again.
+        if self.silence(now) >= t.report_interval + t.report_slack {
+            return false;
+        }
         let probes_good = self.stun.ok_since(run.since)
             && self.stun.points() < t.points_suspect
             && self.echo.points() < t.points_suspect;
@@ -243,13 +281,41 @@ impl Health {
             && self.echo.points() < t.points_suspect
     }
 
+    /// Whether most observers have long enough called up a relay that this one cannot hear: it is
+    /// then suspect.
+    fn is_backed(&self, now: Instant, t: &Thresholds) -> bool {
+        let end = self.backed.map(|since| since + self.hold(t).max(t.hold));
+        end.is_some_and(|end| now >= end)
+    }
+
+    /// The share of clients a relay gets of its configured weight, in thousandths; rises in tenths
+    /// after it was down.
+    pub fn share(&self, now: Instant, t: &Thresholds) -> u32 {
+        let Some(from) = self.ramp.filter(|_| !t.ramp.is_zero()) else {
+            return RAMP_WHOLE;
+        };
+        let passed = now.saturating_duration_since(from).as_millis();
+        let steps = passed * u128::from(RAMP_STEPS) / t.ramp.as_millis().max(1);
+        let steps = u32::try_from(steps).unwrap_or(RAMP_STEPS);
+        (steps + 1).min(RAMP_STEPS) * (RAMP_WHOLE / RAMP_STEPS)
+    }
+
+    /// When [`share`](Self::share) next rises.
+    pub fn next_share(&self, now: Instant, t: &Thresholds) -> Option<Instant> {
+        let from = self.ramp?;
+        let step = t.ramp / RAMP_STEPS;
+        (1..RAMP_STEPS)
+            .map(|n| from + step * n)
+            .find(|at| *at > now)
+    }
+
     /// How long the relay must do well before it is up again.
     pub(super) fn hold(&self, t: &Thresholds) -> Duration {
-        let Some(doublings) = self.flaps.checked_sub(1) else {
+        let Some(growths) = self.flaps.checked_sub(1) else {
             return Duration::ZERO;
         };
         t.hold
-            .saturating_mul(1 << doublings.min(DOUBLINGS_MAX))
+            .saturating_mul(HOLD_GROWTH.pow(growths.min(GROWTHS_MAX)))
             .min(t.hold_max)
     }
 }

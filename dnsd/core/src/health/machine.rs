@@ -7,9 +7,10 @@ use liveness::{RelayId, Report, State as Claim};
 
 use super::track::{Effect, Track};
 use super::words::{claim_of, is_good, reason_of, word_out};
-use super::{Outcome, Override, Probe, ProbeKind, Reason, State, Verdict};
+use super::{Outcome, Override, Probe, ProbeKind, Reason, Spared, State, Verdict};
 use crate::inventory::Thresholds;
 use crate::spread::hash;
+use crate::votes::Vote;
 
 /// How long a burst of probes lasts unless something ends it.
 const BURST: Duration = Duration::from_secs(3);
@@ -56,6 +57,18 @@ pub struct Health {
     pub(super) answering: Option<Instant>,
     /// The flaps before the last condemnation that counted as one, and when that was.
     pub(super) flapped: Option<(Instant, u32)>,
+    /// Since when most observers have called a condemned relay up that this node does not.
+    pub(super) backed: Option<Instant>,
+    /// When it came back from having been down, while that still lessens its share.
+    pub(super) ramp: Option<Instant>,
+    /// This node's own vote.
+    pub(super) finding: Vote,
+    /// What this node's own evidence accuses it of.
+    pub(super) accused: Option<Reason>,
+    /// Why it is not taken out although something speaks against it.
+    pub(super) spared: Option<Spared>,
+    /// Since when it has gone quiet.
+    pub(super) quiet: Option<Instant>,
     /// Whether it had spoken for itself lately when it was last judged.
     pub(super) speaks: bool,
     /// Whether anything has ever spoken for the relay.
@@ -77,6 +90,7 @@ impl Health {
                 state: State::Unknown,
                 reason: Reason::NoEvidence,
                 since: now,
+                evidence: None,
             },
             decision: None,
             last: None,
@@ -88,6 +102,12 @@ impl Health {
             run: None,
             answering: None,
             flapped: None,
+            backed: None,
+            ramp: None,
+            finding: Vote::Abstain,
+            accused: None,
+            spared: None,
+            quiet: None,
             speaks: false,
             vouched: false,
             flaps: 0,
@@ -105,6 +125,7 @@ impl Health {
             state: was.state,
             reason: was.reason,
             since: was.since,
+            evidence: None,
         };
         health.decision = was.decision;
         health.flaps = was.flaps;
@@ -278,6 +299,7 @@ impl Health {
             self.stun.last_ok().map(|at| at + t.stun_dead),
             self.run.map(|run| run.since + self.hold(t)),
             self.answering.map(|since| since + self.hold(t).max(t.hold)),
+            self.backed.map(|since| since + self.hold(t).max(t.hold)),
             self.suspect_until,
         ]
         .into_iter()

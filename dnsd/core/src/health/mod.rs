@@ -1,6 +1,8 @@
 //! One relay's health: what is known of it, and the verdict that follows.
 
+mod evidence;
 mod facts;
+mod finding;
 mod judge;
 mod machine;
 mod track;
@@ -10,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use evidence::{Evidence, Probed, Spared};
 pub use machine::{Health, Remembered};
+
+use crate::votes::Tally;
 
 /// How a relay stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +57,10 @@ pub enum Reason {
     StunFails,
     /// Reports and STUN are fine, nothing comes back through a relayed address.
     EchoFails,
+    /// The other observers condemn it, and this node has nothing to say for it.
+    Voted,
+    /// The other observers condemn it, and this node sees nothing wrong with it.
+    Disputed,
     /// It was down and has not yet done well for long enough.
     Recovering,
     /// It says that it is starting.
@@ -74,18 +83,35 @@ pub enum Reason {
     Override,
 }
 
-/// What the judgement of one relay takes from how the others are.
+/// What the judgement of one relay takes from how the other relays are, and the other observers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Around {
     /// Some clients have, or had until just now, no other relay that is up: nothing is held back.
     pub alone: bool,
-    /// Some clients would have no relay that is up without this one.
-    pub last_up: bool,
     /// More than half of the relays that answer STUN fail at the echo: the fault is this node's.
     pub echo_doubtful: bool,
+    /// This node takes part in votes and has not yet waited for the first of others.
+    pub expecting: bool,
+    /// What forbids this node to take it out by itself.
+    pub guards: Guards,
+    /// This node distrusts itself because of what began at this time: silence changes nothing.
+    pub frozen: Option<Instant>,
+    /// The votes on it, this node's own among them.
+    pub tally: Tally,
 }
 
-/// A relay's standing, why, and since when.
+/// What would go wrong if this node took one relay out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// Some clients would have no relay that is up.
+    pub last_up: bool,
+    /// Some clients would have fewer relays that are up than probes alone may leave them.
+    pub at_floor: bool,
+    /// It has taken out as many lately as it may by itself.
+    pub rationed: bool,
+}
+
+/// A relay's standing, why, since when, and what that rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// How it stands.
@@ -94,6 +120,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// Since when it stands so.
     pub since: Instant,
+    /// The evidence at the time it was drawn; `None` before there was any.
+    pub evidence: Option<Evidence>,
 }
 
 /// The kinds of probes.

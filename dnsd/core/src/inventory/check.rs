@@ -400,6 +400,21 @@ fn check_thresholds(t: &Thresholds, problems: &mut Problems) {
         "recovery needs at least one report",
     );
     problems.require(
+        !t.ballot_spacing.is_zero()
+            && t.ballot_spacing <= t.ballot_interval
+            && t.ballot_interval < t.ballot_life
+            && t.ballot_life < t.patience,
+        subject,
+        "ballots: 0 < spacing <= interval < life < patience",
+    );
+    problems.require(
+        [t.floor_percent, t.removal_percent, t.isolation_percent]
+            .iter()
+            .all(|percent| *percent <= 100),
+        subject,
+        "shares are 0 to 100 percent",
+    );
+    problems.require(
         t.hold <= t.hold_max,
         subject,
         "the hold must not exceed its maximum",

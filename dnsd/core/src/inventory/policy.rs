@@ -75,7 +75,8 @@ pub struct Thresholds {
     pub points_suspect: u32,
     /// Fresh reports that a condemned relay must send before it is believed again.
     pub recover_reports: u32,
-    /// How long a relay must do well after its first condemnation; doubles with every further one.
+    /// How long a relay must do well after its first condemnation; sixteen times as long after each
+    /// further one.
     pub hold: Duration,
     /// Longest such time.
     pub hold_max: Duration,
@@ -90,6 +91,31 @@ pub struct Thresholds {
     pub last_known_good: Duration,
     /// How long after a start answers keep the minimum time to live at most.
     pub settle: Duration,
+    /// How long a relay that was condemned and is up again takes to get its whole share of clients.
+    pub ramp: Duration,
+    /// Share of the relays in reach of any client that must stay up, percent, before this node's
+    /// probes alone take out one whose reports arrive.
+    pub floor_percent: usize,
+    /// Share of all relays, percent, that one node alone may take out within `removal_window`
+    /// because they are silent; at least two.
+    pub removal_percent: usize,
+    /// See `removal_percent`.
+    pub removal_window: Duration,
+    /// Longest time between two ballots of this node.
+    pub ballot_interval: Duration,
+    /// Shortest time between two ballots of this node.
+    pub ballot_spacing: Duration,
+    /// How long the votes of another observer count without a new ballot.
+    pub ballot_life: Duration,
+    /// How long observers that fell silent are counted with, and how long a node that still hears
+    /// half of the relays distrusts itself.
+    pub patience: Duration,
+    /// Silences that begin within this time of each other began together.
+    pub together: Duration,
+    /// As many relays may fall silent together before a node distrusts itself.
+    pub isolation_least: usize,
+    /// As `isolation_least`, as a share of the good relays, percent; the higher of the two counts.
+    pub isolation_percent: usize,
 }
 
 impl Default for Thresholds {
@@ -120,6 +146,17 @@ impl Default for Thresholds {
             recent: s(120),
             last_known_good: s(300),
             settle: s(10),
+            ramp: s(60),
+            floor_percent: 50,
+            removal_percent: 50,
+            removal_window: s(60),
+            ballot_interval: s(1),
+            ballot_spacing: ms(100),
+            ballot_life: s(3),
+            patience: s(30),
+            together: s(5),
+            isolation_least: 2,
+            isolation_percent: 15,
         }
     }
 }

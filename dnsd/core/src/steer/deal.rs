@@ -17,6 +17,7 @@ pub(super) struct Card {
     pub(super) suspect: bool,
     /// Whether it answers with IPv4, with IPv6.
     pub(super) has: [bool; 2],
+    /// A thousand times the configured weight, or less for one that was down.
     weight: u32,
     seed: u64,
 }
@@ -46,7 +47,7 @@ pub(super) fn cards(inventory: &Inventory, view: &View, pool: &Pool) -> Vec<Card
             zone: number(&zones, &relays[index].zone),
             suspect: view.seats[index].standing == Standing::Suspect,
             has,
-            weight: relays[index].weight,
+            weight: relays[index].weight * view.seats[index].share.clamp(1, 1000),
             seed: hash(relays[index].id.as_str().as_bytes()),
         })
         .collect()

@@ -52,6 +52,9 @@ pub struct Seat {
     pub doubt: bool,
     /// Whether a report or a probe lately spoke for it, whatever it counts as.
     pub speaks: bool,
+    /// Its share of clients of its configured weight, in thousandths: less than 1000 for a while
+    /// after it was down.
+    pub share: u32,
 }
 
 /// All relays as the choice sees them.

@@ -26,6 +26,7 @@ pub fn all_up(inventory: &Inventory) -> View {
         last_good: Some(start()),
         doubt: false,
         speaks: false,
+        share: 1000,
     };
     View {
         seats: vec![seat; inventory.relays().len()],

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 pub mod asking;
+pub mod panel;
 pub mod shapes;
 pub mod world;
 

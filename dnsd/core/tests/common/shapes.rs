@@ -107,6 +107,7 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
             last_good,
             doubt: false,
             speaks: false,
+            share: 1000,
         }
     });
     let view = View {

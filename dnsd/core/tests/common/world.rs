@@ -32,6 +32,8 @@ pub enum Fate {
     Deaf,
     /// Reports get through, and the host says that the port is closed.
     Shut,
+    /// Nothing gets through to this node, though the relay lives: its reports go on elsewhere.
+    Unheard,
 }
 
 pub struct SimRelay {
@@ -292,7 +294,11 @@ impl World {
             return;
         }
         sim.sequence += 1;
-        let (boot, sequence, muted) = (sim.boot, sim.sequence, sim.fate == Fate::Muted);
+        let (boot, sequence, muted) = (
+            sim.boot,
+            sim.sequence,
+            matches!(sim.fate, Fate::Muted | Fate::Unheard),
+        );
         let claim = CLAIMS.iter().position(|claim| *claim == sim.claim).unwrap() as u8;
         if !self.lost() && !muted {
             let delay = self.delay();
@@ -309,10 +315,16 @@ impl World {
         self.push(MS * 500, Event::Send { relay, life });
     }
 
+    /// Carries out what the fleet wants after an input of the test's own.
+    pub fn settle(&mut self) {
+        self.drain();
+    }
+
     fn drain(&mut self) {
         while let Some(action) = self.fleet.poll_action() {
             match action {
                 Action::ProbeNow { relay, probe } => self.probe(relay, probe),
+                Action::Vote => drop(self.fleet.ballot(self.now)),
                 Action::Publish => {
                     self.snapshot = Some(self.fleet.publish(self.now, self.unix()));
                     self.publications += 1;
@@ -338,7 +350,7 @@ impl World {
             Fate::Alive | Fate::Muted => 0,
             Fate::Killed | Fate::Shut => 1,
             Fate::Gray if stun => 0,
-            Fate::Hung | Fate::Gray | Fate::Deaf => 2,
+            Fate::Hung | Fate::Gray | Fate::Deaf | Fate::Unheard => 2,
         };
         let after = if kind == 2 { probe.timeout } else { round_trip };
         let Probe { sent, timeout, .. } = probe;
