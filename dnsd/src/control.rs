@@ -177,12 +177,19 @@ impl Control {
         let relays = every.filter(|id| relay.is_none_or(|relay| relay == *id));
         Known {
             serial: self.served.published.load().snapshot.serial(),
-            relays: relays.filter_map(|id| self.known(id)).collect(),
+            relays: relays
+                .filter_map(|id| self.known(id, relay.is_some()))
+                .collect(),
         }
     }
 
-    fn known(&self, relay: RelayId) -> Option<Value> {
-        let explanation = self.fleet.explain(clock::now(), relay)?;
+    /// All that is known of a relay; what earlier verdicts rested on only if `whole`.
+    fn known(&self, relay: RelayId, whole: bool) -> Option<Value> {
+        let mut explanation = self.fleet.explain(clock::now(), relay)?;
+        if !whole {
+            let history = explanation.history.iter_mut();
+            history.for_each(|past| past.evidence = None);
+        }
         let mut value = serde_json::to_value(&explanation).ok()?;
         value["id"] = relay.as_str().into();
         Some(value)
@@ -238,7 +245,7 @@ impl Control {
             // A relay is unknown before anything is known of it: that is no news.
             let was = before.map_or(State::Unknown, |before| before.state);
             if was != verdict.state {
-                let known = self.known(relay).unwrap_or_default();
+                let known = self.known(relay, false).unwrap_or_default();
                 tracing::info!(
                     %relay,
                     verdict = name(verdict.state),

@@ -130,6 +130,7 @@ pub struct PastVerdict {
     /// When that began: so long ago, milliseconds.
     pub began_ms_ago: u64,
     /// What it rested on.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
 

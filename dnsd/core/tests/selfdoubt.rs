@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::net::SocketAddrV4;
+
 use common::panel::{LONG, Panel, observer};
 use common::world::{Fate, World};
 use common::{HOUR, MS, SECOND, six, three};
 use dnsd_core::health::{Spared, State};
+use dnsd_core::inventory::Inventory;
 use dnsd_core::votes::{Cause, Vote};
 use liveness::State as Claim;
 
@@ -199,4 +202,32 @@ fn alone_there_is_nobody_to_ask_and_an_outage_is_acted_on() {
     world.run(SECOND * 3);
     assert!((0..3).all(|relay| world.state(relay) == State::Down));
     assert!(world.fleet.isolation().is_none());
+}
+
+#[test]
+fn what_was_quiet_at_another_address_is_forgotten() {
+    let mut panel = Panel::settled(six(), 10, &["beta", "gamma"]);
+    for relay in 0..2 {
+        panel.befall(relay, Fate::Unheard);
+    }
+    panel.run(MS * 1300);
+    let six = six();
+    let mut relays = six.relays().to_vec();
+    for relay in &mut relays[..2] {
+        relay.ipv4 = relay.ipv4.map(|at| SocketAddrV4::new(*at.ip(), 3479));
+    }
+    let moved = Inventory::new(
+        six.zone().clone(),
+        six.regions().to_vec(),
+        relays,
+        six.policy().clone(),
+        six.thresholds().clone(),
+    );
+    let now = panel.now;
+    panel.fleet().reconfigure(now, moved.unwrap());
+    // With each input it is checked how many are quiet.
+    panel.run(SECOND * 5);
+    assert!((0..2).all(|relay| panel.state(relay) == State::Unknown));
+    assert!((2..6).all(|relay| panel.state(relay) == State::Up));
+    assert_eq!(cause(&panel), None);
 }

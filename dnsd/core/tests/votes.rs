@@ -249,6 +249,11 @@ fn ballots_are_taken_once_and_in_order_and_only_from_others() {
         ..ballot("ns1", 7)
     };
     assert_eq!(fleet.handle_ballot(now, &long), BallotOutcome::TooLong);
+    let far = Ballot {
+        observer: observer("ns1", "beta", &"x".repeat(limits::PLACE_MAX + 1)),
+        ..ballot("ns1", 7)
+    };
+    assert_eq!(fleet.handle_ballot(now, &far), BallotOutcome::TooLong);
     for other in 2..=limits::OBSERVERS_MAX {
         let outcome = fleet.handle_ballot(now, &ballot(&format!("ns{other}"), 1));
         assert_eq!(outcome, BallotOutcome::Counted);
@@ -259,7 +264,7 @@ fn ballots_are_taken_once_and_in_order_and_only_from_others() {
     );
     let counters = fleet.counters();
     assert_eq!(counters.ballots, 1 + limits::OBSERVERS_MAX as u64);
-    assert_eq!(counters.ballots_refused, 4);
+    assert_eq!(counters.ballots_refused, 5);
     // Those that have gone make room.
     let later = now + SECOND * 31;
     assert_eq!(

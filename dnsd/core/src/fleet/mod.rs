@@ -75,6 +75,11 @@ impl Member {
         }
     }
 
+    /// Whether it counts as good and has gone quiet.
+    fn is_quiet(&self) -> bool {
+        self.standing().is_healthy() && self.health.quiet().is_some()
+    }
+
     fn standing(&self) -> Standing {
         let verdict = self.health.verdict();
         match verdict.state {
@@ -154,6 +159,7 @@ impl Fleet {
         self.dark.clear();
         self.mending.clear();
         self.find_dark(now);
+        self.quiet = self.members.iter().filter(|m| m.is_quiet()).count();
         self.tell();
         self.wake_council(now);
     }

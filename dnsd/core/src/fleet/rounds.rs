@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Fleet, Member};
+use super::{Action, Fleet};
 use crate::health::{Around, Guards, Reason, State};
 use crate::limits;
 use crate::steer::Standing;
@@ -19,6 +19,7 @@ impl Fleet {
     pub(super) fn step(&mut self, now: Instant, index: usize) {
         self.probe(now, index);
         let before = self.quiet;
+        debug_assert_eq!(before, self.members.iter().filter(|m| m.is_quiet()).count());
         let changed = self.judge(now, index);
         // What has just gone silent may be this node's own fault: then all are judged by that.
         let doubtful = before.max(self.quiet) > 0 || self.doubt.current().is_some();
@@ -79,10 +80,7 @@ impl Fleet {
         let t = self.inventory.thresholds();
         let dark = self.dark[self.inventory.home(index)];
         let member = &mut self.members[index];
-        let quiet = |member: &Member| {
-            usize::from(member.standing().is_healthy() && member.health.quiet().is_some())
-        };
-        let (was_quiet, voted) = (quiet(member), member.health.finding());
+        let (was_quiet, voted) = (usize::from(member.is_quiet()), member.health.finding());
         let before = (member.standing(), member.health.verdict().state);
         let spoke = member.health.speaks();
         let finding = member.health.find(now, t, echo_doubtful);
@@ -92,7 +90,7 @@ impl Fleet {
         member.health.judge(now, t, around);
         member.deadline = member.health.deadline(now, t);
         let after = (member.standing(), member.health.verdict().state);
-        self.quiet = self.quiet + quiet(member) - was_quiet;
+        self.quiet = self.quiet + usize::from(member.is_quiet()) - was_quiet;
         // Where nothing is up, those that speak serve first.
         let spoken = dark && spoke != member.health.speaks();
         let silent = member.health.is_silent();

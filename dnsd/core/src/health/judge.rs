@@ -11,8 +11,8 @@ use crate::inventory::Thresholds;
 use crate::limits;
 use crate::votes::Vote;
 
-/// How many times longer each further hold is: so much that a relay that comes and goes does so
-/// no more than once in ten minutes, whatever its rhythm.
+/// How many times longer each further hold is: so much that a relay that is up for less than half
+/// a minute at a time comes and goes once, and is then held.
 const HOLD_GROWTH: u32 = 16;
 /// How often the hold may grow; that many times is beyond any sensible maximum.
 const GROWTHS_MAX: u32 = 5;
@@ -35,10 +35,11 @@ impl Health {
         let charge = self
             .accused
             .or_else(|| (voted && self.finding == Vote::Abstain).then_some(Reason::Voted));
-        self.spared = charge.and_then(|charge| self.spared(now, t, charge, around));
-        let charge = charge.filter(|_| self.spared.is_none());
+        self.spared = charge
+            .filter(|_| self.condemned.is_none())
+            .and_then(|charge| self.spared(now, t, charge, around));
         match (charge, self.condemned) {
-            (Some(reason), None) => self.condemn(now, reason, t),
+            (Some(reason), None) if self.spared.is_none() => self.condemn(now, reason, t),
             // One that called itself failing has meanwhile gone altogether.
             (Some(reason), Some(_)) if self.is_out() => self.condemned = Some(reason),
             // One that did not relay, or that others condemned, has meanwhile gone altogether.

@@ -76,6 +76,7 @@ pub enum BallotOutcome {
     NotJoined,
     /// There are [`limits::OBSERVERS_MAX`](crate::limits::OBSERVERS_MAX) other observers already.
     Crowded,
-    /// More votes than there may be relays.
+    /// More votes than there may be relays, or a longer name of a place than
+    /// [`limits::PLACE_MAX`](crate::limits::PLACE_MAX).
     TooLong,
 }

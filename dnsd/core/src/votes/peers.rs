@@ -47,7 +47,9 @@ impl Peers {
         ballot: &Ballot,
         t: &Thresholds,
     ) -> (BallotOutcome, bool) {
-        if ballot.votes.len() > limits::RELAYS_MAX {
+        let Domain { vendor, region } = &ballot.observer.domain;
+        let place = vendor.len().max(region.len());
+        if ballot.votes.len() > limits::RELAYS_MAX || place > limits::PLACE_MAX {
             return (BallotOutcome::TooLong, false);
         }
         let known = self.peers.get(&ballot.observer.id);
