@@ -225,6 +225,21 @@ fn a_flapper_is_held_ever_longer_and_forgiven_after_a_steady_time() {
 }
 
 #[test]
+fn one_that_dies_again_within_its_hold_does_not_come_back_in_between() {
+    for after in (1020..1300).step_by(20) {
+        let mut world = World::new(six(), after);
+        world.run(SECOND * 20);
+        world.befall(0, Fate::Killed);
+        world.run(SECOND * 5);
+        world.befall(0, Fate::Alive);
+        world.run(MS * u32::try_from(after).unwrap());
+        world.befall(0, Fate::Killed);
+        let back = world.run_for(SECOND * 5, |world| world.state(0) == State::Up);
+        assert_eq!(back, None, "it died {after} ms after it came back");
+    }
+}
+
+#[test]
 fn the_reason_is_named() {
     for (fate, reasons) in [
         (Fate::Killed, &[Reason::PortClosed][..]),
