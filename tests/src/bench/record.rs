@@ -103,11 +103,14 @@ impl Records {
         self.0.push(record);
     }
 
-    /// The number at `pointer` in each round of `subject` in `case`.
+    /// The number at `pointer` in each round of `subject` in `case`; of disturbed ones only where there
+    /// are no others.
     pub fn rounds(&self, case: &str, subject: &str, pointer: &str) -> Rounds {
         let of = |record: &&Record| record.case == case && record.subject == subject;
         let numbers = self.0.iter().filter(of);
+        let calm = numbers.clone().any(|record| !record.disturbed);
         numbers
+            .filter(|record| !(calm && record.disturbed))
             .filter_map(|record| Some((record.round, record.number(pointer)?)))
             .collect()
     }
@@ -192,6 +195,25 @@ mod tests {
         assert_eq!(told("theirs"), Some([30.0, 20.0, 40.0]));
         assert_eq!(records.spread("other", "ours", CPU), None);
         assert_eq!(records.spread("case", "ours", LOSS), None);
+    }
+
+    #[test]
+    fn what_was_disturbed_counts_where_nothing_else_was_seen() {
+        let mut records = Records::default();
+        for round in [1, 2, 3] {
+            records.push(Record {
+                disturbed: round != 2,
+                ..record("ours", round, f64::from(round))
+            });
+            records.push(Record {
+                disturbed: true,
+                ..record("theirs", round, 10.0)
+            });
+        }
+        let rounds = |subject| records.rounds("case", subject, CPU);
+        assert_eq!(rounds("ours"), Rounds::from([(2, 2.0)]));
+        assert_eq!(rounds("theirs").len(), 3);
+        assert_eq!(records.disturbances("case", "ours"), (0, 2));
     }
 
     #[test]
