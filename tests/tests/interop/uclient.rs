@@ -6,7 +6,7 @@ use std::time::Duration;
 use cluster_tests::client::Echo;
 use cluster_tests::rules;
 use cluster_tests::rules::{Case, Rule};
-use cluster_tests::subject::{Login, SECRET, client_address};
+use cluster_tests::subject::{Kind, Login, SECRET, client_address};
 use cluster_tests::{tools, uclient};
 
 pub(crate) const RULES: &[Rule] = rules![
@@ -68,19 +68,38 @@ fn relays(case: &Case<'_>, run: &Run<'_>) {
     set("-z", &5);
     set("-p", &run.server.port());
     words.push(run.server.ip().to_string());
-    let counted = uclient::bounded(&words, LIMIT).unwrap_or_else(|said| panic!("{said}"));
+    // Our relay has to pass at the first attempt. coturn is here to show that what is asked for can
+    // be done, and now and then, on a busy machine, its client does not get through to it over TLS.
+    let attempts = match case.subject.kind {
+        Kind::Turnd => 1,
+        Kind::Coturn => 3,
+    };
+    let mut failed = Vec::new();
+    while failed.len() < attempts {
+        match attempt(&words) {
+            Ok(messages) => {
+                let (name, before) = (case.subject.kind.name(), failed.len());
+                println!(
+                    "uclient {name} {:?}: {messages} sent, 0 lost, {before} failed attempts before",
+                    run.words
+                );
+                return;
+            }
+            Err(said) => failed.push(said),
+        }
+    }
+    panic!("{}", failed.join("\n"));
+}
+
+/// One run of the client: how many messages were sent, all of which came back, or what went wrong.
+fn attempt(words: &[String]) -> Result<u32, String> {
+    let counted = uclient::bounded(words, LIMIT)?;
     let lost = counted.sent.saturating_sub(counted.received);
-    println!(
-        "uclient {} {:?}: {} sent, {lost} lost",
-        case.subject.kind.name(),
-        run.words,
-        counted.sent
-    );
-    assert!(
-        counted.sent >= MESSAGES && lost == 0,
-        "lost {lost} of {}",
-        counted.sent
-    );
+    if counted.sent >= MESSAGES && lost == 0 {
+        Ok(counted.sent)
+    } else {
+        Err(format!("lost {lost} of {}", counted.sent))
+    }
 }
 
 /// The usual run: IPv4, the shared secret, no RTCP pair.
