@@ -5,6 +5,7 @@ pub mod bench;
 pub mod binaries;
 pub mod client;
 pub mod dig;
+pub mod fleet;
 pub mod forwarder;
 pub mod link;
 pub mod load;

@@ -18,11 +18,31 @@ pub struct Reply {
     pub ttl: Option<u32>,
 }
 
+/// Which addresses are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// IPv4 (RFC 1035 section 3.4.1).
+    A,
+    /// IPv6 (RFC 3596 section 2.1).
+    Aaaa,
+}
+
 /// Asks `server` for the A records of `name` from the address `from`, and waits for at most
 /// `patience`.
 pub fn ask(
     server: SocketAddrV4,
     from: Ipv4Addr,
+    name: &str,
+    patience: Duration,
+) -> io::Result<Reply> {
+    ask_for(Records::A, server.into(), from.into(), name, patience)
+}
+
+/// The same over either protocol and for either kind of address.
+pub fn ask_for(
+    records: Records,
+    server: SocketAddr,
+    from: IpAddr,
     name: &str,
     patience: Duration,
 ) -> io::Result<Reply> {
@@ -32,7 +52,11 @@ pub fn ask(
     // One socket per question: its port is what makes a reply belong to it.
     let id = SocketAddr::port(&socket.local_addr()?);
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(name, RecordType::A));
+    let record_type = match records {
+        Records::A => RecordType::A,
+        Records::Aaaa => RecordType::AAAA,
+    };
+    message.add_query(Query::query(name, record_type));
     socket.send(&message.to_vec().map_err(io::Error::other)?)?;
 
     let deadline = Instant::now() + patience;

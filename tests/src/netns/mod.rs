@@ -2,6 +2,7 @@
 //!
 //! None has a name: nothing is left behind, however a test ends.
 
+pub mod bridge;
 pub mod lab;
 pub mod watch;
 
@@ -41,11 +42,19 @@ impl Namespace {
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                setns(&*self.0, CloneFlags::CLONE_NEWNET).expect("root may enter it");
+                self.enter();
                 work()
             });
             inside.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
+    }
+
+    /// Takes the calling thread inside, for the rest of its life.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered.
+    pub fn enter(&self) {
+        setns(&*self.0, CloneFlags::CLONE_NEWNET).expect("root may enter it");
     }
 
     /// Runs `ip` with these arguments inside.

@@ -1,0 +1,62 @@
+//! Faults of relays, networks and name servers, one test each, with real processes on machines of
+//! their own, and how long each took to be gone from every answer.
+//!
+//! They wait most of their time, so many run at once. `FAULT_ROUNDS=5` repeats what has rounds.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod clocks;
+mod network;
+mod outages;
+mod process;
+mod reports;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Tests that run at once.
+const THREADS: usize = 8;
+
+/// A test from the name of its function.
+macro_rules! trials {
+    ($($module:ident::$test:ident),* $(,)?) => {
+        vec![$(Trial::test(concat!(stringify!($module), "::", stringify!($test)), || {
+            $module::$test();
+            Ok(())
+        })),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let trials = trials![
+        process::sigkill,
+        process::flapper,
+        process::sigstop,
+        network::link_down,
+        network::egress_blocked,
+        network::ingress_blocked,
+        network::a_third_is_lost,
+        network::five_percent_are_lost,
+        network::one_way_out,
+        network::one_way_in,
+        outages::zone_lost,
+        outages::vendor_lost,
+        outages::region_lost,
+        outages::all_lost,
+        outages::dnsd_cut_from_everything,
+        outages::drain,
+        reports::forged,
+        reports::replayed,
+        clocks::an_hour_ahead_and_behind,
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// How often what has rounds is repeated.
+fn rounds() -> usize {
+    let given = std::env::var("FAULT_ROUNDS").ok();
+    given.map_or(1, |given| given.parse().expect("FAULT_ROUNDS is a number"))
+}
