@@ -40,7 +40,14 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
 
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     if admin.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n")
+        // It serves what it knew before; whom that worries sees it here.
+        let isolated = admin.metrics.is_isolated();
+        let body = if isolated {
+            "ready, isolated\n"
+        } else {
+            "ready\n"
+        };
+        (StatusCode::OK, body)
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no answers yet\n")
     }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use credentials::label::LabelKeys;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{Outcome, Probe, State, Verdict};
+use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,6 +24,7 @@ use crate::metrics::{ReportOutcome, name};
 use crate::probe::Prober;
 use crate::readable::evidence;
 use crate::serve::{Published, Served};
+use crate::share::wire::Wire;
 
 /// What is known of relays.
 #[derive(Debug, Default)]
@@ -31,6 +33,9 @@ pub struct Known {
     pub serial: u32,
     /// One JSON object per relay: the core's explanation, with the relay's name as `id`.
     pub relays: Vec<Value>,
+    /// The other nameservers, whether this one distrusts itself, and who was refused; null where
+    /// it stands alone.
+    pub sharing: Value,
 }
 
 /// What the control loop is told or asked.
@@ -53,6 +58,18 @@ pub enum Input {
         probe: Probe,
         /// How it went.
         outcome: Outcome,
+    },
+    /// What another nameserver sees.
+    Ballot {
+        /// It.
+        ballot: Box<Ballot>,
+        /// Where an answer to it goes.
+        from: SocketAddr,
+    },
+    /// Another nameserver has seen a ballot of this one that was numbered higher.
+    Outrun {
+        /// Its number.
+        generation: u64,
     },
     /// Take another configuration over.
     Reload {
@@ -83,6 +100,10 @@ pub struct Control {
     pub prober: Prober,
     /// Sends acknowledgements.
     pub intake: Arc<Intake>,
+    /// The other nameservers; `None` where this one stands alone.
+    pub wire: Option<Arc<Wire>>,
+    /// Whether it distrusts itself, as last logged.
+    pub isolated: Option<Cause>,
     /// What the listeners answer from.
     pub served: Arc<Served>,
     /// Opens labels.
@@ -121,6 +142,7 @@ impl Control {
                 Some(question) = questions.recv() => self.answer(question),
             }
             self.drain();
+            self.reflect();
             if Instant::now() >= refresh {
                 // What rises with every report, the replay floors, is kept to within this time.
                 refresh = Instant::now() + STATE_REFRESH;
@@ -142,6 +164,8 @@ impl Control {
                 self.fleet
                     .handle_probe(clock::now(), relay, probe, &outcome);
             }
+            Input::Ballot { ballot, from } => self.ballot(&ballot, from),
+            Input::Outrun { generation } => self.fleet.outrun(generation),
             Input::Reload { config, reply } => {
                 self.reload(*config);
                 let _ = reply.send(());
@@ -165,6 +189,13 @@ impl Control {
         }
     }
 
+    fn ballot(&mut self, ballot: &Ballot, from: SocketAddr) {
+        let outcome = self.fleet.handle_ballot(clock::now(), ballot);
+        if let (BallotOutcome::Stale { newest }, Some(wire)) = (outcome, &self.wire) {
+            wire.outrun(from, newest);
+        }
+    }
+
     fn answer(&self, Question { relay, reply }: Question) {
         // Whoever asked may have gone.
         if !reply.is_closed() {
@@ -180,7 +211,18 @@ impl Control {
             relays: relays
                 .filter_map(|id| self.known(id, relay.is_some()))
                 .collect(),
+            sharing: self.sharing(),
         }
+    }
+
+    fn sharing(&self) -> Value {
+        self.wire.as_ref().map_or(Value::Null, |wire| {
+            json!({
+                "isolated": self.isolated,
+                "observers": self.fleet.observers(clock::now()),
+                "refused": wire.refusals(),
+            })
+        })
     }
 
     /// All that is known of a relay; what earlier verdicts rested on only if `whole`.
@@ -197,6 +239,9 @@ impl Control {
 
     fn reload(&mut self, config: Config) {
         self.prober.reload(&config);
+        if let (Some(wire), Some(sharing)) = (&self.wire, &config.sharing) {
+            wire.reload(sharing);
+        }
         self.labels = config.labels;
         self.fleet.reconfigure(clock::now(), config.inventory);
         let fleet = &self.fleet;
@@ -215,8 +260,33 @@ impl Control {
             match action {
                 Action::ProbeNow { relay, probe } => self.prober.start(relay, probe),
                 Action::Publish => self.publish(),
-                // Only a fleet that has joined others votes, and this daemon stands alone.
-                Action::Vote => {}
+                Action::Vote => self.vote(),
+            }
+        }
+    }
+
+    fn vote(&mut self) {
+        let ballot = self.fleet.ballot(clock::now());
+        if let (Some(ballot), Some(wire)) = (ballot, &self.wire) {
+            wire.cast(&ballot);
+        }
+        let observers = self.fleet.observers(clock::now());
+        let fresh = observers.iter().filter(|other| other.fresh).count();
+        self.served.metrics.observers(fresh);
+    }
+
+    /// Logs when this node begins or ceases to distrust itself.
+    fn reflect(&mut self) {
+        let cause = self.fleet.isolation().map(|isolation| isolation.cause);
+        if std::mem::replace(&mut self.isolated, cause) != cause {
+            self.served.metrics.isolated(cause.is_some());
+            if let Some(cause) = cause {
+                tracing::warn!(
+                    ?cause,
+                    "this node distrusts itself: too much fell silent at once"
+                );
+            } else {
+                tracing::info!("this node trusts itself again");
             }
         }
     }

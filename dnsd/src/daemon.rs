@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use dnsd_core::fleet::{Fleet, Saved};
+use dnsd_core::votes::Observer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use settings::Errors;
 use tokio::net::{TcpListener, UnixListener};
@@ -27,6 +28,7 @@ use crate::probe::Prober;
 use crate::serve::tcp::Front;
 use crate::serve::udp::Workers;
 use crate::serve::{Published, Served};
+use crate::share::wire::Wire;
 use crate::{clock, listen, logging, persist, reload};
 
 /// Why the daemon does not run.
@@ -125,6 +127,7 @@ struct Daemon {
     workers: Workers,
     front: Front,
     receiving: std::thread::JoinHandle<()>,
+    wire: Option<(Arc<Wire>, std::thread::JoinHandle<()>)>,
     controlling: JoinHandle<(Saved, Prober)>,
     keeping: Option<JoinHandle<()>>,
 }
@@ -135,6 +138,7 @@ struct Sockets {
     intake: Arc<Intake>,
     control: UnixListener,
     admin: Option<TcpListener>,
+    wire: Option<Arc<Wire>>,
 }
 
 impl Sockets {
@@ -148,11 +152,17 @@ impl Sockets {
             .admin
             .map(|admin| listen::tcp("node.admin", admin))
             .transpose()?;
+        let bind = |sharing| {
+            let wire = Wire::bind(node.id, sharing, Arc::clone(metrics)).map(Arc::new);
+            wire.map_err(listen::sharing(sharing.listen))
+        };
+        let wire = config.sharing.as_ref().map(bind).transpose()?;
         Ok(Self {
             dns,
             intake,
             control,
             admin,
+            wire,
         })
     }
 }
@@ -167,6 +177,7 @@ impl Daemon {
             intake,
             control,
             admin,
+            wire,
         } = Sockets::bind(config, &metrics)?;
         let mut tasks = JoinSet::new();
         let (inputs, waiting) = mpsc::channel(CONTROL_BACKLOG);
@@ -193,6 +204,9 @@ impl Daemon {
         tasks.spawn(server::serve(control, api));
         let receiving = intake.start(inputs.clone());
         let receiving = receiving.map_err(system("starting the report thread"))?;
+        let start = |wire: &Arc<Wire>| Ok((Arc::clone(wire), wire.start(inputs.clone())?));
+        let sharing = wire.as_ref().map(start).transpose();
+        let sharing = sharing.map_err(system("starting the sharing thread"))?;
         let known = Arc::new(fleet.saved(clock::now(), clock::unix()));
         let (states, changes) = watch::channel(known);
         let keeping = node
@@ -203,6 +217,8 @@ impl Daemon {
             fleet,
             prober: Prober::new(config, inputs.clone()),
             intake: Arc::clone(&intake),
+            wire,
+            isolated: None,
             served,
             labels: config.labels.clone(),
             states,
@@ -219,6 +235,7 @@ impl Daemon {
             workers,
             front,
             receiving,
+            wire: sharing,
             controlling,
             keeping,
         })
@@ -245,6 +262,10 @@ impl Daemon {
         self.intake.stop();
         self.workers.stop();
         let _ = self.receiving.join();
+        if let Some((wire, thread)) = self.wire {
+            wire.stop();
+            let _ = thread.join();
+        }
         // Left behind, it would only be in the way of the next start.
         let _ = std::fs::remove_file(&node.control);
         saved
@@ -256,6 +277,13 @@ fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>) {
     let saved = config.node.state.as_deref().and_then(persist::load);
     let inventory = config.inventory.clone();
     let mut fleet = Fleet::new(inventory, saved.as_ref(), clock::now(), clock::unix());
+    if let Some(sharing) = &config.sharing {
+        let me = Observer {
+            id: config.node.id,
+            domain: sharing.domain.clone(),
+        };
+        fleet.join(clock::now(), clock::unix(), me);
+    }
     let snapshot = fleet.publish(clock::now(), clock::unix());
     metrics.published(snapshot.serial());
     let published = Published {

@@ -4,8 +4,9 @@
 //! ```text
 //!  reports ──► intake ─┐                          ┌─► serve::udp (threads)
 //!  probe ──────────────┼─► control ──► snapshot ──┤
-//!  api ────────────────┘     │                    └─► serve::tcp
-//!                            └─► persist
+//!  api ────────────────┤     │                    └─► serve::tcp
+//!  share (ballots) ────┘     ├─► persist
+//!                            └─► share (ballots)
 //! ```
 //!
 //! One task owns the fleet's health ([`control`]); everything else sends it inputs or reads the
@@ -31,3 +32,4 @@ pub mod probe;
 pub mod readable;
 pub mod reload;
 pub mod serve;
+pub mod share;

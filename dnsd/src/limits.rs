@@ -73,5 +73,21 @@ pub const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 pub const HTTP_CONCURRENCY: usize = 16;
 /// Connections to the control socket or the admin listener that may be open at once.
 pub const HTTP_CONNECTIONS: usize = 64;
+/// Longest datagram between nameservers, in bytes: it passes every path unfragmented.
+pub const SHARE_DATAGRAM: usize = 1200;
+/// Datagrams that one message between nameservers may be cut into.
+pub const SHARE_PARTS: usize = 64;
+/// Other nameservers of which is remembered what was heard.
+pub const SHARE_PEERS: usize = 64;
+/// How long a nameserver that is not configured may be silent and is still sent ballots.
+pub const SHARE_FORGET: Duration = Duration::from_mins(1);
+/// Earlier starts of each other nameserver that are told from its present one.
+pub const SHARE_ENDED: usize = 16;
+/// Least time between two greetings of one peer, or of all that are not configured.
+pub const SHARE_GREETING: Duration = Duration::from_millis(50);
+/// Nameservers that may be configured as peers.
+pub const SHARE_PEERS_CONFIGURED: usize = dnsd_core::limits::OBSERVERS_MAX;
+/// Least time between two log records of nodes that are refused for one reason.
+pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);
 /// Largest body the client side reads from the control socket, in bytes.
 pub const HTTP_BODY: usize = 8 * 1024 * 1024;

@@ -103,6 +103,11 @@ pub fn reports(address: SocketAddr) -> impl FnOnce(io::Error) -> Error {
     at("node.reports", format!("{address} (UDP)"))
 }
 
+/// Names `sharing.listen` in the error of a socket bound elsewhere.
+pub fn sharing(address: SocketAddr) -> impl FnOnce(io::Error) -> Error {
+    at("sharing.listen", format!("{address} (UDP)"))
+}
+
 /// Binds the control socket, for its owner only. A socket file that nobody listens on any more is
 /// replaced; one that is in use is not.
 pub fn control(path: &Path) -> Result<UnixListener, Error> {

@@ -47,7 +47,53 @@ pub fn status(value: &Value) -> String {
             text(&relay["report"]["sessions"]),
         ]);
     }
-    for row in &rows {
+    table(&rows, &mut out);
+    if value["sharing"].is_object() {
+        sharing(&value["sharing"], &mut out);
+    }
+    out
+}
+
+/// The other nameservers, and what this one thinks of itself.
+fn sharing(value: &Value, out: &mut String) {
+    if let Some(cause) = value["isolated"].as_str() {
+        let _ = writeln!(out, "\nisolated: too many {cause} fell silent at once");
+    }
+    let heads = [
+        "OBSERVER", "COUNTS", "HEARD", "REGION", "VENDOR", "UP", "DOWN",
+    ];
+    let mut rows = vec![heads.map(str::to_owned)];
+    for observer in value["observers"].as_array().into_iter().flatten() {
+        let counts = match (observer["fresh"].as_bool(), observer["isolated"].as_bool()) {
+            (Some(false), _) => "silent",
+            (_, Some(true)) => "isolated",
+            _ => "yes",
+        };
+        rows.push([
+            text(&observer["observer"]),
+            counts.to_owned(),
+            observer["ago_ms"].as_u64().map_or_else(String::new, ago),
+            text(&observer["region"]),
+            text(&observer["vendor"]),
+            text(&observer["up"]),
+            text(&observer["down"]),
+        ]);
+    }
+    out.push('\n');
+    table(&rows, out);
+    for refused in value["refused"].as_array().into_iter().flatten() {
+        let when = refused["ago_ms"].as_u64().map_or_else(String::new, ago);
+        let [from, meaning, count] = ["from", "meaning", "count"].map(|key| text(&refused[key]));
+        let _ = writeln!(
+            out,
+            "refused {from}, {when} ago: {meaning} ({count} in all)"
+        );
+    }
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]], out: &mut String) {
+    for row in rows {
         for (column, cell) in row.iter().enumerate() {
             let width = rows
                 .iter()
@@ -56,10 +102,9 @@ pub fn status(value: &Value) -> String {
                 .unwrap_or_default();
             let _ = write!(out, "{cell:width$}  ");
         }
-        out.truncate(out.trim_end().len());
+        out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
-    out
 }
 
 /// `dnsd explain`: the verdict, what it rests on, and how it came.

@@ -80,6 +80,29 @@ pub struct BallotFacts {
     pub isolated: bool,
 }
 
+/// Another observer, as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObserverFacts {
+    /// Who.
+    pub observer: String,
+    /// Who runs its machine.
+    pub vendor: String,
+    /// Where it stands.
+    pub region: String,
+    /// How long ago its last ballot came, milliseconds.
+    pub ago_ms: u64,
+    /// The number of that ballot.
+    pub generation: u64,
+    /// Whether that is fresh; else its votes do not count.
+    pub fresh: bool,
+    /// Whether it distrusts itself; then its votes do not count.
+    pub isolated: bool,
+    /// How many relays it calls up.
+    pub up: usize,
+    /// How many relays it calls down.
+    pub down: usize,
+}
+
 /// A relay's last report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReportFacts {

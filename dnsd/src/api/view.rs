@@ -58,8 +58,13 @@ impl View {
         {
             return Ok(text.clone());
         }
-        let Known { serial, relays } = self.ask(None).await?;
-        let value = json!({ "node": self.node.as_str(), "serial": serial, "relays": relays });
+        let known = self.ask(None).await?;
+        let value = json!({
+            "node": self.node.as_str(),
+            "serial": known.serial,
+            "relays": known.relays,
+            "sharing": known.sharing,
+        });
         let text = All(value.to_string().into());
         *all = Some((clock::now(), text.clone()));
         Ok(text)

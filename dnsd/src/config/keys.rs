@@ -15,23 +15,30 @@ pub(super) struct Keys {
     pub(super) incomplete: bool,
 }
 
+/// `current` and `previous` of a table, of at least `least` bytes each; `full` helps whoever keeps
+/// too many.
+pub(super) fn ring(table: &mut Table<'_>, least: usize, full: &str) -> Option<SecretRing> {
+    let current = table.required_secret("current", least);
+    let previous = table.secrets("previous", least);
+    let current = secret(table, &current?)?;
+    let previous: Option<Vec<_>> = previous.iter().map(|text| secret(table, text)).collect();
+    match SecretRing::new(current, previous?) {
+        Ok(ring) => Some(ring),
+        Err(error) => {
+            table.error(table.key_span("previous"), error.to_string(), full);
+            None
+        }
+    }
+}
+
 pub(super) fn secrets(root: &mut Table<'_>) -> Option<(SecretRing, LabelKeys)> {
     let mut table = root.required_table("secrets")?;
-    let current = table.required_secret("current", SECRET_BYTES);
-    let previous = table.secrets("previous", SECRET_BYTES);
+    let full = "remove those that no credential is alive of";
+    let ring = ring(&mut table, SECRET_BYTES, full);
     let label = table.optional_secret("label_key", SECRET_BYTES);
     // turnd has a nonce key in the same table; one file may serve both.
     let _ = table.optional_secret("nonce_key", SECRET_BYTES);
-    let current = secret(&table, &current?)?;
-    let previous: Option<Vec<_>> = previous.iter().map(|text| secret(&table, text)).collect();
-    let ring = match SecretRing::new(current, previous?) {
-        Ok(ring) => ring,
-        Err(error) => {
-            let help = "remove those that no credential is alive of";
-            table.error(table.key_span("previous"), error.to_string(), help);
-            return None;
-        }
-    };
+    let ring = ring?;
     let labels = match label {
         Some(label) => {
             LabelKeys::new(LabelKey::derive(&secret(&table, &label)?), Vec::new()).ok()?

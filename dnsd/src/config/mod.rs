@@ -7,6 +7,7 @@ mod keys;
 mod names;
 mod node;
 mod relays;
+mod sharing;
 mod zone;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use relays::{Region, Relay};
 use zone::Zone;
 
 pub use node::{Format, Level, Log, Node};
+pub use sharing::Sharing;
 
 /// Where the configuration is read from when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/turnfleet/dnsd.toml";
@@ -42,6 +44,8 @@ pub struct Config {
     pub keys: KeyRing,
     /// Zone, regions, relays and the policy of answering.
     pub inventory: Inventory,
+    /// The other nameservers; without them this one stands alone.
+    pub sharing: Option<Sharing>,
 }
 
 impl Config {
@@ -73,6 +77,11 @@ impl Config {
             ("node.state", new.state != old.state),
             ("node.workers", new.workers != old.workers),
             ("log", self.log != running.log),
+            (
+                "sharing (other than peers and keys)",
+                self.sharing.as_ref().map(Sharing::fixed)
+                    != running.sharing.as_ref().map(Sharing::fixed),
+            ),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -88,6 +97,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let policy = zone::policy(root);
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
+    let sharing = sharing::sharing(root);
     let (regions, every_region) = relays::regions(root);
     let (relays, every_relay) = relays::relays(root);
     let whole = Whole {
@@ -116,6 +126,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         labels,
         keys: keys.ring,
         inventory: parts.inventory(root, probes)?,
+        sharing: sharing.ok()?,
     })
 }
 
@@ -202,6 +213,13 @@ mod tests {
             ),
             ("node.workers", "admin =", "workers = 1\nadmin ="),
             ("log", "[zone]", "[log]\nlevel = \"debug\"\n[zone]"),
+            (
+                "sharing (other than peers and keys)",
+                "[zone]",
+                "[sharing]\nlisten = \"192.0.2.53:5302\"\nvendor = \"alpha\"\nregion = \"eu\"\n\
+                 peers = [\"198.51.100.53:5302\"]\ncurrent = \"a cluster key of thirty-two bytes\"\n\
+                 [zone]",
+            ),
         ] {
             let changed = RIGHT.replacen(from, to, 1);
             assert_ne!(changed, RIGHT, "{key}");
@@ -217,6 +235,30 @@ mod tests {
             let changed = RIGHT.replace(from, to);
             assert_ne!(changed, RIGHT, "{from}");
             assert!(parse(&changed).needs_restart(&running).is_empty(), "{from}");
+        }
+    }
+
+    #[test]
+    fn peers_and_cluster_keys_change_without_a_restart_and_the_rest_of_sharing_does_not() {
+        let sharing = "[sharing]\nlisten = \"192.0.2.53:5302\"\nvendor = \"alpha\"\nregion = \"eu\"\n\
+                       peers = [\"198.51.100.53:5302\"]\n\
+                       current = \"a cluster key of thirty-two bytes\"\n[zone]";
+        let shared = RIGHT.replacen("[zone]", sharing, 1);
+        let running = parse(&shared);
+        for (from, to, restart) in [
+            ("198.51.100.53:5302", "198.51.100.54:5302", false),
+            ("a cluster key of", "the next cluster key of", false),
+            ("192.0.2.53:5302", "192.0.2.53:5303", true),
+            (
+                "vendor = \"alpha\"\nregion",
+                "vendor = \"beta\"\nregion",
+                true,
+            ),
+        ] {
+            let changed = shared.replacen(from, to, 1);
+            assert_ne!(changed, shared, "{from}");
+            let fixed = parse(&changed).needs_restart(&running);
+            assert_eq!(!fixed.is_empty(), restart, "{from}: {fixed:?}");
         }
     }
 }

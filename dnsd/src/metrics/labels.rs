@@ -164,6 +164,36 @@ label! {
 }
 
 label! {
+    /// What happened to a datagram between nameservers.
+    Shared {
+        /// Taken.
+        Ok = "ok",
+        /// Not of this protocol.
+        Format = "format",
+        /// Sealed with a key that is not configured.
+        UnknownKey = "unknown_key",
+        /// Not sealed with the key it names.
+        Forged = "forged",
+        /// Authentic, but not readable.
+        Malformed = "malformed",
+        /// Authentic, but made for an earlier start of this node, or before it was known.
+        Stranger = "stranger",
+        /// Authentic, but seen before.
+        Replay = "replay",
+        /// This process's own.
+        Echo = "echo",
+        /// Of another node with this node's id.
+        Twin = "twin",
+        /// There are too many nameservers.
+        Crowded = "crowded",
+        /// Authentic, but more than is taken.
+        Overload = "overload",
+        /// Could not be sent.
+        Unsent = "unsent",
+    }
+}
+
+label! {
     /// Kinds of probes.
     Probed {
         /// STUN Binding.

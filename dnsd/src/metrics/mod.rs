@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-pub use labels::{Code, Drop, Kind, ReportOutcome, Transport, name};
+pub use labels::{Code, Drop, Kind, ReportOutcome, Shared, Transport, name};
 use labels::{ProbeOutcome, Probed, STATES};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,6 +35,11 @@ struct DropLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReportLabels {
     outcome: ReportOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SharedLabels {
+    outcome: Shared,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,8 +80,11 @@ pub struct Metrics {
     queries: Family<QueryLabels, Counter>,
     drops: Family<DropLabels, Counter>,
     reports: Family<ReportLabels, Counter>,
+    shared: Family<SharedLabels, Counter>,
     probes: Family<ProbeLabels, Counter>,
     verdicts: Family<VerdictLabels, Gauge>,
+    isolated: Gauge,
+    observers: Gauge,
     serial: Gauge,
     reload_ok: Gauge,
     state_saved: Gauge,
@@ -88,6 +96,8 @@ impl Default for Metrics {
         let queries = Family::default();
         let drops = Family::default();
         let reports = Family::default();
+        let shared = Family::default();
+        let (isolated, observers) = (Gauge::default(), Gauge::default());
         let probes = Family::default();
         let verdicts = Family::default();
         let (serial, reload_ok, state_saved) =
@@ -95,6 +105,21 @@ impl Default for Metrics {
         registry.register("queries", "Queries answered", queries.clone());
         registry.register("drops", "Queries not answered", drops.clone());
         registry.register("reports", "Liveness reports received", reports.clone());
+        registry.register(
+            "sharing_datagrams",
+            "Datagrams between nameservers",
+            shared.clone(),
+        );
+        registry.register(
+            "isolated",
+            "Whether this node distrusts itself",
+            isolated.clone(),
+        );
+        registry.register(
+            "observers",
+            "Other nameservers whose ballots are fresh",
+            observers.clone(),
+        );
         registry.register("probes", "Probes ended", probes.clone());
         registry.register(
             "relay_verdict",
@@ -123,8 +148,11 @@ impl Default for Metrics {
             queries,
             drops,
             reports,
+            shared,
             probes,
             verdicts,
+            isolated,
+            observers,
             serial,
             reload_ok,
             state_saved,
@@ -165,6 +193,26 @@ impl Metrics {
     /// Counts a liveness report.
     pub fn report(&self, outcome: ReportOutcome) {
         self.reports.get_or_create(&ReportLabels { outcome }).inc();
+    }
+
+    /// Counts a datagram between nameservers.
+    pub fn shared(&self, outcome: Shared) {
+        self.shared.get_or_create(&SharedLabels { outcome }).inc();
+    }
+
+    /// Shows whether this node distrusts itself.
+    pub fn isolated(&self, isolated: bool) {
+        self.isolated.set(i64::from(isolated));
+    }
+
+    /// Shows how many other nameservers' ballots are fresh.
+    pub fn observers(&self, fresh: usize) {
+        self.observers.set(i64::try_from(fresh).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this node distrusts itself.
+    pub fn is_isolated(&self) -> bool {
+        self.isolated.get() != 0
     }
 
     /// Counts a probe.

@@ -51,8 +51,11 @@ pub(crate) struct Server {
     pub(crate) reports: u16,
     pub(crate) admin: u16,
     pub(crate) relays: Vec<Listed>,
+    pub(crate) id: &'static str,
     /// More lines for `[node]`.
     pub(crate) node: String,
+    /// More sections.
+    pub(crate) more: String,
     pub(crate) running: Option<Running>,
 }
 
@@ -67,7 +70,9 @@ impl Server {
             reports: free_port(ip),
             admin: free_port(ip),
             relays,
+            id: "ns1",
             node: String::new(),
+            more: String::new(),
             running: None,
         }
     }
@@ -90,13 +95,15 @@ impl Server {
             dns,
             reports,
             admin,
+            id,
             node,
+            more,
             ..
         } = self;
         let shown = |name: &str| self.path(name).display().to_string();
         let (control, state) = (shown("control"), shown("state"));
         let mut text = format!(
-            "[node]\nid = \"ns1\"\nlisten = [\"{ip}:{dns}\"]\nreports = \"{ip}:{reports}\"\n\
+            "[node]\nid = \"{id}\"\nlisten = [\"{ip}:{dns}\"]\nreports = \"{ip}:{reports}\"\n\
              probe_address = [\"{ip}\"]\ncontrol = {control:?}\nadmin = \"{ip}:{admin}\"\n\
              state = {state:?}\n{node}\n\
              [zone]\nname = \"{ZONE}\"\ncontact = \"hostmaster.{ZONE}\"\n\
@@ -104,7 +111,7 @@ impl Server {
              [secrets]\ncurrent = \"{SECRET}\"\n\
              [[regions]]\nid = \"eu\"\ndefault = true\nfallback = [\"us\"]\n\
              [[regions]]\nid = \"us\"\nfallback = [\"eu\"]\nclients = [\"10.1.0.0/16\"]\n\
-             [[keys]]\nid = 1\nkey = \"{KEY}\"\n"
+             [[keys]]\nid = 1\nkey = \"{KEY}\"\n{more}"
         );
         for Listed {
             id,

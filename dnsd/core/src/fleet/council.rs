@@ -6,6 +6,7 @@ use credentials::UnixTime;
 use liveness::NodeId;
 
 use super::Fleet;
+use crate::explain::ObserverFacts;
 use crate::health::Override;
 use crate::steer::Standing;
 use crate::votes::{Ballot, BallotOutcome, Domain, Glimpse, Isolation, Observer, Sight, Vote};
@@ -85,6 +86,11 @@ impl Fleet {
     /// Whether this node distrusts itself, since when and why.
     pub fn isolation(&self) -> Option<Isolation> {
         self.doubt.current()
+    }
+
+    /// The other observers that have been heard lately.
+    pub fn observers(&self, now: Instant) -> Vec<ObserverFacts> {
+        self.peers.observers(now, self.inventory.thresholds())
     }
 
     /// This node's own id among the observers.

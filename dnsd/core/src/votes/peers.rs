@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use liveness::{NodeId, RelayId};
 
 use super::{Ballot, BallotOutcome, Domain, Tally, Vote};
-use crate::explain::BallotFacts;
+use crate::explain::{BallotFacts, ObserverFacts};
 use crate::inventory::Thresholds;
 use crate::limits;
 
@@ -128,6 +128,27 @@ impl Peers {
             ago_ms: u64::try_from(peer.silence(now).as_millis()).unwrap_or(u64::MAX),
             generation: peer.generation,
             isolated: peer.isolated,
+        });
+        facts.collect()
+    }
+
+    /// Every observer that has been heard within the patience for silent ones.
+    pub(crate) fn observers(&self, now: Instant, t: &Thresholds) -> Vec<ObserverFacts> {
+        let known = self.peers.iter();
+        let known = known.filter(|(_, peer)| peer.silence(now) < t.patience);
+        let facts = known.map(|(id, peer)| {
+            let votes = |vote| peer.votes.values().filter(|said| **said == vote).count();
+            ObserverFacts {
+                observer: id.to_string(),
+                vendor: peer.domain.vendor.clone(),
+                region: peer.domain.region.clone(),
+                ago_ms: u64::try_from(peer.silence(now).as_millis()).unwrap_or(u64::MAX),
+                generation: peer.generation,
+                fresh: peer.is_live(now, t),
+                isolated: peer.isolated,
+                up: votes(Vote::Up),
+                down: votes(Vote::Down),
+            }
         });
         facts.collect()
     }
