@@ -154,6 +154,8 @@ impl Fleet {
     pub(super) fn pass_council(&mut self, now: Instant) {
         let t = self.inventory.thresholds();
         let Some(seat) = &self.seat else {
+            // Or the time set would stay behind for ever, and nothing else would get its turn.
+            self.council_due = None;
             return;
         };
         let expected = seat.since + t.ballot_life;
