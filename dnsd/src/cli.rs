@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 use settings::Errors;
 
@@ -35,6 +36,27 @@ enum Command {
     Check {
         #[command(flatten)]
         file: File,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what a new configuration would take out of the running daemon's answers, and whether a
+    /// reload would be refused for it (exit code 1)
+    Diff {
+        /// The new configuration file
+        new: PathBuf,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Have the running daemon read its configuration again, as SIGHUP does, and say what became of
+    /// it (exit code 1 if it was refused)
+    Reload {
+        /// Take it over however much goes from the answers
+        #[arg(long)]
+        yes_i_mean_it: bool,
+        #[command(flatten)]
+        daemon: Daemon,
         #[command(flatten)]
         output: Output,
     },
@@ -100,6 +122,25 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(file) => run(&file.config),
         Command::Check { file, output } => check(&file.config, output.json),
+        Command::Diff {
+            new,
+            daemon,
+            output,
+        } => diff(&new, &daemon, output.json),
+        Command::Reload {
+            yes_i_mean_it,
+            daemon,
+            output,
+        } => {
+            let path = format!("/v1/reload?insisted={yes_i_mean_it}");
+            taken(
+                &daemon,
+                &path,
+                String::new(),
+                output.json,
+                readable::reloaded,
+            )
+        }
         Command::Status { daemon, output } => {
             ask(&daemon, "/v1/relays", output.json, readable::status)
         }
@@ -166,28 +207,80 @@ fn check(path: &Path, json: bool) -> ExitCode {
     }
 }
 
+/// Compares a file with what runs. What is wrong with the file itself is told as `check` tells it.
+fn diff(new: &Path, daemon: &Daemon, json: bool) -> ExitCode {
+    let (path, text) = match std::path::absolute(new).and_then(|path| {
+        let text = std::fs::read_to_string(&path)?;
+        Ok((path, text))
+    }) {
+        Ok(read) => read,
+        Err(error) => return fail(&format!("{}: {error}", new.display())),
+    };
+    if let Err(errors) = Config::read(new) {
+        return wrong(&errors);
+    }
+    let path = format!("/v1/diff?name={}", escaped(&path.to_string_lossy()));
+    taken(daemon, &path, text, json, readable::compared)
+}
+
+/// Has the running daemon judge a configuration, and prints how it did.
+fn taken(
+    daemon: &Daemon,
+    path: &str,
+    body: String,
+    json: bool,
+    readable: fn(&Value) -> String,
+) -> ExitCode {
+    match exchange(daemon, async |socket| {
+        client::post(socket, path, body).await
+    }) {
+        Ok(value) => {
+            let shown = show(&value, json, readable);
+            if value["taken"] == true {
+                shown
+            } else {
+                ExitCode::from(FAILURE)
+            }
+        }
+        Err(code) => code,
+    }
+}
+
 /// Asks the running daemon and prints its answer: as it came, or made readable.
 fn ask(daemon: &Daemon, path: &str, json: bool, readable: fn(&Value) -> String) -> ExitCode {
+    match exchange(daemon, async |socket| client::get(socket, path).await) {
+        Ok(value) => show(&value, json, readable),
+        Err(code) => code,
+    }
+}
+
+/// One exchange with the running daemon; what went wrong has been told.
+fn exchange(
+    daemon: &Daemon,
+    asking: impl AsyncFnOnce(&Path) -> Result<Bytes, client::Error>,
+) -> Result<Value, ExitCode> {
     let socket = match &daemon.control {
         Some(socket) => socket.clone(),
         None => match Config::read(&daemon.file.config) {
             Ok(config) => config.node.control,
-            Err(errors) => return wrong(&errors),
+            Err(errors) => return Err(wrong(&errors)),
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let answer = match runtime {
-        Ok(runtime) => runtime.block_on(client::get(&socket, path)),
-        Err(error) => return fail(&error),
-    };
-    let value = answer.map(|body| serde_json::from_slice::<Value>(&body));
-    match value {
-        Ok(Ok(value)) if json => print(&format!("{value:#}")),
-        Ok(Ok(value)) => print(readable(&value).trim_end()),
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
+        .build()
+        .map_err(|error| fail(&error))?;
+    let body = runtime
+        .block_on(asking(&socket))
+        .map_err(|error| fail(&error))?;
+    serde_json::from_slice(&body).map_err(|error| fail(&error))
+}
+
+fn show(value: &Value, json: bool, readable: fn(&Value) -> String) -> ExitCode {
+    if json {
+        print(&format!("{value:#}"))
+    } else {
+        print(readable(value).trim_end())
     }
 }
 
@@ -199,7 +292,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "dnsd: {error}");
     ExitCode::from(FAILURE)
 }

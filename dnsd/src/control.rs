@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use credentials::label::LabelKeys;
+use dnsd_core::difference::Difference;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{Outcome, Probe, State, Verdict};
+use dnsd_core::inventory::Inventory;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
 use serde_json::{Value, json};
@@ -70,6 +72,13 @@ pub enum Input {
     Outrun {
         /// Its number.
         generation: u64,
+    },
+    /// What would the answers lose under another configuration?
+    Compare {
+        /// Its inventory.
+        inventory: Box<Inventory>,
+        /// Where to.
+        reply: oneshot::Sender<Difference>,
     },
     /// Take another configuration over.
     Reload {
@@ -166,6 +175,10 @@ impl Control {
             }
             Input::Ballot { ballot, from } => self.ballot(&ballot, from),
             Input::Outrun { generation } => self.fleet.outrun(generation),
+            Input::Compare { inventory, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.fleet.difference(clock::now(), &inventory));
+            }
             Input::Reload { config, reply } => {
                 self.reload(*config);
                 let _ = reply.send(());
@@ -293,6 +306,9 @@ impl Control {
 
     /// Compiles the answers and puts them in force.
     fn publish(&mut self) {
+        let generation = self.fleet.inventory().generation();
+        let newest = self.fleet.newest_configuration();
+        self.served.metrics.configured(generation, newest);
         let snapshot = self.fleet.publish(clock::now(), clock::unix());
         let serial = snapshot.serial();
         let labels = self.labels.clone();

@@ -22,14 +22,15 @@ use crate::api::view::View;
 use crate::config::{Config, Node};
 use crate::control::{Control, Input};
 use crate::intake::Intake;
-use crate::limits::{CONTROL_BACKLOG, QUESTION_BACKLOG};
+use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
+use crate::reload::{Order, Reloader};
 use crate::serve::tcp::Front;
 use crate::serve::udp::Workers;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
-use crate::{clock, listen, logging, persist, reload};
+use crate::{clock, listen, logging, persist};
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -98,22 +99,31 @@ impl Signals {
     }
 }
 
-async fn serve(path: PathBuf, mut config: Config) -> Result<(), Error> {
+async fn serve(path: PathBuf, config: Config) -> Result<(), Error> {
     let mut signals = Signals::catch().map_err(system("catching signals"))?;
-    let daemon = Daemon::start(&config)?;
+    let (orders, mut ordered) = mpsc::channel(ORDER_BACKLOG);
+    let daemon = Daemon::start(&config, orders)?;
     tracing::info!(node = %config.node.id, zone = %config.inventory.zone().name, "dnsd is serving");
+    let node = config.node.clone();
+    let mut reloader = Reloader {
+        path,
+        running: config,
+        inputs: daemon.inputs.clone(),
+        intake: Arc::clone(&daemon.intake),
+        metrics: Arc::clone(&daemon.metrics),
+    };
     loop {
         tokio::select! {
             _ = signals.term.recv() => break,
             _ = signals.int.recv() => break,
-            _ = signals.hup.recv() => {
-                let Daemon { inputs, intake, metrics, .. } = &daemon;
-                reload::reload(&path, &mut config, inputs, intake, metrics).await;
-            }
+            // The log has what there is to say.
+            _ = signals.hup.recv() => drop(reloader.reload(false).await),
+            Some(order) = ordered.recv() => reloader.obey(order).await,
         }
     }
     tracing::info!("dnsd ends");
-    daemon.stop(&config.node).await
+    drop(reloader);
+    daemon.stop(&node).await
 }
 
 /// Everything that runs.
@@ -168,7 +178,7 @@ impl Sockets {
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Result<Self, Error> {
+    fn start(config: &Config, orders: mpsc::Sender<Order>) -> Result<Self, Error> {
         let node = &config.node;
         let metrics = Arc::new(Metrics::default());
         let ready = Arc::new(AtomicBool::new(false));
@@ -200,6 +210,7 @@ impl Daemon {
         let api = Api {
             view,
             served: Arc::clone(&served),
+            orders,
         };
         tasks.spawn(server::serve(control, api));
         let receiving = intake.start(inputs.clone());
@@ -284,6 +295,16 @@ fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>) {
         };
         fleet.join(clock::now(), clock::unix(), me);
     }
+    let (generation, newest) = (config.inventory.generation(), fleet.newest_configuration());
+    if generation < newest {
+        // A nameserver that refused to start would help nobody.
+        tracing::error!(
+            generation,
+            newest,
+            "the configuration is older than one that was in force"
+        );
+    }
+    metrics.configured(generation, newest);
     let snapshot = fleet.publish(clock::now(), clock::unix());
     metrics.published(snapshot.serial());
     let published = Published {

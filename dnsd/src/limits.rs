@@ -56,6 +56,8 @@ pub const PROBE_CREDENTIAL: u32 = 600;
 pub const CONTROL_BACKLOG: usize = 4096;
 /// Questions that may wait for the control loop. It answers them when no input waits.
 pub const QUESTION_BACKLOG: usize = 16;
+/// Operators' orders about the configuration that may wait.
+pub const ORDER_BACKLOG: usize = 4;
 /// How old the verdicts of all relays may be when they are shown: they are not put together again
 /// for everyone who asks.
 pub const STATUS_AGE: Duration = Duration::from_millis(250);
@@ -89,5 +91,7 @@ pub const SHARE_GREETING: Duration = Duration::from_millis(50);
 pub const SHARE_PEERS_CONFIGURED: usize = dnsd_core::limits::OBSERVERS_MAX;
 /// Least time between two log records of nodes that are refused for one reason.
 pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);
+/// Largest configuration that the control socket takes, in bytes.
+pub const CONFIGURATION_BYTES: usize = settings::limits::FILE_BYTES as usize;
 /// Largest body the client side reads from the control socket, in bytes.
 pub const HTTP_BODY: usize = 8 * 1024 * 1024;

@@ -166,6 +166,59 @@ pub fn answer(value: &Value) -> String {
     out
 }
 
+/// `dnsd diff`: what would change, and what speaks against it.
+pub fn compared(value: &Value) -> String {
+    judgement(value, ["a reload takes this over", "a reload refuses this"])
+}
+
+/// `dnsd reload`: what has changed, or what spoke against it.
+pub fn reloaded(value: &Value) -> String {
+    judgement(value, ["taken over", "not taken over"])
+}
+
+fn judgement(value: &Value, [taken, refused]: [&str; 2]) -> String {
+    let difference = &value["difference"];
+    let mut out = format!(
+        "generation {}, highest so far {}\n",
+        text(&difference["generation"]),
+        text(&difference["newest"])
+    );
+    if let Some([was, becomes]) = difference["zone"].as_array().map(Vec::as_slice) {
+        let _ = writeln!(out, "zone {} becomes {}", text(was), text(becomes));
+    }
+    for (word, key) in [("removed", "removed"), ("new", "added")] {
+        let ids = difference[key].as_array().into_iter().flatten();
+        let ids: Vec<_> = ids.map(text).collect();
+        if !ids.is_empty() {
+            let _ = writeln!(out, "{word}: {}", ids.join(", "));
+        }
+    }
+    for region in difference["regions"].as_array().into_iter().flatten() {
+        let gone = if region["gone"] == true {
+            ", and is gone"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "region {} keeps {} of {} serving relays{gone}",
+            text(&region["region"]),
+            text(&region["staying"]),
+            text(&region["serving"]),
+        );
+    }
+    for (word, key) in [("refused", "refusals"), ("objection", "objections")] {
+        for why in value[key].as_array().into_iter().flatten() {
+            let _ = writeln!(out, "{word}: {}", text(why));
+        }
+    }
+    out + if value["taken"] == true {
+        taken
+    } else {
+        refused
+    }
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

@@ -1,7 +1,11 @@
-//! SIGHUP: another configuration under traffic, or none of it.
+//! Another configuration under traffic, or none of it: at SIGHUP, and as an operator orders.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use dnsd_core::difference::{Difference, Objection};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
@@ -9,49 +13,158 @@ use crate::control::Input;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 
-/// Reads the file again and puts it in force. Whatever is wrong with it, the running configuration
-/// stays; the log says why and the metric tells.
-pub async fn reload(
-    path: &Path,
-    running: &mut Config,
-    inputs: &mpsc::Sender<Input>,
-    intake: &Intake,
-    metrics: &Metrics,
-) {
-    let taken = take(path, running, inputs, intake).await;
-    metrics.reloaded(taken.is_ok());
-    match taken {
-        Ok(()) => tracing::info!(path = %path.display(), "configuration reloaded"),
-        Err(why) => tracing::error!(
-            path = %path.display(),
-            "configuration not reloaded, the running one stays:\n{why}"
-        ),
+/// What an operator wants to be done about the configuration.
+#[derive(Debug)]
+pub enum Wish {
+    /// Say what this one would change.
+    Compare(Box<Config>),
+    /// Read the file again and put it in force.
+    Reload {
+        /// However much it takes out of the answers.
+        insisted: bool,
+    },
+}
+
+/// A wish, and where the answer goes.
+#[derive(Debug)]
+pub struct Order {
+    /// What is wanted.
+    pub wish: Wish,
+    /// What became of it, or why nothing did.
+    pub reply: oneshot::Sender<Result<Judgement, String>>,
+}
+
+/// How a configuration compares with the one in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judgement {
+    /// Whether it is in force now, or would be if it were reloaded.
+    pub taken: bool,
+    /// What keeps it from being taken over unless somebody insists.
+    pub objections: Vec<String>,
+    /// What keeps it from being taken over in any case.
+    pub refusals: Vec<String>,
+    /// What it would change in the answers.
+    pub difference: Difference,
+}
+
+impl Judgement {
+    fn new(config: &Config, running: &Config, difference: Difference) -> Self {
+        let found = difference.objections(running.removal_percent);
+        let (refusals, objections): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(Objection::is_final);
+        let texts = |all: Vec<Objection>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut refusals = texts(refusals);
+        let fixed = config.needs_restart(running);
+        if !fixed.is_empty() {
+            let fixed = fixed.join(", ");
+            refusals.push(format!("changed, but fixed until a restart: {fixed}"));
+        }
+        let objections = texts(objections);
+        Self {
+            taken: refusals.is_empty() && objections.is_empty(),
+            objections,
+            refusals,
+            difference,
+        }
+    }
+
+    /// Why it is not taken over, for the log.
+    fn why(&self) -> String {
+        let mut why = [self.refusals.as_slice(), &self.objections]
+            .concat()
+            .join("\n");
+        if !self.difference.removed.is_empty() {
+            let _ = write!(why, "\nwould go: {}", self.difference.removed.join(", "));
+        }
+        if self.refusals.is_empty() {
+            why += "\n`dnsd reload --yes-i-mean-it` takes it over all the same";
+        }
+        why
     }
 }
 
-async fn take(
-    path: &Path,
-    running: &mut Config,
-    inputs: &mpsc::Sender<Input>,
-    intake: &Intake,
-) -> Result<(), String> {
-    let config = Config::read(path).map_err(|errors| errors.to_string())?;
-    let fixed = config.needs_restart(running);
-    if !fixed.is_empty() {
-        return Err(format!(
-            "changed, but fixed until a restart: {}",
-            fixed.join(", ")
-        ));
+/// The configuration in force, and what puts another in its place.
+#[derive(Debug)]
+pub struct Reloader {
+    /// The file.
+    pub path: PathBuf,
+    /// What it said when it was last taken over.
+    pub running: Config,
+    /// To the control loop.
+    pub inputs: mpsc::Sender<Input>,
+    /// Reads reports with the configured keys.
+    pub intake: Arc<Intake>,
+    /// Shows what became of it.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The control loop is gone.
+const ENDING: &str = "the daemon is ending";
+
+impl Reloader {
+    /// Carries an order out.
+    pub async fn obey(&mut self, Order { wish, reply }: Order) {
+        let answer = match wish {
+            Wish::Compare(config) => self.judge(&config).await,
+            Wish::Reload { insisted } => self.reload(insisted).await,
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
     }
-    intake.reload(&config);
-    let (reply, taken) = oneshot::channel();
-    let ending = "the daemon is ending";
-    let input = Input::Reload {
-        config: Box::new(config.clone()),
-        reply,
-    };
-    inputs.send(input).await.map_err(|_| ending)?;
-    taken.await.map_err(|_| ending)?;
-    *running = config;
-    Ok(())
+
+    /// Reads the file again and puts it in force. Whatever is wrong with it, the running
+    /// configuration stays; the log says why and the metric tells.
+    ///
+    /// # Errors
+    /// What is wrong with the file itself.
+    pub async fn reload(&mut self, insisted: bool) -> Result<Judgement, String> {
+        let answer = self.take(insisted).await;
+        let path = self.path.display();
+        let why = match &answer {
+            Ok(judgement) if judgement.taken => None,
+            Ok(judgement) => Some(judgement.why()),
+            Err(why) => Some(why.clone()),
+        };
+        self.metrics.reloaded(why.is_none());
+        match why {
+            None => tracing::info!(
+                %path,
+                generation = self.running.inventory.generation(),
+                insisted,
+                "configuration reloaded"
+            ),
+            Some(why) => {
+                tracing::error!(%path, "configuration not reloaded, the running one stays:\n{why}");
+            }
+        }
+        answer
+    }
+
+    async fn take(&mut self, insisted: bool) -> Result<Judgement, String> {
+        let config = Config::read(&self.path).map_err(|errors| errors.to_string())?;
+        let mut judgement = self.judge(&config).await?;
+        judgement.taken |= insisted && judgement.refusals.is_empty();
+        if !judgement.taken {
+            return Ok(judgement);
+        }
+        self.intake.reload(&config);
+        let (reply, taken) = oneshot::channel();
+        let input = Input::Reload {
+            config: Box::new(config.clone()),
+            reply,
+        };
+        self.inputs.send(input).await.map_err(|_| ENDING)?;
+        taken.await.map_err(|_| ENDING)?;
+        self.running = config;
+        Ok(judgement)
+    }
+
+    async fn judge(&self, config: &Config) -> Result<Judgement, String> {
+        let (reply, compared) = oneshot::channel();
+        let inventory = Box::new(config.inventory.clone());
+        let input = Input::Compare { inventory, reply };
+        self.inputs.send(input).await.map_err(|_| ENDING)?;
+        let difference = compared.await.map_err(|_| ENDING)?;
+        Ok(Judgement::new(config, &self.running, difference))
+    }
 }

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod difference;
 pub mod explain;
 pub mod fleet;
 pub mod health;

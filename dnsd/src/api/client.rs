@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
@@ -48,7 +48,18 @@ pub enum Error {
 
 /// Asks for `path` (with its query) and returns the body of a successful answer.
 pub async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
-    match timeout(HTTP_TIMEOUT, exchange(socket, path)).await {
+    bounded(socket, Request::get(path).body(Full::default())).await
+}
+
+/// Gives `body` to `path` (with its query) and returns the body of a successful answer.
+pub async fn post(socket: &Path, path: &str, body: String) -> Result<Bytes, Error> {
+    bounded(socket, Request::post(path).body(Full::from(body))).await
+}
+
+type Asked = Result<Request<Full<Bytes>>, hyper::http::Error>;
+
+async fn bounded(socket: &Path, request: Asked) -> Result<Bytes, Error> {
+    match timeout(HTTP_TIMEOUT, exchange(socket, request)).await {
         Ok(result) => result,
         Err(_) => Err(Error::Silent {
             path: socket.to_owned(),
@@ -56,7 +67,7 @@ pub async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
     }
 }
 
-async fn exchange(socket: &Path, path: &str) -> Result<Bytes, Error> {
+async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
     let stream = UnixStream::connect(socket).await.map_err(|source| {
         let path = socket.to_owned();
         match source.kind() {
@@ -68,10 +79,9 @@ async fn exchange(socket: &Path, path: &str) -> Result<Bytes, Error> {
         .await
         .map_err(broken)?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(header::HOST, "dnsd")
-        .body(Empty::<Bytes>::new())
-        .map_err(broken)?;
+    let mut request = request.map_err(broken)?;
+    let host = header::HeaderValue::from_static("dnsd");
+    request.headers_mut().insert(header::HOST, host);
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
     let body = Limited::new(response.into_body(), HTTP_BODY)

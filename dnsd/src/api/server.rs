@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use dnsd_core::answer;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
@@ -15,12 +15,17 @@ use ipnet::IpNet;
 use liveness::RelayId;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use settings::File;
 use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
 
 use super::view::{All, Ending, View};
 use crate::clock;
+use crate::config::Config;
 use crate::http;
+use crate::limits::CONFIGURATION_BYTES;
 use crate::metrics::Code;
+use crate::reload::{Judgement, Order, Wish};
 use crate::serve::Served;
 
 /// What the control socket answers from.
@@ -30,6 +35,8 @@ pub struct Api {
     pub view: View,
     /// The answers in force.
     pub served: Arc<Served>,
+    /// To whoever changes the configuration.
+    pub orders: mpsc::Sender<Order>,
 }
 
 /// Serves until the task is dropped.
@@ -37,7 +44,10 @@ pub async fn serve(listener: UnixListener, api: Api) {
     let router = Router::new()
         .route("/v1/relays", get(relays))
         .route("/v1/relays/{relay}", get(relay))
-        .route("/v1/answer", get(answered));
+        .route("/v1/answer", get(answered))
+        .route("/v1/diff", post(compare))
+        .route("/v1/reload", post(reload))
+        .layer(DefaultBodyLimit::max(CONFIGURATION_BYTES));
     let router = http::bounded(router, StatusCode::GATEWAY_TIMEOUT).with_state(api);
     http::serve(listener, router).await;
 }
@@ -123,6 +133,42 @@ async fn answered(
         "scope": given.scope,
         "trace": trace,
     })))
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Deserialize)]
+struct Offered {
+    /// The file's path: messages name it, and what it refers to is looked for beside it.
+    name: String,
+}
+
+async fn compare(
+    State(api): State<Api>,
+    Query(Offered { name }): Query<Offered>,
+    text: String,
+) -> Result<Json<Judgement>, Refused> {
+    let config = Config::parse(&File::new(name, text)).map_err(|errors| bad(errors.to_string()))?;
+    order(&api, Wish::Compare(Box::new(config))).await
+}
+
+/// Whether it is meant.
+#[derive(Debug, Deserialize)]
+struct Meant {
+    insisted: bool,
+}
+
+async fn reload(
+    State(api): State<Api>,
+    Query(Meant { insisted }): Query<Meant>,
+) -> Result<Json<Judgement>, Refused> {
+    order(&api, Wish::Reload { insisted }).await
+}
+
+async fn order(api: &Api, wish: Wish) -> Result<Json<Judgement>, Refused> {
+    let (reply, answer) = oneshot::channel();
+    let sent = api.orders.send(Order { wish, reply }).await;
+    sent.map_err(|_| Ending)?;
+    answer.await.map_err(|_| Ending)?.map(Json).map_err(bad)
 }
 
 /// An address is a resolver's; a network is what a resolver says of its client.

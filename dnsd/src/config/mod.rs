@@ -46,6 +46,8 @@ pub struct Config {
     pub inventory: Inventory,
     /// The other nameservers; without them this one stands alone.
     pub sharing: Option<Sharing>,
+    /// Percent of the serving relays that a reload may take out.
+    pub removal_percent: usize,
 }
 
 impl Config {
@@ -90,6 +92,8 @@ impl Config {
 }
 
 fn read(root: &mut Table<'_>) -> Option<Config> {
+    let generation = root.with_default_in("generation", 0, 0..=i64::MAX.unsigned_abs());
+    let removal_percent = node::reload(root);
     let node = node::node(root);
     let probes = node::probes(root);
     let log = node::log(root);
@@ -125,8 +129,9 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         secrets,
         labels,
         keys: keys.ring,
-        inventory: parts.inventory(root, probes)?,
+        inventory: parts.inventory(root, probes)?.numbered(generation.value),
         sharing: sharing.ok()?,
+        removal_percent,
     })
 }
 

@@ -1,4 +1,4 @@
-//! `[node]`, `[probes]` and `[log]`: what belongs to this one daemon.
+//! `[node]`, `[probes]`, `[reload]` and `[log]`: what belongs to this one daemon.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,6 +10,8 @@ use settings::{Spanned, Table};
 
 use crate::limits::UDP_WORKERS;
 
+/// Percent of the serving relays that a reload may take out unless something else is said.
+const REMOVAL_PERCENT: usize = 30;
 /// Longest path of a unix socket: `sun_path` without its final zero byte.
 const SOCKET_PATH: usize = 107;
 
@@ -210,6 +212,15 @@ pub(super) fn probes(root: &mut Table<'_>) -> Probes {
             .with_default_in("echo", Duration::from_millis(2500), echo)
             .value,
     }
+}
+
+/// `[reload]`: percent of the serving relays that another configuration may take out.
+pub(super) fn reload(root: &mut Table<'_>) -> usize {
+    let mut table = root.table_or_default("reload");
+    let default = REMOVAL_PERCENT;
+    table
+        .with_default_in("removal_percent", default, 0..=100)
+        .value
 }
 
 pub(super) fn log(root: &mut Table<'_>) -> Log {

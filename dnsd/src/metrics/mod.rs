@@ -86,6 +86,8 @@ pub struct Metrics {
     isolated: Gauge,
     observers: Gauge,
     serial: Gauge,
+    generation: Gauge,
+    newest_generation: Gauge,
     reload_ok: Gauge,
     state_saved: Gauge,
 }
@@ -102,6 +104,7 @@ impl Default for Metrics {
         let verdicts = Family::default();
         let (serial, reload_ok, state_saved) =
             (Gauge::default(), Gauge::default(), Gauge::default());
+        let (generation, newest_generation) = (Gauge::default(), Gauge::default());
         registry.register("queries", "Queries answered", queries.clone());
         registry.register("drops", "Queries not answered", drops.clone());
         registry.register("reports", "Liveness reports received", reports.clone());
@@ -132,6 +135,16 @@ impl Default for Metrics {
             serial.clone(),
         );
         registry.register(
+            "config_generation",
+            "Generation of the configuration in force",
+            generation.clone(),
+        );
+        registry.register(
+            "config_newest_generation",
+            "Highest generation that was ever in force here",
+            newest_generation.clone(),
+        );
+        registry.register(
             "config_reload_ok",
             "Whether the last configuration read is in force",
             reload_ok.clone(),
@@ -154,6 +167,8 @@ impl Default for Metrics {
             isolated,
             observers,
             serial,
+            generation,
+            newest_generation,
             reload_ok,
             state_saved,
         }
@@ -249,6 +264,13 @@ impl Metrics {
     /// Shows the serial of the answers in force.
     pub fn published(&self, serial: u32) {
         self.serial.set(i64::from(serial));
+    }
+
+    /// Shows the generation of the configuration in force, and the highest there ever was here.
+    pub fn configured(&self, generation: u64, newest: u64) {
+        let shown = |generation: u64| i64::try_from(generation).unwrap_or(i64::MAX);
+        self.generation.set(shown(generation));
+        self.newest_generation.set(shown(newest));
     }
 
     /// Shows whether the last configuration read is in force.

@@ -16,9 +16,10 @@ pub use interface::{Action, Counters, Reply, ReportOutcome, UnknownRelay};
 pub use saved::Saved;
 use saved::SavedRelay;
 
+use crate::difference::Difference;
 use crate::explain::Explanation;
 use crate::health::{Health, Outcome, Override, Probe, Reason, State, Verdict};
-use crate::inventory::{Inventory, RelayEntry};
+use crate::inventory::Inventory;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, View};
 use crate::votes::{Peers, SelfDoubt};
@@ -27,6 +28,8 @@ use crate::votes::{Peers, SelfDoubt};
 #[derive(Debug)]
 pub struct Fleet {
     inventory: Inventory,
+    /// The highest number of a configuration that was in force, in earlier lives too.
+    configuration: u64,
     started: Instant,
     members: Vec<Member>,
     /// Per region: whether some clients that its relays may serve have no relay that is up.
@@ -117,6 +120,9 @@ impl Fleet {
             dark: Vec::new(),
             mending: Vec::new(),
             members,
+            configuration: restored
+                .map_or(0, |saved| saved.configuration)
+                .max(inventory.generation()),
             inventory,
             started: now,
             actions: VecDeque::new(),
@@ -140,11 +146,12 @@ impl Fleet {
 
     /// Takes a new inventory over; what is known of relays that stay as they were is kept.
     pub fn reconfigure(&mut self, now: Instant, inventory: Inventory) {
+        self.configuration = self.configuration.max(inventory.generation());
         let old = std::mem::replace(&mut self.inventory, inventory);
         let mut known: Vec<Option<Member>> = self.members.drain(..).map(Some).collect();
         for entry in self.inventory.relays() {
             let before = old.relay_index(&entry.id);
-            let same = before.is_some_and(|i| is_same_place(&old.relays()[i], entry));
+            let same = before.is_some_and(|i| old.relays()[i].is_same_place(entry));
             let member = before.and_then(|index| known[index].take());
             self.members.push(match member {
                 Some(member) if same => member,
@@ -162,6 +169,11 @@ impl Fleet {
         self.quiet = self.members.iter().filter(|m| m.is_quiet()).count();
         self.tell();
         self.wake_council(now);
+    }
+
+    /// The highest number that a configuration in force has had, before restarts too.
+    pub fn newest_configuration(&self) -> u64 {
+        self.configuration
     }
 
     /// The inventory in force.
@@ -322,6 +334,7 @@ impl Fleet {
         Saved {
             serial: self.serial,
             generation: self.generation,
+            configuration: self.configuration,
             relays: relays
                 .map(|(entry, m)| SavedRelay::new(entry, &m.health, m.guard, now, unix))
                 .collect(),
@@ -361,9 +374,12 @@ impl Fleet {
             cautious: !self.is_settled(now),
         }
     }
-}
 
-/// Whether evidence about one entry speaks about the other.
-fn is_same_place(a: &RelayEntry, b: &RelayEntry) -> bool {
-    (a.ipv4, a.ipv6) == (b.ipv4, b.ipv6)
+    /// What the answers would lose if [`reconfigure`](Self::reconfigure) were given `inventory` now.
+    pub fn difference(&self, now: Instant, inventory: &Inventory) -> Difference {
+        Difference {
+            newest: self.configuration,
+            ..Difference::new(&self.inventory, &self.view(now), inventory)
+        }
+    }
 }

@@ -19,6 +19,9 @@ pub struct Saved {
     /// The number of the last ballot.
     #[serde(default)]
     pub(super) generation: u64,
+    /// The highest number of a configuration that was in force.
+    #[serde(default)]
+    pub(super) configuration: u64,
     pub(super) relays: Vec<SavedRelay>,
 }
 

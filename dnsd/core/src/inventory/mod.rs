@@ -112,6 +112,11 @@ impl RelayEntry {
         v4.into_iter().chain(v6)
     }
 
+    /// Whether evidence about one entry speaks about the other: they have the same addresses.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (self.ipv4, self.ipv6) == (other.ipv4, other.ipv6)
+    }
+
     /// Whether a report claims no address but the configured ones. An unspecified address is no
     /// claim: the relay listens on all it has.
     pub fn agrees_with(&self, report: &Report) -> bool {
@@ -139,6 +144,7 @@ pub struct Inventory {
     /// Per relay: the index of its region.
     homes: Vec<usize>,
     default_region: usize,
+    generation: u64,
 }
 
 impl Inventory {
@@ -193,7 +199,19 @@ impl Inventory {
             reach,
             homes,
             default_region,
+            generation: 0,
         })
+    }
+
+    /// The same under a number of the operator's.
+    #[must_use]
+    pub fn numbered(self, generation: u64) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// The operator's number of this configuration; each is higher than those before. 0: none.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The zone.

@@ -16,6 +16,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use plan::{Choice, RegionPlan, Variant, plan};
+pub(crate) use pool::serving;
 
 /// How a relay counts in the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,6 @@
 //! Who may serve a region's clients: the healthy nearby, else ever more desperate choices.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Standing, Tier, View};
@@ -77,6 +78,15 @@ pub(crate) fn pool(inventory: &Inventory, view: &View, region: usize) -> Pool {
         ipv6,
         doubt,
     }
+}
+
+/// Every relay that serves some clients, as places in the inventory.
+pub(crate) fn serving(inventory: &Inventory, view: &View) -> BTreeSet<usize> {
+    let pools = (0..inventory.regions().len()).map(|region| pool(inventory, view, region));
+    pools
+        .flat_map(|pool| [pool.ipv4, pool.ipv6])
+        .flatten()
+        .collect()
 }
 
 /// Whether the region's own relays, or those of the first region in its order that has any, are
