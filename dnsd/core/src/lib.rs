@@ -4,7 +4,8 @@
 //!  reports ─┐
 //!  probes ──┼─► health ─► fleet ─► steer ─► snapshot ─► answer ─► records
 //!  time ────┤  (a relay) (all)   (choose)  (compiled)  (look-up)
-//!  votes ───┘              └─► own votes, for the others
+//!  votes ───┤              └─► own votes, for the others
+//!  overrides┘
 //! ```
 //!
 //! Knowledge flows one way. A query never computes health: it looks up an answer that was compiled
@@ -24,6 +25,7 @@ pub mod fleet;
 pub mod health;
 pub mod inventory;
 pub mod limits;
+pub mod overrides;
 pub mod snapshot;
 pub mod steer;
 pub mod votes;

@@ -26,6 +26,14 @@ pub const ZONE_NAME_MAX: usize = 255 - 64 - 2;
 pub const PROBES_IN_FLIGHT_MAX: usize = 16;
 /// Other observers whose votes are kept.
 pub const OBSERVERS_MAX: usize = 32;
+/// Scopes that people's decisions are kept of.
+pub const OVERRIDES_MAX: usize = 256;
+/// Decisions of people that are remembered after newer ones.
+pub const JOURNAL_MAX: usize = 256;
+/// Longest reason of a decision, in bytes.
+pub const WHY_MAX: usize = 200;
+/// Longest name of whoever decides, in bytes.
+pub const WHO_MAX: usize = 64;
 /// Changes of verdict remembered per relay.
 pub const HISTORY_MAX: usize = 16;
 /// Longest failure text of a probe that is kept, in bytes.

@@ -271,23 +271,17 @@ fn a_restart_during_an_outage_keeps_the_last_known_good() {
 fn a_persons_decision_wins() {
     let mut world = settled(12);
     let id = world.relays[0].id;
-    world
-        .fleet
-        .force(world.now, id, Some(Override::Down))
-        .unwrap();
+    common::force(&mut world.fleet, world.now, id, Some(Override::Down));
     world.run(SECOND);
     assert_eq!(world.state(0), State::ForcedDown);
     assert_eq!(answered(&world, "eu"), set(&EU[1..]));
-    world
-        .fleet
-        .force(world.now, id, Some(Override::Up))
-        .unwrap();
+    common::force(&mut world.fleet, world.now, id, Some(Override::Up));
     for relay in 0..6 {
         world.befall(relay, Fate::Killed);
     }
     world.run(SECOND * 3);
     assert_eq!(answered(&world, "us"), set(&["fra-1"]));
-    world.fleet.force(world.now, id, None).unwrap();
+    common::force(&mut world.fleet, world.now, id, None);
     world.run(SECOND);
     assert_eq!(world.state(0), State::Down);
 }
@@ -296,10 +290,7 @@ fn a_persons_decision_wins() {
 fn a_relay_put_aside_by_a_person_is_not_among_the_last_known_good() {
     let mut world = settled(14);
     let id = world.relays[0].id;
-    world
-        .fleet
-        .force(world.now, id, Some(Override::Down))
-        .unwrap();
+    common::force(&mut world.fleet, world.now, id, Some(Override::Down));
     for relay in 0..6 {
         world.befall(relay, Fate::Hung);
     }

@@ -137,12 +137,12 @@ fn a_signed_word_and_a_persons_decision_need_no_votes() {
     }
     panel.say(0, Vote::Down);
     let (now, id) = (panel.now, panel.relays[0].id);
-    panel.fleet().force(now, id, Some(Override::Up)).unwrap();
+    common::force(panel.fleet(), now, id, Some(Override::Up));
     panel.befall(0, Fate::Hung);
     panel.run(LONG);
     assert_eq!(panel.state(0), State::ForcedUp);
     let now = panel.now;
-    panel.fleet().force(now, id, Some(Override::Down)).unwrap();
+    common::force(panel.fleet(), now, id, Some(Override::Down));
     panel.befall(0, Fate::Alive);
     panel.say(0, Vote::Up);
     panel.run(LONG);

@@ -203,9 +203,14 @@ impl Fleet {
         taken >= share && others.any(|other| self.members[other].standing() == Standing::Up)
     }
 
+    /// How many of `relays` should stay up.
+    pub(super) fn floor(&self, relays: usize) -> usize {
+        let percent = self.inventory.thresholds().floor_percent;
+        (relays * percent).div_ceil(100).max(1)
+    }
+
     /// Whether taking one relay out leaves some clients fewer that are up than the floor.
     pub(super) fn is_at_floor(&self, index: usize) -> bool {
-        let t = self.inventory.thresholds();
         let home = self.inventory.home(index);
         let regions = 0..self.inventory.regions().len();
         let reaches = regions.map(|region| self.inventory.reach(region));
@@ -214,7 +219,7 @@ impl Fleet {
             let all = (0..self.members.len()).filter(within);
             let up =
                 |other: &usize| *other != index && self.members[*other].standing() == Standing::Up;
-            let floor = (all.clone().count() * t.floor_percent).div_ceil(100).max(1);
+            let floor = self.floor(all.clone().count());
             // Where no other is up, the last-known-good serve, this one among them.
             (1..floor).contains(&all.filter(up).count())
         })

@@ -101,8 +101,3 @@ pub struct Counters {
     /// How often this node began to distrust itself.
     pub isolated: u64,
 }
-
-/// The relay is not configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no relay {0} is configured")]
-pub struct UnknownRelay(pub RelayId);

@@ -1,6 +1,7 @@
 //! All relays together: judges them one by one, asks for probes, says when to publish.
 
 mod council;
+mod decisions;
 mod interface;
 mod replies;
 mod rounds;
@@ -12,14 +13,16 @@ use std::time::Instant;
 use credentials::UnixTime;
 use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, State as Claim};
 
-pub use interface::{Action, Counters, Reply, ReportOutcome, UnknownRelay};
+pub use decisions::{Foresight, Reserve};
+pub use interface::{Action, Counters, Reply, ReportOutcome};
 pub use saved::Saved;
 use saved::SavedRelay;
 
 use crate::difference::Difference;
 use crate::explain::Explanation;
-use crate::health::{Health, Outcome, Override, Probe, Reason, State, Verdict};
+use crate::health::{Health, Outcome, Probe, Reason, State, Verdict};
 use crate::inventory::Inventory;
+use crate::overrides::Overrides;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, View};
 use crate::votes::{Peers, SelfDoubt};
@@ -57,6 +60,8 @@ pub struct Fleet {
     quiet: usize,
     /// When this node lately took relays out by itself because they were silent.
     removals: VecDeque<Instant>,
+    /// What people decided.
+    overrides: Overrides,
 }
 
 #[derive(Debug)]
@@ -106,6 +111,7 @@ impl Fleet {
         unix: UnixTime,
     ) -> Self {
         let saved = restored.map_or(&[][..], |saved| &saved.relays);
+        let overrides = restored.map_or_else(Overrides::default, |saved| saved.overrides(unix));
         let members = inventory
             .relays()
             .iter()
@@ -139,8 +145,11 @@ impl Fleet {
             council_due: None,
             quiet: 0,
             removals: VecDeque::new(),
+            overrides,
         };
         fleet.find_dark(now);
+        fleet.quiet = fleet.members.iter().filter(|m| m.is_quiet()).count();
+        fleet.obey(now);
         fleet
     }
 
@@ -167,6 +176,7 @@ impl Fleet {
         self.mending.clear();
         self.find_dark(now);
         self.quiet = self.members.iter().filter(|m| m.is_quiet()).count();
+        self.obey(now);
         self.tell();
         self.wake_council(now);
     }
@@ -269,25 +279,6 @@ impl Fleet {
             .or_else(|| std::mem::take(&mut self.publish_wanted).then_some(Action::Publish))
     }
 
-    /// Sets or lifts a person's decision about a relay.
-    pub fn force(
-        &mut self,
-        now: Instant,
-        relay: RelayId,
-        decision: Option<Override>,
-    ) -> Result<(), UnknownRelay> {
-        let index = self
-            .inventory
-            .relay_index(&relay)
-            .ok_or(UnknownRelay(relay))?;
-        let member = &mut self.members[index];
-        let drained = member.health.decision() == Some(Override::Drain);
-        member.undrain = drained && decision != Some(Override::Drain);
-        member.health.force(decision);
-        self.step(now, index);
-        Ok(())
-    }
-
     /// Compiles the answers that follow from what is known now, under a serial above the last.
     pub fn publish(&mut self, now: Instant, unix: UnixTime) -> Snapshot {
         let view = self.view(now);
@@ -335,6 +326,8 @@ impl Fleet {
             serial: self.serial,
             generation: self.generation,
             configuration: self.configuration,
+            overrides: self.overrides.entries().cloned().collect(),
+            journal: self.overrides.journal().cloned().collect(),
             relays: relays
                 .map(|(entry, m)| SavedRelay::new(entry, &m.health, m.guard, now, unix))
                 .collect(),

@@ -7,8 +7,9 @@ use credentials::UnixTime;
 use liveness::{RelayId, ReplayGuard};
 use serde::{Deserialize, Serialize};
 
-use crate::health::{Health, Override, Reason, Remembered, State};
+use crate::health::{Health, Reason, Remembered, State};
 use crate::inventory::RelayEntry;
+use crate::overrides::{Entry, Overrides};
 
 /// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
 /// taken with care: unknown relays are skipped, times in the future count as now.
@@ -22,7 +23,20 @@ pub struct Saved {
     /// The highest number of a configuration that was in force.
     #[serde(default)]
     pub(super) configuration: u64,
+    /// The decisions of people.
+    #[serde(default)]
+    pub(super) overrides: Vec<Entry>,
+    /// Those before them.
+    #[serde(default)]
+    pub(super) journal: Vec<Entry>,
     pub(super) relays: Vec<SavedRelay>,
+}
+
+impl Saved {
+    pub(super) fn overrides(&self, unix: UnixTime) -> Overrides {
+        let (entries, journal) = (self.overrides.clone(), self.journal.clone());
+        Overrides::restored(unix, entries, journal)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +49,6 @@ pub(super) struct SavedRelay {
     since: u64,
     last_good: Option<u64>,
     flaps: u32,
-    decision: Option<Override>,
     boot: u64,
     sequence: u64,
 }
@@ -62,7 +75,6 @@ impl SavedRelay {
             since: unix_of(was.since),
             last_good: was.last_good.map(unix_of),
             flaps: was.flaps,
-            decision: was.decision,
             boot: guard.boot(),
             sequence: guard.sequence(),
         }
@@ -87,7 +99,6 @@ impl SavedRelay {
             since: instant_of(self.since),
             last_good: self.last_good.map(instant_of),
             flaps: self.flaps,
-            decision: self.decision,
         };
         Health::restored(entry.id, now, was)
     }

@@ -28,8 +28,6 @@ pub struct Remembered {
     pub last_good: Option<Instant>,
     /// How often it has been condemned lately.
     pub flaps: u32,
-    /// A person's decision.
-    pub decision: Option<Override>,
 }
 
 /// A condemned relay's way back: begins with a good report, ends with any new doubt.
@@ -127,7 +125,6 @@ impl Health {
             since: was.since,
             evidence: None,
         };
-        health.decision = was.decision;
         health.flaps = was.flaps;
         health.last_good = was.last_good;
         match was.state {
@@ -152,7 +149,6 @@ impl Health {
             since: self.verdict.since,
             last_good: self.last_good(now),
             flaps: self.flaps,
-            decision: self.decision,
         }
     }
 

@@ -8,9 +8,16 @@ pub mod world;
 
 use std::time::{Duration, Instant};
 
+use credentials::UnixTime;
+use dnsd_core::fleet::Fleet;
+use dnsd_core::health::Override;
 use dnsd_core::inventory::{Inventory, Nameserver, Policy, Region, RelayEntry, Thresholds, Zone};
+use dnsd_core::overrides::{Entry, Merged, Scope, ScopeKind};
 use hickory_proto::rr::Name;
-use liveness::KeyId;
+use liveness::{KeyId, RelayId};
+
+/// When decisions are made.
+pub const UNIX: UnixTime = UnixTime(1_800_000_000);
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -115,4 +122,23 @@ pub fn three() -> Inventory {
             relay("par-1", "eu", "eu-c", "gamma", 13),
         ],
     )
+}
+
+/// A person's decision about a relay, or that it is lifted; each is later than the one before.
+pub fn force(fleet: &mut Fleet, now: Instant, relay: RelayId, decision: Option<Override>) {
+    let scope = Scope {
+        kind: ScopeKind::Relay,
+        name: relay.to_string(),
+    };
+    let before = fleet.overrides().get(&scope).map_or(0, |entry| entry.at_ms);
+    let entry = Entry {
+        scope,
+        decision,
+        until: None,
+        why: "a test".to_owned(),
+        who: "its author".to_owned(),
+        at_ms: before.max(UNIX.0 * 1000) + 1,
+        node: "ns1".to_owned(),
+    };
+    assert_eq!(fleet.take_override(now, UNIX, entry), Merged::News);
 }
