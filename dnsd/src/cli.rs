@@ -13,6 +13,7 @@ use settings::Errors;
 use crate::api::client;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon;
+use crate::orders::{self, Decide, Forced, Lift};
 use crate::readable;
 
 /// Something at run time.
@@ -71,6 +72,42 @@ enum Command {
     Explain {
         /// The relay's id
         relay: String,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a relay, or all of a zone, region or vendor, out of the answers, and have them drain
+    Drain {
+        #[command(flatten)]
+        decide: Decide,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Lift what was decided about a relay, or all of a zone, region or vendor
+    Undrain {
+        #[command(flatten)]
+        lift: Lift,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Have a relay, or all of a zone, region or vendor, count as up or down whatever the evidence
+    Force {
+        /// As what
+        forced: Forced,
+        #[command(flatten)]
+        decide: Decide,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what people have decided, here and at the other nameservers, and what before
+    Overrides {
         #[command(flatten)]
         daemon: Daemon,
         #[command(flatten)]
@@ -151,6 +188,25 @@ pub fn main() -> ExitCode {
         } => {
             let path = format!("/v1/relays/{}", escaped(&relay));
             ask(&daemon, &path, output.json, readable::explanation)
+        }
+        Command::Drain {
+            decide,
+            daemon,
+            output,
+        } => decided(&daemon, decide.drain(), output.json),
+        Command::Undrain {
+            lift,
+            daemon,
+            output,
+        } => decided(&daemon, lift.lift(), output.json),
+        Command::Force {
+            forced,
+            decide,
+            daemon,
+            output,
+        } => decided(&daemon, decide.force(forced), output.json),
+        Command::Overrides { daemon, output } => {
+            ask(&daemon, orders::PATH, output.json, orders::decisions)
         }
         Command::Answer {
             name,
@@ -242,6 +298,15 @@ fn taken(
                 ExitCode::from(FAILURE)
             }
         }
+        Err(code) => code,
+    }
+}
+
+/// Has the running daemon decide as people want, and prints what that does.
+fn decided(daemon: &Daemon, body: String, json: bool) -> ExitCode {
+    let asking = async |socket: &Path| client::post(socket, orders::PATH, body).await;
+    match exchange(daemon, asking) {
+        Ok(value) => show(&value, json, orders::made),
         Err(code) => code,
     }
 }

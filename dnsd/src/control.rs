@@ -12,6 +12,7 @@ use dnsd_core::difference::Difference;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{Outcome, Probe, State, Verdict};
 use dnsd_core::inventory::Inventory;
+use dnsd_core::overrides::Entry;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
 use serde_json::{Value, json};
@@ -20,8 +21,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
+use crate::decisions::{Made, Wish};
 use crate::intake::Intake;
-use crate::limits::STATE_REFRESH;
+use crate::limits::{OVERRIDES_LOOK, STATE_REFRESH};
 use crate::metrics::{ReportOutcome, name};
 use crate::probe::Prober;
 use crate::readable::evidence;
@@ -80,6 +82,30 @@ pub enum Input {
         /// Where to.
         reply: oneshot::Sender<Difference>,
     },
+    /// Decisions that another nameserver knows of.
+    Overrides {
+        /// They.
+        entries: Vec<Entry>,
+    },
+    /// Another nameserver tells what it has alike with whoever knows of the same decisions.
+    Digest {
+        /// Of those it knows.
+        digest: u64,
+        /// Where those go that this one knows.
+        from: SocketAddr,
+    },
+    /// Somebody decides.
+    Decide {
+        /// What is wanted.
+        wish: Box<Wish>,
+        /// What became of it, or why nothing did.
+        reply: oneshot::Sender<Result<Made, String>>,
+    },
+    /// Somebody asks what was decided.
+    Decisions {
+        /// Where to.
+        reply: oneshot::Sender<Value>,
+    },
     /// Take another configuration over.
     Reload {
         /// It.
@@ -133,13 +159,15 @@ impl Control {
         mut questions: mpsc::Receiver<Question>,
     ) -> (Saved, Prober) {
         let mut refresh = Instant::now() + STATE_REFRESH;
+        let mut look = Instant::now() + OVERRIDES_LOOK;
         self.tell();
         self.drain();
         loop {
             let due = self
                 .fleet
                 .poll_timeout()
-                .map_or(refresh, |due| refresh.min(due.into()));
+                .map_or(refresh, |due| refresh.min(due.into()))
+                .min(look);
             tokio::select! {
                 // Deadlines pass whatever comes in, and nobody's curiosity holds health up.
                 biased;
@@ -152,6 +180,12 @@ impl Control {
             }
             self.drain();
             self.reflect();
+            if Instant::now() >= look {
+                look = Instant::now() + OVERRIDES_LOOK;
+                self.expire();
+                self.compare();
+                self.drain();
+            }
             if Instant::now() >= refresh {
                 // What rises with every report, the replay floors, is kept to within this time.
                 refresh = Instant::now() + STATE_REFRESH;
@@ -175,6 +209,14 @@ impl Control {
             }
             Input::Ballot { ballot, from } => self.ballot(&ballot, from),
             Input::Outrun { generation } => self.fleet.outrun(generation),
+            Input::Overrides { entries } => entries.iter().for_each(|entry| self.hear(entry)),
+            Input::Digest { digest, from } => self.compared(digest, from),
+            Input::Decide { wish, reply } => {
+                let _ = reply.send(self.decide(*wish));
+            }
+            Input::Decisions { reply } => {
+                let _ = reply.send(self.decisions());
+            }
             Input::Compare { inventory, reply } => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.fleet.difference(clock::now(), &inventory));
@@ -247,6 +289,10 @@ impl Control {
         }
         let mut value = serde_json::to_value(&explanation).ok()?;
         value["id"] = relay.as_str().into();
+        let entry = self.fleet.inventory().relay_index(&relay);
+        let entry = entry.map(|index| &self.fleet.inventory().relays()[index]);
+        let holding = entry.and_then(|entry| self.fleet.overrides().holding(entry));
+        value["override"] = serde_json::to_value(holding).unwrap_or_default();
         Some(value)
     }
 
@@ -344,7 +390,7 @@ impl Control {
         }
     }
 
-    fn keep(&self) {
+    pub(crate) fn keep(&self) {
         self.states
             .send_replace(Arc::new(self.fleet.saved(clock::now(), clock::unix())));
     }

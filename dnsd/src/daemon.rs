@@ -211,6 +211,7 @@ impl Daemon {
             view,
             served: Arc::clone(&served),
             orders,
+            inputs: inputs.clone(),
         };
         tasks.spawn(server::serve(control, api));
         let receiving = intake.start(inputs.clone());

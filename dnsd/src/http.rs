@@ -7,12 +7,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tower::ServiceExt as _;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -30,8 +33,12 @@ pub fn bounded<S: Clone + Send + Sync + 'static>(router: Router<S>, late: Status
 }
 
 /// Serves until the task is dropped. A connection carries one request; who comes when all places
-/// are taken waits in the kernel's queue.
-pub async fn serve<L: Listener>(mut listener: L, router: Router) {
+/// are taken waits in the kernel's queue. What the listener says of a client is an extension of its
+/// request.
+pub async fn serve<L>(mut listener: L, router: Router)
+where
+    L: Listener<Addr: Clone + Send + Sync + 'static>,
+{
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
@@ -40,8 +47,14 @@ pub async fn serve<L: Listener>(mut listener: L, router: Router) {
         .header_read_timeout(HTTP_TIMEOUT);
     // Never closed, so the loop does not end.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let (stream, _) = listener.accept().await;
-        let service = TowerToHyperService::new(router.clone());
+        let (stream, client) = listener.accept().await;
+        let known = router
+            .clone()
+            .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(client.clone());
+                request
+            });
+        let service = TowerToHyperService::new(known);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {

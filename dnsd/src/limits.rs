@@ -89,6 +89,10 @@ pub const SHARE_ENDED: usize = 16;
 pub const SHARE_GREETING: Duration = Duration::from_millis(50);
 /// Nameservers that may be configured as peers.
 pub const SHARE_PEERS_CONFIGURED: usize = dnsd_core::limits::OBSERVERS_MAX;
+/// How often decisions are looked at that may have run out, and compared with the others'.
+pub const OVERRIDES_LOOK: Duration = Duration::from_secs(1);
+/// Largest body of a request to the control socket about a decision, in bytes.
+pub const DECISION_BYTES: usize = 16 * 1024;
 /// Least time between two log records of nodes that are refused for one reason.
 pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);
 /// Largest configuration that the control socket takes, in bytes.

@@ -92,7 +92,7 @@ fn sharing(value: &Value, out: &mut String) {
 }
 
 /// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: &[[String; N]], out: &mut String) {
+pub fn table<const N: usize>(rows: &[[String; N]], out: &mut String) {
     for row in rows {
         for (column, cell) in row.iter().enumerate() {
             let width = rows
@@ -219,7 +219,8 @@ fn judgement(value: &Value, [taken, refused]: [&str; 2]) -> String {
     }
 }
 
-fn text(value: &Value) -> String {
+/// A value as it is written in a sentence.
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -228,7 +229,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Milliseconds as people say them.
-fn ago(ms: u64) -> String {
+pub fn ago(ms: u64) -> String {
     match ms / 1000 {
         0 => format!("{ms} ms"),
         s @ 1..120 => format!("{s} s"),

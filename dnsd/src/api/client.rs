@@ -82,6 +82,8 @@ async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
     let mut request = request.map_err(broken)?;
     let host = header::HeaderValue::from_static("dnsd");
     request.headers_mut().insert(header::HOST, host);
+    let json = header::HeaderValue::from_static("application/json");
+    request.headers_mut().insert(header::CONTENT_TYPE, json);
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
     let body = Limited::new(response.into_body(), HTTP_BODY)

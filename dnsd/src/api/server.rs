@@ -19,9 +19,11 @@ use settings::File;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::decisions::{self, Callers};
 use super::view::{All, Ending, View};
 use crate::clock;
 use crate::config::Config;
+use crate::control::Input;
 use crate::http;
 use crate::limits::CONFIGURATION_BYTES;
 use crate::metrics::Code;
@@ -37,6 +39,8 @@ pub struct Api {
     pub served: Arc<Served>,
     /// To whoever changes the configuration.
     pub orders: mpsc::Sender<Order>,
+    /// To the control loop.
+    pub inputs: mpsc::Sender<Input>,
 }
 
 /// Serves until the task is dropped.
@@ -47,13 +51,14 @@ pub async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/answer", get(answered))
         .route("/v1/diff", post(compare))
         .route("/v1/reload", post(reload))
-        .layer(DefaultBodyLimit::max(CONFIGURATION_BYTES));
+        .layer(DefaultBodyLimit::max(CONFIGURATION_BYTES))
+        .merge(decisions::router());
     let router = http::bounded(router, StatusCode::GATEWAY_TIMEOUT).with_state(api);
-    http::serve(listener, router).await;
+    http::serve(Callers(listener), router).await;
 }
 
 /// A request that is refused, and why.
-struct Refused(StatusCode, String);
+pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

@@ -30,11 +30,21 @@ pub enum Kind {
     Ballot,
     /// The generation last taken of the receiver's ballots, whose newest was not above it.
     Stale,
+    /// A digest of the decisions that the sender knows.
+    Digest,
+    /// Decisions that the sender knows.
+    Entries,
 }
 
 impl Kind {
     /// Every kind, in the order of its number on the wire.
-    pub const ALL: [Self; 3] = [Self::Hello, Self::Ballot, Self::Stale];
+    pub const ALL: [Self; 5] = [
+        Self::Hello,
+        Self::Ballot,
+        Self::Stale,
+        Self::Digest,
+        Self::Entries,
+    ];
 }
 
 /// One frame.

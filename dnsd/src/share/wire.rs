@@ -13,11 +13,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use dnsd_core::overrides::Entry;
 use dnsd_core::votes::Ballot;
 use liveness::NodeId;
 use tokio::sync::mpsc;
 
 use super::ballot;
+use super::entries;
 use super::frame::{self, Frame, Kind};
 use super::refusals::{Refusal, Refusals};
 use super::seal::{ClusterKeys, Unsealed};
@@ -118,6 +120,27 @@ impl Wire {
     /// Tells whoever cast a ballot from `to` which generation of its own it was not above.
     pub fn outrun(&self, to: SocketAddr, newest: u64) {
         self.send(to, Kind::Stale, &newest.to_be_bytes());
+    }
+
+    /// Tells everybody of a decision.
+    pub fn announce(&self, entry: &Entry) {
+        for to in self.everybody() {
+            self.table(to, std::iter::once(entry));
+        }
+    }
+
+    /// Tells whoever is at `to` of decisions.
+    pub fn table<'a>(&self, to: SocketAddr, entries: impl Iterator<Item = &'a Entry>) {
+        for message in entries::encode(entries) {
+            self.send(to, Kind::Entries, &message);
+        }
+    }
+
+    /// Lets everybody compare the decisions that they know with those of this node.
+    pub fn compare(&self, digest: u64) {
+        for to in self.everybody() {
+            self.send(to, Kind::Digest, &digest.to_be_bytes());
+        }
     }
 
     /// Who was last refused, by reason.
@@ -228,16 +251,18 @@ fn deliver(
     message: &[u8],
     inputs: &mpsc::Sender<Input>,
 ) -> Shared {
+    let number = || message.try_into().ok().map(u64::from_be_bytes);
     let input = match kind {
         Kind::Hello => return Shared::Ok,
         Kind::Ballot => ballot::decode(sender, message).map(|ballot| Input::Ballot {
             ballot: Box::new(ballot),
             from,
         }),
-        Kind::Stale => {
-            let generation = message.try_into().ok().map(u64::from_be_bytes);
-            generation.map(|generation| Input::Outrun { generation })
-        }
+        Kind::Stale => number().map(|generation| Input::Outrun { generation }),
+        Kind::Digest => number().map(|digest| Input::Digest { digest, from }),
+        Kind::Entries => Some(Input::Overrides {
+            entries: entries::decode(message),
+        }),
     };
     match input.map(|input| inputs.try_send(input)) {
         Some(Ok(())) => Shared::Ok,

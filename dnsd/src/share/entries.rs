@@ -1,0 +1,121 @@
+//! People's decisions as messages between nameservers. Each entry can be taken by itself, so what
+//! was lost of a table costs only that, and the next comparison brings it.
+
+use dnsd_core::limits::OVERRIDES_MAX;
+use dnsd_core::overrides::Entry;
+use sha2::{Digest as _, Sha256};
+
+use super::frame::PAYLOAD_MAX;
+
+/// What stands between two entries: none contains it, JSON escapes it.
+const BETWEEN: u8 = b'\n';
+
+/// What two nodes have alike when they know the same.
+pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> u64 {
+    let mut hash = Sha256::new();
+    for line in entries.filter_map(line) {
+        hash.update(line);
+        hash.update([BETWEEN]);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    hash.first_chunk()
+        .map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+/// The entries as messages, each of as many as one datagram holds.
+pub fn encode<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<Vec<u8>> {
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    for line in entries.filter_map(line) {
+        match messages.last_mut() {
+            Some(last) if last.len() + 1 + line.len() <= PAYLOAD_MAX => {
+                last.push(BETWEEN);
+                last.extend(line);
+            }
+            _ => messages.push(line),
+        }
+    }
+    messages
+}
+
+/// Reads a message. What a later version says in another way is passed over.
+pub fn decode(message: &[u8]) -> Vec<Entry> {
+    let lines = message.split(|byte| *byte == BETWEEN).take(OVERRIDES_MAX);
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
+}
+
+fn line(entry: &Entry) -> Option<Vec<u8>> {
+    serde_json::to_vec(entry).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use dnsd_core::health::Override;
+    use dnsd_core::limits::{PLACE_MAX, WHO_MAX, WHY_MAX};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::share::frame::MESSAGE_MAX;
+
+    fn entry(n: usize, why: &str) -> Entry {
+        Entry {
+            scope: format!("relay:r-{n}").parse().expect("scope"),
+            decision: Some(Override::Drain),
+            until: Some(u64::MAX),
+            why: why.to_owned(),
+            who: "someone\n\"else\"".to_owned(),
+            at_ms: 7,
+            node: "ns1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_full_table_leaves_in_datagrams_and_the_longest_entry_fits_a_message() {
+        let table: Vec<_> = (0..OVERRIDES_MAX).map(|n| entry(n, "a fire")).collect();
+        let messages = encode(table.iter());
+        assert!(messages.iter().all(|message| message.len() <= PAYLOAD_MAX));
+        println!("{OVERRIDES_MAX} decisions: {} datagrams", messages.len());
+        let back: Vec<_> = messages
+            .iter()
+            .flat_map(|message| decode(message))
+            .collect();
+        assert_eq!(back, table);
+        // Each of these bytes is written as six.
+        let longest = Entry {
+            scope: format!("vendor:{}", "\u{1}".repeat(PLACE_MAX))
+                .parse()
+                .expect("scope"),
+            who: "\u{1}".repeat(WHO_MAX),
+            ..entry(0, &"\u{1}".repeat(WHY_MAX))
+        };
+        let [message] = &encode([&longest].into_iter())[..] else {
+            panic!("one message");
+        };
+        assert!(message.len() <= MESSAGE_MAX);
+        assert_eq!(decode(message), [longest]);
+    }
+
+    #[test]
+    fn a_digest_tells_apart_what_differs() {
+        let (a, b) = (entry(1, "a fire"), entry(1, "a flood"));
+        assert_ne!(digest([&a].into_iter()), digest([&b].into_iter()));
+        assert_ne!(digest([&a].into_iter()), digest([].into_iter()));
+        assert_eq!(
+            digest([&a].into_iter()),
+            digest([&entry(1, "a fire")].into_iter())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_passed_over(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let known = entry(1, "a fire");
+            let mut message = encode([&known].into_iter()).concat();
+            message.push(BETWEEN);
+            message.extend(bytes);
+            let read = decode(&message);
+            prop_assert_eq!(read.first(), Some(&known));
+        }
+    }
+}
