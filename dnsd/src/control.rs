@@ -11,7 +11,7 @@ use credentials::label::LabelKeys;
 use dnsd_core::difference::Difference;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{Outcome, Probe, State, Verdict};
-use dnsd_core::inventory::Inventory;
+use dnsd_core::inventory::{Inventory, Refusal};
 use dnsd_core::overrides::Entry;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::decisions::{Made, Wish};
 use crate::intake::Intake;
-use crate::limits::{OVERRIDES_LOOK, STATE_REFRESH};
+use crate::limits::{OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
 use crate::metrics::{ReportOutcome, name};
 use crate::probe::Prober;
 use crate::readable::evidence;
@@ -149,6 +149,8 @@ pub struct Control {
     pub node: NodeId,
     /// The verdicts last logged.
     pub verdicts: BTreeMap<RelayId, Verdict>,
+    /// When it was last logged that a relay may not join.
+    pub refused: Option<Instant>,
 }
 
 impl Control {
@@ -160,6 +162,7 @@ impl Control {
     ) -> (Saved, Prober) {
         let mut refresh = Instant::now() + STATE_REFRESH;
         let mut look = Instant::now() + OVERRIDES_LOOK;
+        self.roster();
         self.tell();
         self.drain();
         loop {
@@ -234,13 +237,27 @@ impl Control {
             Judged::Accepted(reply) => (ReportOutcome::Ok, Some(reply)),
             Judged::StaleBoot(reply) => (ReportOutcome::Replay, Some(reply)),
             Judged::StaleSequence(_) => (ReportOutcome::Replay, None),
-            Judged::UnknownRelay | Judged::WrongKey(_) => (ReportOutcome::Relay, None),
+            Judged::Twin(reply) => (ReportOutcome::Twin, Some(reply)),
+            Judged::WrongKey(_) => (ReportOutcome::Relay, None),
+            Judged::UnknownRelay(refusal) => {
+                self.refuse(report.relay, from, &refusal);
+                (ReportOutcome::Relay, None)
+            }
         };
         self.served.metrics.report(counted);
         if let Some(reply) = reply {
             let revocations = 0;
             let ack = reply.ack(report, self.node, clock::unix_millis(), revocations);
             self.intake.acknowledge(&ack, key, from);
+        }
+    }
+
+    /// Logs that a relay may not join, now and then.
+    fn refuse(&mut self, relay: RelayId, from: SocketAddr, refusal: &Refusal) {
+        let now = Instant::now();
+        if self.refused.is_none_or(|at| now - at >= REFUSAL_NOTICE) {
+            self.refused = Some(now);
+            tracing::warn!(%relay, %from, %refusal, "a relay may not join");
         }
     }
 
@@ -303,21 +320,38 @@ impl Control {
         }
         self.labels = config.labels;
         self.fleet.reconfigure(clock::now(), config.inventory);
-        let fleet = &self.fleet;
+        self.roster();
+        self.publish();
+    }
+
+    /// Has those told who need to know which relays there are.
+    fn roster(&mut self) {
+        let inventory = self.fleet.inventory();
+        self.prober.roster(inventory);
+        self.intake.roster(inventory);
         self.verdicts.retain(|relay, _| {
-            let stays = fleet.inventory().relay_index(relay).is_some();
+            let stays = inventory.relay_index(relay).is_some();
             if !stays {
                 self.served.metrics.forget(*relay);
+                tracing::info!(%relay, "relay is none of the fleet any more");
             }
             stays
         });
-        self.publish();
+        let relays = inventory.relays().iter().enumerate();
+        for (_, entry) in relays.filter(|(index, _)| inventory.has_joined(*index)) {
+            if !self.verdicts.contains_key(&entry.id) {
+                let relay = entry.id;
+                let addresses: Vec<_> = entry.addresses().collect();
+                tracing::info!(%relay, ?addresses, "relay has joined");
+            }
+        }
     }
 
     fn drain(&mut self) {
         while let Some(action) = self.fleet.poll_action() {
             match action {
                 Action::ProbeNow { relay, probe } => self.prober.start(relay, probe),
+                Action::Roster => self.roster(),
                 Action::Publish => self.publish(),
                 Action::Vote => self.vote(),
             }

@@ -236,6 +236,7 @@ impl Daemon {
             states,
             node: node.id,
             verdicts: BTreeMap::new(),
+            refused: None,
         };
         let controlling = tokio::spawn(control.run(waiting, asked));
         Ok(Self {

@@ -9,12 +9,16 @@ use std::time::Instant;
 use dnsd_core::inventory::{Inventory, RelayEntry};
 use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report};
 
-use crate::limits::STALE_INTERVAL;
+use crate::limits::{JOIN_INTERVAL, STALE_INTERVAL};
 use crate::metrics::ReportOutcome;
 
-/// What is remembered of each configured relay.
+/// What is remembered of each relay of the fleet, and of all others together.
 #[derive(Debug, Default)]
-pub struct Gate(HashMap<RelayId, Entry>);
+pub struct Gate {
+    relays: HashMap<RelayId, Entry>,
+    /// The keys that relays may join with, and when one that is none of the fleet last passed.
+    joining: HashMap<KeyId, Option<Instant>>,
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -35,25 +39,39 @@ impl Gate {
     /// Takes other relays and keys over. What was seen of relays that stay is kept, as the fleet
     /// keeps it.
     pub fn reload(&mut self, inventory: &Inventory) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.relays);
         let entry = |relay: &RelayEntry| {
             let mut entry = before.remove(&relay.id).unwrap_or_default();
             entry.keys.clone_from(&relay.keys);
             (relay.id, entry)
         };
-        self.0 = inventory.relays().iter().map(entry).collect();
+        self.relays = inventory.relays().iter().map(entry).collect();
+        let before = std::mem::take(&mut self.joining);
+        let rules = inventory.enrolments().iter().map(|rule| rule.key);
+        let last = |key| (key, before.get(&key).copied().flatten());
+        self.joining = rules.map(last).collect();
     }
 
     /// Whether the control loop should see a report signed with `key`: a new one always, one
     /// under an old boot id once per [`STALE_INTERVAL`], for its relay may have to be told the
-    /// floor, and neither a copy nor one that is nobody's.
+    /// floor, and neither a copy nor one that is nobody's. What may be from a relay that wants to join
+    /// passes once per [`JOIN_INTERVAL`] and key.
     pub fn admit(
         &mut self,
         now: Instant,
         key: KeyId,
         report: &Report,
     ) -> Result<(), ReportOutcome> {
-        let entry = self.0.get_mut(&report.relay);
+        let entry = self.relays.get_mut(&report.relay);
+        if entry.is_none() {
+            let last = self.joining.get_mut(&key).ok_or(ReportOutcome::Relay)?;
+            let soon = |at: Instant| now.saturating_duration_since(at) < JOIN_INTERVAL;
+            if last.is_some_and(soon) {
+                return Err(ReportOutcome::Relay);
+            }
+            *last = Some(now);
+            return Ok(());
+        }
         let entry = entry.filter(|entry| entry.keys.contains(&key));
         let entry = entry.ok_or(ReportOutcome::Relay)?;
         let (boot, sequence) = (report.boot, report.sequence);
@@ -79,6 +97,7 @@ impl Gate {
 mod tests {
     use std::path::Path;
 
+    use dnsd_core::inventory::Enrolment;
     use liveness::{Load, State, Transports};
 
     use super::*;
@@ -135,6 +154,34 @@ mod tests {
     }
 
     #[test]
+    fn who_may_join_passes_now_and_then() {
+        let rule = Enrolment {
+            key: KeyId(9),
+            networks: vec!["10.0.0.0/8".parse().expect("network")],
+            region: inventory().regions()[0].id.clone(),
+            zone: "zone".into(),
+            vendor: "vendor".into(),
+            weight: 1,
+            most: 1,
+        };
+        let inventory = inventory()
+            .with_enrolments(vec![rule])
+            .expect("a right rule");
+        let mut gate = Gate::new(&inventory);
+        let begun = Instant::now();
+        let mut admit = |ms, key, id: &str| {
+            let now = begun + std::time::Duration::from_millis(ms);
+            let stranger: RelayId = id.parse().expect("id");
+            gate.admit(now, KeyId(key), &report(stranger, 1, 1)).is_ok()
+        };
+        assert!(admit(0, 9, "asg-1"));
+        assert!(!admit(99, 9, "asg-2"), "too soon");
+        assert!(admit(100, 9, "asg-2"));
+        assert!(!admit(1000, 1, "asg-2"), "no rule for this key");
+        assert_eq!(gate.relays.len(), inventory.relays().len());
+    }
+
+    #[test]
     fn nobodys_reports_and_those_under_anothers_key_leave_no_trace() {
         let inventory = inventory();
         let (relay, key) = (inventory.relays()[0].id, inventory.relays()[0].keys[0]);
@@ -144,7 +191,7 @@ mod tests {
         assert!(gate.admit(now, key, &report(stranger, 1, 1)).is_err());
         let other = KeyId(u32::MAX);
         assert!(gate.admit(now, other, &report(relay, 9, 9)).is_err());
-        assert_eq!(gate.0.len(), inventory.relays().len());
+        assert_eq!(gate.relays.len(), inventory.relays().len());
         assert!(gate.admit(now, key, &report(relay, 1, 1)).is_ok());
     }
 }

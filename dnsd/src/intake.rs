@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use dnsd_core::inventory::Inventory;
 use liveness::{Ack, KeyId, KeyRing, REPORT_LEN, Refused, Report};
 use tokio::sync::mpsc;
 
@@ -59,10 +60,14 @@ impl Intake {
             .spawn(move || intake.receive(&inputs))
     }
 
-    /// Accepts other keys and relays from now on.
+    /// Accepts other keys from now on.
     pub fn reload(&self, config: &Config) {
         self.keys.store(Arc::new(config.keys.clone()));
-        self.gate().reload(&config.inventory);
+    }
+
+    /// Accepts the reports of other relays from now on.
+    pub fn roster(&self, inventory: &Inventory) {
+        self.gate().reload(inventory);
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {

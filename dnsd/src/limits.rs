@@ -63,6 +63,8 @@ pub const ORDER_BACKLOG: usize = 4;
 pub const STATUS_AGE: Duration = Duration::from_millis(250);
 /// Least time between two reports of one relay under an old boot id that are looked at.
 pub const STALE_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two reports of relays that may want to join with one key.
+pub const JOIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Least time between two writes of the state file.
 pub const STATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time that goes by without a new state file.

@@ -45,6 +45,11 @@ pub struct Explanation {
     pub ballots: Vec<BallotFacts>,
     /// Why this node distrusts itself, if it does: it then keeps what was known before.
     pub isolated: Option<Cause>,
+    /// Whether it is not listed and has joined by a rule.
+    pub joined: bool,
+    /// Whether two machines report under its name: then neither is believed, and it is judged by
+    /// probes alone.
+    pub twins: bool,
     /// A person's decision, if there is one.
     pub decision: Option<Override>,
     /// How often it has been condemned lately.

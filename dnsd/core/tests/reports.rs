@@ -10,7 +10,7 @@ use common::{MS, SECOND, relay, six, start};
 use credentials::UnixTime;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome};
 use dnsd_core::health::{Outcome, Override, Probe, ProbeKind, State};
-use dnsd_core::inventory::Inventory;
+use dnsd_core::inventory::{Inventory, Refusal};
 use liveness::{KeyId, NodeId, Order, RelayId, Replayed, Report, Seen};
 
 const SERVING: u8 = 1;
@@ -42,7 +42,7 @@ fn only_configured_relays_speak_and_only_with_their_own_keys() {
     let stranger = report("who-1".parse().unwrap(), 1, 1, SERVING);
     assert_eq!(
         fleet.handle_report(now, KeyId(1), &stranger),
-        ReportOutcome::UnknownRelay
+        ReportOutcome::UnknownRelay(Refusal::NoRule)
     );
     let wrong = fleet.handle_report(now, KeyId(3), &fra(1));
     assert_eq!(wrong, ReportOutcome::WrongKey(KeyId(3)));
@@ -206,7 +206,7 @@ fn a_node_that_cannot_send_blames_nobody() {
                     };
                     fleet.handle_probe(clock, relay, probe, &outcome);
                 }
-                Action::Vote => {}
+                Action::Vote | Action::Roster => {}
                 Action::Publish => drop(fleet.publish(clock, UnixTime(EPOCH))),
             }
         }

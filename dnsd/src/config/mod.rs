@@ -3,6 +3,7 @@
 //! Every section has its reader; what depends on several sections is judged in [`names`]. All
 //! problems of a file are told at once, with line and column.
 
+mod enrolment;
 mod keys;
 mod names;
 mod node;
@@ -18,6 +19,7 @@ use dnsd_core::inventory::{Inventory, Policy, Problem, Subject, Thresholds};
 use liveness::KeyRing;
 use settings::{Errors, File, Table};
 
+use enrolment::Rule;
 use names::Whole;
 use node::Probes;
 use relays::{Region, Relay};
@@ -104,6 +106,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let sharing = sharing::sharing(root);
     let (regions, every_region) = relays::regions(root);
     let (relays, every_relay) = relays::relays(root);
+    let (rules, every_rule) = enrolment::rules(root);
     let whole = Whole {
         node: node.as_ref(),
         zone: zone.as_ref(),
@@ -111,9 +114,10 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         regions: &regions,
         every_region,
         relays: &relays,
+        rules: &rules,
     };
     let agreed = names::agree(root, &whole);
-    if !(agreed && every_region && every_relay) {
+    if !(agreed && every_region && every_relay && every_rule) {
         return None;
     }
     let parts = Parts {
@@ -121,6 +125,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         policy: policy?,
         regions,
         relays,
+        rules,
     };
     let (secrets, labels) = secrets?;
     Some(Config {
@@ -141,6 +146,7 @@ struct Parts {
     policy: Policy,
     regions: Vec<Region>,
     relays: Vec<Relay>,
+    rules: Vec<Rule>,
 }
 
 impl Parts {
@@ -151,6 +157,7 @@ impl Parts {
             policy,
             regions,
             relays,
+            rules,
         } = self;
         let spans = |subject: Subject| match subject {
             Subject::Zone => Some(zone.name.span),
@@ -158,6 +165,7 @@ impl Parts {
             Subject::Region(index) => regions.get(index).map(|region| region.id.span),
             Subject::Relay(index) => relays.get(index).map(|relay| relay.id.span),
             Subject::Regions => Some(root.key_span("regions")),
+            Subject::Enrolment(index) => rules.get(index).map(|rule| rule.key.span),
             Subject::Relays => Some(root.key_span("relays")),
             Subject::Policy => Some(root.key_span("answers")),
             Subject::Thresholds => Some(root.key_span("probes")),
@@ -174,6 +182,8 @@ impl Parts {
             policy,
             thresholds,
         );
+        let joining = rules.iter().map(Into::into).collect();
+        let inventory = inventory.and_then(|inventory| inventory.with_enrolments(joining));
         match inventory {
             Ok(inventory) => Some(inventory),
             Err(problems) => {

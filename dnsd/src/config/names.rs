@@ -7,6 +7,7 @@ use credentials::label::Tag;
 use liveness::KeyId;
 use settings::{Span, Table};
 
+use super::enrolment::Rule;
 use super::keys::Keys;
 use super::node::Node;
 use super::relays::{Region, Relay};
@@ -28,6 +29,7 @@ pub(super) struct Whole<'a> {
     /// Whether every region could be read: else a reference to an unknown one is no news.
     pub(super) every_region: bool,
     pub(super) relays: &'a [Relay],
+    pub(super) rules: &'a [Rule],
 }
 
 /// Records every disagreement of what could be read. Returns whether there is none.
@@ -35,6 +37,7 @@ pub(super) fn agree(root: &Table<'_>, whole: &Whole<'_>) -> bool {
     let mut problems = Vec::new();
     whole.regions(&mut problems);
     whole.relays(&mut problems);
+    whole.rules(&mut problems);
     whole.owners(&mut problems);
     whole.tags(&mut problems);
     whole.probed(&mut problems);
@@ -158,6 +161,42 @@ impl Whole<'_> {
                     let help = "add [[keys]] with this id, or name one that exists";
                     problems.push(problem(key.span, what, help));
                 }
+            }
+        }
+    }
+
+    /// Rules: regions and keys that exist, and each key with one rule and no listed relay.
+    fn rules(&self, problems: &mut Vec<Problem>) {
+        for (index, rule) in self.rules.iter().enumerate() {
+            let (key, region) = (rule.key.value, rule.region.value.as_str());
+            if !self.is_region(region) {
+                let what = format!("there is no region {region:?}");
+                problems.push(problem(rule.region.span, what, self.known_regions()));
+            }
+            if !self.keys.incomplete && self.keys.ring.get(KeyId(key)).is_none() {
+                let help = "add [[keys]] with this id, or name one that exists";
+                problems.push(problem(
+                    rule.key.span,
+                    format!("there is no key {key}"),
+                    help,
+                ));
+            }
+            if self.rules[..index]
+                .iter()
+                .any(|other| other.key.value == key)
+            {
+                let what = format!("key {key} has a rule already");
+                problems.push(problem(
+                    rule.key.span,
+                    what,
+                    "give every rule a key of its own",
+                ));
+            }
+            let has_key = |relay: &&Relay| relay.keys.iter().any(|other| other.value == key);
+            if let Some(relay) = self.relays.iter().find(has_key) {
+                let what = format!("key {key} is that of relay {} alone", relay.id.value);
+                let help = "a machine that may join must not be able to speak for a listed one";
+                problems.push(problem(rule.key.span, what, help));
             }
         }
     }

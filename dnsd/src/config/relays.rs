@@ -9,9 +9,9 @@ use liveness::{KeyId, RelayId};
 use settings::{Spanned, Table};
 
 /// What a region's name is, for messages.
-const REGION: &str = "a region's name: 1 to 32 lower-case letters, digits and hyphens";
+pub(super) const REGION: &str = "a region's name: 1 to 32 lower-case letters, digits and hyphens";
 /// Weight of a relay that has none.
-const WEIGHT: u32 = 100;
+pub(super) const WEIGHT: u32 = 100;
 
 /// One entry of `[[regions]]`.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ fn families(table: &Table<'_>, addresses: &[Spanned<SocketAddr>]) {
 }
 
 /// A vendor or availability zone: any text, compared as it stands.
-fn place(text: &str) -> Result<String, String> {
+pub(super) fn place(text: &str) -> Result<String, String> {
     match text.len() {
         1..=PLACE_MAX => Ok(text.to_owned()),
         _ => Err(format!("it has 1 to {PLACE_MAX} bytes")),

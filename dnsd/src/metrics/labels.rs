@@ -158,6 +158,8 @@ label! {
         Replay = "replay",
         /// Authentic, but from a relay that is not configured or with a key it may not use.
         Relay = "relay",
+        /// Authentic, but of one of two machines with one name.
+        Twin = "twin",
         /// Authentic, but more than the control loop takes.
         Overload = "overload",
     }

@@ -7,12 +7,13 @@ mod tap;
 mod trip;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use credentials::{Credential, IssueError, PROBE_USER, SecretRing};
 use dnsd_core::health::{Outcome, Probe, ProbeKind};
+use dnsd_core::inventory::{Inventory, RelayEntry};
 use liveness::RelayId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -32,6 +33,8 @@ struct Target {
 /// Probes relays when told to.
 #[derive(Debug)]
 pub struct Prober {
+    /// Where probes are sent from.
+    from: (Ipv4Addr, Option<Ipv6Addr>),
     targets: BTreeMap<RelayId, Target>,
     secrets: SecretRing,
     outcomes: mpsc::Sender<Input>,
@@ -40,10 +43,11 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// A prober of the relays in `config`. Outcomes go to `outcomes`.
+    /// A prober as `config` says, of no relay yet. Outcomes go to `outcomes`.
     pub fn new(config: &Config, outcomes: mpsc::Sender<Input>) -> Self {
         Self {
-            targets: targets(config),
+            from: (config.node.probe_ipv4, config.node.probe_ipv6),
+            targets: BTreeMap::new(),
             secrets: config.secrets.clone(),
             outcomes,
             stun: Arc::new(Semaphore::new(STUN_CONCURRENCY)),
@@ -51,10 +55,15 @@ impl Prober {
         }
     }
 
-    /// Probes the relays of another configuration from now on.
+    /// Probes as another configuration says from now on.
     pub fn reload(&mut self, config: &Config) {
-        self.targets = targets(config);
+        self.from = (config.node.probe_ipv4, config.node.probe_ipv6);
         self.secrets = config.secrets.clone();
+    }
+
+    /// Probes these relays from now on.
+    pub fn roster(&mut self, inventory: &Inventory) {
+        self.targets = targets(self.from, inventory);
     }
 
     /// Starts one probe. Its outcome is handed in later; at once, if there is nothing to probe
@@ -145,9 +154,11 @@ fn no_credential(error: IssueError) -> Outcome {
     Outcome::Unsent(format!("no credential: {error}"))
 }
 
-fn targets(config: &Config) -> BTreeMap<RelayId, Target> {
-    let (ipv4, ipv6) = (config.node.probe_ipv4, config.node.probe_ipv6);
-    let target = |relay: &dnsd_core::inventory::RelayEntry| {
+fn targets(
+    (ipv4, ipv6): (Ipv4Addr, Option<Ipv6Addr>),
+    inventory: &Inventory,
+) -> BTreeMap<RelayId, Target> {
+    let target = |relay: &RelayEntry| {
         let v4 = relay.ipv4.map(|to| (IpAddr::V4(ipv4), SocketAddr::V4(to)));
         let v6 = ipv6
             .zip(relay.ipv6)
@@ -162,8 +173,7 @@ fn targets(config: &Config) -> BTreeMap<RelayId, Target> {
             echo: v4.or(v6).map(route),
         }
     };
-    config
-        .inventory
+    inventory
         .relays()
         .iter()
         .map(|relay| (relay.id, target(relay)))

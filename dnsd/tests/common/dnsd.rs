@@ -52,6 +52,8 @@ pub(crate) struct Server {
     pub(crate) admin: u16,
     pub(crate) relays: Vec<Listed>,
     pub(crate) id: &'static str,
+    /// More tables for the end.
+    pub(crate) rules: String,
     /// More lines for `[node]`.
     pub(crate) node: String,
     /// More sections.
@@ -71,6 +73,7 @@ impl Server {
             admin: free_port(ip),
             relays,
             id: "ns1",
+            rules: String::new(),
             node: String::new(),
             more: String::new(),
             running: None,
@@ -127,7 +130,7 @@ impl Server {
                  vendor = \"{vendor}\"\naddresses = [\"{address}\"]\nkeys = [1]\n"
             );
         }
-        text
+        text + &self.rules
     }
 
     pub(crate) fn configure(&self) {

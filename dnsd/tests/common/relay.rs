@@ -52,6 +52,19 @@ pub(crate) fn report(relay: &str, address: SocketAddr, boot: u64, sequence: u64)
 impl Heartbeat {
     /// Reports `relay` to `dnsd` twice a second.
     pub(crate) fn start(relay: &'static str, address: SocketAddr, dnsd: SocketAddr) -> Self {
+        Self::signed(relay, address, dnsd, 1, KEY)
+    }
+
+    /// The same with a key of another id.
+    pub(crate) fn signed(
+        relay: &'static str,
+        address: SocketAddr,
+        dnsd: SocketAddr,
+        id: u32,
+        text: &'static str,
+    ) -> Self {
+        let key = move || Key::new(text.as_bytes().to_vec()).expect("key");
+        let id = KeyId(id);
         let stop = Arc::new(AtomicBool::new(false));
         let state = Arc::new(Mutex::new(State::Serving));
         let last_ack = Arc::new(Mutex::new(None));
@@ -64,7 +77,7 @@ impl Heartbeat {
                 .set_read_timeout(Some(Duration::from_millis(500)))
                 .expect("timeout");
             let mut keys = KeyRing::new();
-            keys.insert(KeyId(1), key()).expect("ring");
+            keys.insert(id, key()).expect("ring");
             let boot = dnsd::clock::unix_millis();
             for sequence in 1.. {
                 if stop.load(Ordering::Relaxed) {
@@ -72,7 +85,7 @@ impl Heartbeat {
                 }
                 let mut report = report(relay, address, boot, sequence);
                 report.state = *state.lock().expect("state");
-                let _ = socket.send(&report.encode(KeyId(1), &key()));
+                let _ = socket.send(&report.encode(id, &key()));
                 let mut buffer = [0; 512];
                 let begun = std::time::Instant::now();
                 if let Ok(length) = socket.recv(&mut buffer)

@@ -6,10 +6,13 @@ use liveness::{
 use serde::Serialize;
 
 use crate::health::Probe;
+use crate::inventory::Refusal;
 
 /// What the fleet wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// A relay has joined or been forgotten: the inventory is another one.
+    Roster,
     /// Probe a relay now and hand the outcome to [`Fleet::handle_probe`](super::Fleet::handle_probe).
     ProbeNow {
         /// Whom.
@@ -27,7 +30,7 @@ pub enum Action {
 }
 
 /// What became of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportOutcome {
     /// Believed; answer it.
     Accepted(Reply),
@@ -35,8 +38,10 @@ pub enum ReportOutcome {
     StaleBoot(Reply),
     /// A copy, or overtaken on the way; no answer.
     StaleSequence(Replayed),
-    /// No relay of this name is configured; no answer.
-    UnknownRelay,
+    /// No relay of this name is configured, and it may not join; no answer.
+    UnknownRelay(Refusal),
+    /// Two machines report under this name; not believed. Answer it.
+    Twin(Reply),
     /// Signed with a key that this relay may not use; no answer.
     WrongKey(KeyId),
 }
@@ -78,7 +83,7 @@ impl Reply {
 pub struct Counters {
     /// Reports believed.
     pub reports: u64,
-    /// Reports of relays that are not configured.
+    /// Reports of relays that are neither configured nor may join.
     pub unknown_relay: u64,
     /// Reports signed with another relay's key.
     pub wrong_key: u64,
@@ -86,6 +91,10 @@ pub struct Counters {
     pub replayed: u64,
     /// Reports that claim addresses other than the configured ones.
     pub address_mismatch: u64,
+    /// Relays that joined.
+    pub joined: u64,
+    /// Reports not believed because two machines have the relay's name.
+    pub twins: u64,
     /// Probes asked for.
     pub probes: u64,
     /// Outcomes of probes that were not under way.

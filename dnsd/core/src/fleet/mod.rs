@@ -3,9 +3,11 @@
 mod council;
 mod decisions;
 mod interface;
+mod joining;
 mod replies;
 mod rounds;
 mod saved;
+mod twins;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -17,6 +19,7 @@ pub use decisions::{Foresight, Reserve};
 pub use interface::{Action, Counters, Reply, ReportOutcome};
 pub use saved::Saved;
 use saved::SavedRelay;
+use twins::Twins;
 
 use crate::difference::Difference;
 use crate::explain::Explanation;
@@ -71,6 +74,7 @@ struct Member {
     deadline: Instant,
     /// An order to drain has been lifted; the relay has yet to hear it.
     undrain: bool,
+    twins: Twins,
 }
 
 impl Member {
@@ -80,6 +84,7 @@ impl Member {
             guard,
             deadline: now,
             undrain: false,
+            twins: Twins::default(),
         }
     }
 
@@ -105,13 +110,17 @@ impl Fleet {
     /// A fleet as it was saved, or one about which nothing is known. Either way it wants to
     /// publish at once.
     pub fn new(
-        inventory: Inventory,
+        mut inventory: Inventory,
         restored: Option<&Saved>,
         now: Instant,
         unix: UnixTime,
     ) -> Self {
         let saved = restored.map_or(&[][..], |saved| &saved.relays);
         let overrides = restored.map_or_else(Overrides::default, |saved| saved.overrides(unix));
+        for applicant in saved.iter().filter_map(SavedRelay::joined) {
+            // Unless the rules have changed.
+            let _ = inventory.admit(&applicant);
+        }
         let members = inventory
             .relays()
             .iter()
@@ -156,6 +165,7 @@ impl Fleet {
     /// Takes a new inventory over; what is known of relays that stay as they were is kept.
     pub fn reconfigure(&mut self, now: Instant, inventory: Inventory) {
         self.configuration = self.configuration.max(inventory.generation());
+        let inventory = self.with_joined(inventory);
         let old = std::mem::replace(&mut self.inventory, inventory);
         let mut known: Vec<Option<Member>> = self.members.drain(..).map(Some).collect();
         for entry in self.inventory.relays() {
@@ -193,27 +203,28 @@ impl Fleet {
 
     /// Takes a report whose MAC has been verified with the key `key`.
     pub fn handle_report(&mut self, now: Instant, key: KeyId, report: &Report) -> ReportOutcome {
-        let Some(index) = self.inventory.relay_index(&report.relay) else {
-            self.counters.unknown_relay += 1;
-            return ReportOutcome::UnknownRelay;
+        let index = match self.place(now, key, report) {
+            Ok(index) => index,
+            Err(outcome) => return *outcome,
         };
-        let entry = &self.inventory.relays()[index];
-        if !entry.keys.contains(&key) {
-            self.counters.wrong_key += 1;
-            return ReportOutcome::WrongKey(key);
-        }
-        let agrees = entry.agrees_with(report);
+        let agrees = self.inventory.relays()[index].agrees_with(report);
         let member = &mut self.members[index];
+        let before = member.guard.boot();
         match member.guard.accept(report.boot, report.sequence) {
+            Ok(()) if before > 0 && report.boot > before => member.twins.rises(now),
             Ok(()) => {}
             Err(Replayed::StaleBoot { floor }) => {
                 self.counters.replayed += 1;
+                member.twins.falls_behind();
                 return ReportOutcome::StaleBoot(self.reply(index, floor));
             }
             Err(replayed @ Replayed::StaleSequence { .. }) => {
                 self.counters.replayed += 1;
                 return ReportOutcome::StaleSequence(replayed);
             }
+        }
+        if member.twins.are_there(now) {
+            return self.twins(now, index);
         }
         self.counters.reports += 1;
         // The claim is ignored, the rest believed: addresses come from the configuration alone.
@@ -252,6 +263,7 @@ impl Fleet {
                 self.step(now, index);
             }
         }
+        self.forget(now);
         self.pass_council(now);
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck = None;
@@ -315,6 +327,8 @@ impl Fleet {
             votes: self.tally(now, index),
             ballots: self.peers.facts(now, &relay, t),
             isolated: self.isolation().map(|isolation| isolation.cause),
+            joined: self.inventory.has_joined(index),
+            twins: self.members[index].twins.are_there(now),
             ..self.members[index].health.explain(now, entry, t)
         })
     }
@@ -329,7 +343,11 @@ impl Fleet {
             overrides: self.overrides.entries().cloned().collect(),
             journal: self.overrides.journal().cloned().collect(),
             relays: relays
-                .map(|(entry, m)| SavedRelay::new(entry, &m.health, m.guard, now, unix))
+                .enumerate()
+                .map(|(index, (entry, m))| {
+                    let saved = SavedRelay::new(entry, &m.health, m.guard, now, unix);
+                    saved.by_rule(entry, self.inventory.has_joined(index))
+                })
                 .collect(),
         }
     }
@@ -370,6 +388,7 @@ impl Fleet {
 
     /// What the answers would lose if [`reconfigure`](Self::reconfigure) were given `inventory` now.
     pub fn difference(&self, now: Instant, inventory: &Inventory) -> Difference {
+        let inventory = &self.with_joined(inventory.clone());
         Difference {
             newest: self.configuration,
             ..Difference::new(&self.inventory, &self.view(now), inventory)

@@ -4,11 +4,11 @@ use std::net::{SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use credentials::UnixTime;
-use liveness::{RelayId, ReplayGuard};
+use liveness::{KeyId, RelayId, ReplayGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::health::{Health, Reason, Remembered, State};
-use crate::inventory::RelayEntry;
+use crate::inventory::{Applicant, RelayEntry};
 use crate::overrides::{Entry, Overrides};
 
 /// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
@@ -51,6 +51,9 @@ pub(super) struct SavedRelay {
     flaps: u32,
     boot: u64,
     sequence: u64,
+    /// The key by whose rule it has joined; none if it is listed.
+    #[serde(default)]
+    key: Option<u32>,
 }
 
 impl SavedRelay {
@@ -77,7 +80,24 @@ impl SavedRelay {
             flaps: was.flaps,
             boot: guard.boot(),
             sequence: guard.sequence(),
+            key: None,
         }
+    }
+
+    /// Marks one that has joined.
+    pub(super) fn by_rule(self, entry: &RelayEntry, joined: bool) -> Self {
+        let key = entry.keys.first().filter(|_| joined).map(|key| key.0);
+        Self { key, ..self }
+    }
+
+    /// One that has joined, as it did.
+    pub(super) fn joined(&self) -> Option<Applicant> {
+        Some(Applicant {
+            key: KeyId(self.key?),
+            id: self.id.parse().ok()?,
+            ipv4: self.ipv4,
+            ipv6: self.ipv6,
+        })
     }
 
     pub(super) fn guard(&self) -> ReplayGuard {

@@ -36,6 +36,8 @@ impl Health {
             votes: Tally::default(),
             ballots: Vec::new(),
             isolated: None,
+            joined: false,
+            twins: false,
             decision: self.decision,
             flaps: self.flaps,
             hold_ms: ms(self.hold(t)),

@@ -116,6 +116,16 @@ impl Health {
         }
     }
 
+    /// A relay that has joined by itself: it has to show that it relays before anybody is sent
+    /// there, and gets its share of clients slowly, as one does that was down.
+    pub fn joined(id: RelayId, now: Instant) -> Self {
+        let mut health = Self::new(id, now);
+        health.condemned = Some(Reason::Joining);
+        health.verdict.state = State::Down;
+        health.verdict.reason = Reason::Joining;
+        health
+    }
+
     /// A relay as it was before a restart. From `now` on it is judged by the ordinary rules.
     pub fn restored(id: RelayId, now: Instant, was: Remembered) -> Self {
         let mut health = Self::new(id, now);
@@ -213,6 +223,12 @@ impl Health {
             }
             Claim::Starting | Claim::Full | Claim::Draining => self.run = None,
         }
+    }
+
+    /// Its reports are not to be believed, what it said last neither.
+    pub fn disbelieve(&mut self) {
+        self.claim = None;
+        self.run = None;
     }
 
     /// Takes the outcome of a probe; false when no such probe is under way.
@@ -350,7 +366,13 @@ impl Health {
             .map_or(self.started, |(at, _)| at.max(self.started))
     }
 
-    pub(super) fn silence(&self, now: Instant) -> Duration {
+    /// Whether the last that it said is that it drains.
+    pub(crate) fn said_goodbye(&self) -> bool {
+        self.claim == Some(Claim::Draining)
+    }
+
+    /// For how long it has not reported.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard())
     }
 

@@ -61,6 +61,8 @@ pub enum Reason {
     Voted,
     /// The other observers condemn it, and this node sees nothing wrong with it.
     Disputed,
+    /// It has joined by itself and has yet to show that it relays.
+    Joining,
     /// It was down and has not yet done well for long enough.
     Recovering,
     /// It says that it is starting.

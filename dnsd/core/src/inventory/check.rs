@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 
+use credentials::label::Tag;
+
 use super::{Nameserver, Policy, Region, RelayEntry, Thresholds, Zone};
 use crate::limits;
 
@@ -24,6 +26,8 @@ pub enum Subject {
     Relays,
     /// One relay.
     Relay(usize),
+    /// One rule by which relays may join.
+    Enrolment(usize),
     /// The answer policy.
     Policy,
     /// The health thresholds.
@@ -75,6 +79,40 @@ pub(super) fn check(
         Ok(())
     } else {
         Err(problems.0)
+    }
+}
+
+/// Whether the last of the relays, which is not listed, may stand among them.
+pub(super) fn check_joined(
+    zone: &Zone,
+    regions: &[Region],
+    relays: &[RelayEntry],
+) -> Result<(), Problem> {
+    let mut problems = Problems(Vec::new());
+    check_relays(regions, relays, &mut problems);
+    check_names(zone, regions, relays, &mut problems);
+    check_tags(regions, relays, &mut problems);
+    problems.0.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// A label carries regions and addresses as tags of four bytes: two with the same tag would be taken
+/// for one another.
+fn check_tags(regions: &[Region], relays: &[RelayEntry], problems: &mut Problems) {
+    let regions = regions
+        .iter()
+        .map(|region| Tag::of_name(region.id.as_str()));
+    let mut taken: BTreeSet<u32> = regions.map(|tag| tag.0).collect();
+    for (index, relay) in relays.iter().enumerate() {
+        for address in relay.addresses() {
+            problems.require(
+                taken.insert(Tag::of_addr(address).0),
+                Subject::Relay(index),
+                format!(
+                    "{address} of relay {} has the tag of another in labels",
+                    relay.id
+                ),
+            );
+        }
     }
 }
 

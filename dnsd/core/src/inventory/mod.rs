@@ -1,6 +1,7 @@
 //! What the operator configured: the zone, regions, relays, policy; checked once, then trusted.
 
 mod check;
+mod enrolment;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use liveness::{KeyId, RelayId, Report};
 
 pub use check::{Problem, Subject};
+pub use enrolment::{Applicant, Enrolment, Refusal};
 pub use policy::{Policy, Thresholds};
 
 /// The zone that is served.
@@ -117,6 +119,12 @@ impl RelayEntry {
         (self.ipv4, self.ipv6) == (other.ipv4, other.ipv6)
     }
 
+    /// Whether one of these addresses is one of its own.
+    pub(crate) fn is_at(&self, ipv4: Option<SocketAddrV4>, ipv6: Option<SocketAddrV6>) -> bool {
+        let same = |a: IpAddr| self.addresses().any(|own| own == a);
+        ipv4.is_some_and(|a| same((*a.ip()).into())) || ipv6.is_some_and(|a| same((*a.ip()).into()))
+    }
+
     /// Whether a report claims no address but the configured ones. An unspecified address is no
     /// claim: the relay listens on all it has.
     pub fn agrees_with(&self, report: &Report) -> bool {
@@ -145,6 +153,9 @@ pub struct Inventory {
     homes: Vec<usize>,
     default_region: usize,
     generation: u64,
+    /// So many of the relays are listed; the others have joined.
+    listed: usize,
+    enrolments: Vec<Enrolment>,
 }
 
 impl Inventory {
@@ -190,6 +201,8 @@ impl Inventory {
             .collect();
         drop(region_index);
         Ok(Self {
+            listed: relays.len(),
+            enrolments: Vec::new(),
             zone,
             regions,
             relays,

@@ -101,6 +101,10 @@ pub struct Thresholds {
     pub removal_percent: usize,
     /// See `removal_percent`.
     pub removal_window: Duration,
+    /// After so long without a word, a relay that has joined by itself and is down is forgotten.
+    pub forget: Duration,
+    /// The same for one that had said that it leaves.
+    pub forget_leaving: Duration,
     /// Longest time between two ballots of this node.
     pub ballot_interval: Duration,
     /// Shortest time between two ballots of this node.
@@ -150,6 +154,8 @@ impl Default for Thresholds {
             floor_percent: 50,
             removal_percent: 50,
             removal_window: s(60),
+            forget: s(3600),
+            forget_leaving: s(60),
             ballot_interval: s(1),
             ballot_spacing: ms(100),
             ballot_life: s(3),

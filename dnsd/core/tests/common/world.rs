@@ -3,11 +3,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use credentials::UnixTime;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome, Saved};
-use dnsd_core::health::{Outcome, Probe, ProbeKind, State};
+use dnsd_core::health::{Outcome, Probe, ProbeKind, State, Verdict};
 use dnsd_core::inventory::Inventory;
 use dnsd_core::snapshot::Snapshot;
 use liveness::{KeyId, Load, RelayId, Report, State as Claim, Transports};
@@ -45,6 +46,11 @@ pub struct SimRelay {
     /// Reports of an earlier life are not sent any more.
     life: u32,
     seen: State,
+    key: KeyId,
+    /// Where it says that it is.
+    ipv4: Option<SocketAddrV4>,
+    /// It was not there from the beginning, and may be refused.
+    stranger: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +87,10 @@ pub struct World {
     /// Lost datagrams per mille, each way; extra delay of at most this, each way.
     pub loss: u64,
     pub jitter: Duration,
+    /// What became of strangers' reports that were not accepted.
+    pub refused: Vec<(RelayId, ReportOutcome)>,
+    /// How often the fleet said that there are other relays now.
+    pub rosters: usize,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     tie: u64,
     random: u64,
@@ -123,6 +133,9 @@ impl World {
             sequence: 0,
             life: 0,
             seen: State::Unknown,
+            key: KeyId(1),
+            ipv4: None,
+            stranger: false,
         });
         let mut world = Self {
             relays: relays.collect(),
@@ -135,6 +148,8 @@ impl World {
             log: Vec::new(),
             loss: 0,
             jitter: Duration::ZERO,
+            refused: Vec::new(),
+            rosters: 0,
             queue: BinaryHeap::new(),
             tie: 0,
             random: seed,
@@ -197,6 +212,25 @@ impl World {
         self.push(Duration::ZERO, Event::Send { relay, life });
     }
 
+    /// A relay appears that may not be listed, under a name that may be another's.
+    pub fn appear(&mut self, id: &str, key: u32, ipv4: &str) -> usize {
+        let relay = self.relays.len();
+        self.relays.push(SimRelay {
+            id: id.parse().unwrap(),
+            fate: Fate::Alive,
+            claim: Claim::Serving,
+            boot: self.epoch + (self.now - self.began).as_secs(),
+            sequence: 0,
+            life: 0,
+            seen: State::Unknown,
+            key: KeyId(key),
+            ipv4: Some(ipv4.parse().unwrap()),
+            stranger: true,
+        });
+        self.push(Duration::ZERO, Event::Send { relay, life: 0 });
+        relay
+    }
+
     pub fn index(&self, id: &str) -> usize {
         self.relays
             .iter()
@@ -251,12 +285,25 @@ impl World {
                 sequence,
                 claim,
             } => {
-                let report = report(self.relays[relay].id, boot, sequence, claim);
-                let outcome = self.fleet.handle_report(self.now, KeyId(1), &report);
-                assert!(matches!(
+                let sim = &mut self.relays[relay];
+                let report = Report {
+                    ipv4: sim.ipv4,
+                    ..report(sim.id, boot, sequence, claim)
+                };
+                let outcome = self.fleet.handle_report(self.now, sim.key, &report);
+                if let ReportOutcome::StaleBoot(reply) = &outcome {
+                    sim.boot = sim.boot.max(reply.boot_floor + 1);
+                    sim.sequence = 0;
+                }
+                let fine = matches!(
                     outcome,
                     ReportOutcome::Accepted(_) | ReportOutcome::StaleSequence(_)
-                ));
+                );
+                if !fine {
+                    self.refused.push((report.relay, outcome));
+                }
+                let strangers = self.relays.iter().any(|relay| relay.stranger);
+                assert!(fine || strangers, "{:?}", self.refused.last());
             }
             Event::Outcome {
                 relay,
@@ -325,6 +372,7 @@ impl World {
             match action {
                 Action::ProbeNow { relay, probe } => self.probe(relay, probe),
                 Action::Vote => drop(self.fleet.ballot(self.now)),
+                Action::Roster => self.rosters += 1,
                 Action::Publish => {
                     self.snapshot = Some(self.fleet.publish(self.now, self.unix()));
                     self.publications += 1;
@@ -332,7 +380,10 @@ impl World {
             }
         }
         for relay in &mut self.relays {
-            let state = self.fleet.verdict(relay.id).unwrap().state;
+            let Some(Verdict { state, .. }) = self.fleet.verdict(relay.id) else {
+                assert!(relay.stranger, "listed relays stay");
+                continue;
+            };
             if std::mem::replace(&mut relay.seen, state) != state {
                 self.log.push((self.now, relay.id, state));
             }
@@ -340,7 +391,11 @@ impl World {
     }
 
     fn probe(&mut self, id: RelayId, probe: Probe) {
-        let relay = self.relays.iter().position(|relay| relay.id == id).unwrap();
+        // The one at the address that the fleet has: there may be two of a name.
+        let index = self.fleet.inventory().relay_index(&id).unwrap();
+        let place = self.fleet.inventory().relays()[index].ipv4;
+        let there = |sim: &SimRelay| sim.id == id && (sim.ipv4.is_none() || sim.ipv4 == place);
+        let relay = self.relays.iter().position(there).unwrap();
         let stun = probe.kind == ProbeKind::Stun;
         let fate = self.relays[relay].fate;
         let lost = self.lost() | self.lost();

@@ -360,6 +360,7 @@ impl Sim {
                     let relay = self.relays.iter().position(|r| r.id == relay).unwrap();
                     self.probe(node, relay, probe);
                 }
+                Action::Roster => {}
                 Action::Vote => {
                     let ballot = Rc::new(self.nodes[node].ballot(now));
                     for other in (0..self.nodes.len()).filter(|other| *other != node) {
