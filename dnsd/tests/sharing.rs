@@ -167,3 +167,37 @@ fn a_nameserver_that_comes_back_is_heard_at_once_and_takes_up_its_count() {
     panel.wait_all_heard();
     assert!(generation(&panel) > before);
 }
+
+#[test]
+fn a_node_that_loses_all_others_at_once_says_that_it_distrusts_itself() {
+    let mut panel = Panel::new(74, [two(), two(), two()]).start();
+    panel.wait_all_heard();
+    let isolated = |server: &Server| server.metric("turnfleet_dnsd_isolated");
+    assert_eq!(isolated(&panel.servers[0]), Some(0.0));
+    for n in [1, 2] {
+        panel.servers[n].signal(nix::sys::signal::Signal::SIGKILL);
+        panel.servers[n].ended();
+    }
+    let first = &panel.servers[0];
+    wait_for("self-doubt", Duration::from_secs(10), || {
+        (isolated(first) == Some(1.0)).then_some(())
+    });
+    assert_eq!(first.json(&["status"])["sharing"]["isolated"], "peers");
+    let shown = String::from_utf8(first.cli(&["status"]).stdout).expect("text");
+    assert!(shown.contains("isolated: too many peers"), "{shown}");
+    let ready = first.http("/readyz").expect("answer");
+    assert!(
+        ready.starts_with("HTTP/1.1 200") && ready.ends_with("ready, isolated\n"),
+        "{ready}"
+    );
+    assert!(first.log().contains("this node distrusts itself"));
+    let panel = panel.start();
+    wait_for("trust", Duration::from_secs(20), || {
+        (isolated(&panel.servers[0]) == Some(0.0)).then_some(())
+    });
+    assert!(
+        panel.servers[0]
+            .log()
+            .contains("this node trusts itself again")
+    );
+}

@@ -103,8 +103,12 @@ pub fn dnsd(layout: &Layout, dnsd: &Dnsd, keys: &Keys, dir: &Path) -> String {
         id,
         dns,
         reports,
+        sharing,
+        vendor,
+        region,
         admin,
     } = dnsd;
+    let peers = quoted(layout.dnsds.iter().map(|dnsd| dnsd.sharing));
     let control = dir.join(CONTROL_FILE).display().to_string();
     let state = dir.join("state.json").display().to_string();
     let nameservers = layout.dnsds.iter().map(|server| {
@@ -115,7 +119,7 @@ pub fn dnsd(layout: &Layout, dnsd: &Dnsd, keys: &Keys, dir: &Path) -> String {
         )
     });
     let mut text = format!(
-        r#"# Name server {id} of a local cluster. It answers alone, from what it sees itself.
+        r#"# Name server {id} of a local cluster. It answers alone; what the other one sees has a vote.
 # Written by local-cluster, and written again at its next start.
 
 [node]
@@ -142,6 +146,13 @@ ttl_max = "30s"
 stun = "1s"                       # is it there
 echo = "2500ms"                   # does it really relay
 
+[sharing]
+listen = "{sharing}"      # what the others see, sealed
+vendor = "{vendor}"
+region = "{region}"
+peers = [{peers}]
+current = "{cluster}"  # the same on every dnsd, on no relay
+
 [secrets]
 current = "{shared}"  # the same on every relay and dnsd
 
@@ -149,6 +160,7 @@ current = "{shared}"  # the same on every relay and dnsd
 format = "text"
 level = "info"
 "#,
+        cluster = keys.cluster,
         ip = dns.ip(),
         shared = keys.shared,
         nameservers = nameservers.collect::<String>(),

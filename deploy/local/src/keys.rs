@@ -11,6 +11,8 @@ const SECRET_BYTES: usize = 32;
 pub struct Keys {
     /// Shared secret of the relays, known to the name servers for their probes.
     pub shared: String,
+    /// What the name servers seal with what they tell each other.
+    pub cluster: String,
     /// Key of the one REST tenant.
     pub api: String,
     /// Report key of each relay, in layout order.
@@ -22,6 +24,7 @@ impl Keys {
     pub fn draw(relays: usize) -> Result<Self, Failure> {
         Ok(Self {
             shared: secret()?,
+            cluster: secret()?,
             api: secret()?,
             reports: (0..relays).map(|_| secret()).collect::<Result<_, _>>()?,
         })
@@ -57,6 +60,7 @@ mod tests {
         let keys = Keys::draw(2).unwrap();
         assert_ne!(keys.reports[0], keys.reports[1]);
         assert_ne!(keys.shared, keys.api);
+        assert_ne!(keys.shared, keys.cluster);
         assert!(keys.shared.bytes().all(|b| b.is_ascii_alphanumeric()));
         assert_eq!(format!("{keys:?}"), "Keys(..)");
     }

@@ -63,6 +63,12 @@ pub struct Dnsd {
     pub dns: SocketAddrV4,
     /// Liveness reports over UDP.
     pub reports: SocketAddrV4,
+    /// What the others see, over UDP.
+    pub sharing: SocketAddrV4,
+    /// Who runs its machine.
+    pub vendor: &'static str,
+    /// Where that stands.
+    pub region: &'static str,
     /// Health and metrics over HTTP.
     pub admin: SocketAddrV4,
 }
@@ -100,11 +106,15 @@ impl Layout {
     pub fn new(options: &Options) -> Self {
         let port = |base: u16| base + options.port_offset;
         let dnsds = (1..=DNSDS).map(|n| {
+            let place = usize::from(n - 1);
             let ip = options.net.address(SERVICES_OCTET, n);
             Dnsd {
                 id: format!("ns{n}"),
                 dns: SocketAddrV4::new(ip, port(5300)),
                 reports: SocketAddrV4::new(ip, port(5301)),
+                sharing: SocketAddrV4::new(ip, port(5302)),
+                vendor: VENDORS[place % VENDORS.len()],
+                region: REGIONS[place % REGIONS.len()].id,
                 admin: SocketAddrV4::new(ip, port(9653)),
             }
         });

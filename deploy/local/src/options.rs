@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, value_name = "127.N", default_value = "127.0")]
     pub net: Net,
 
-    /// Added to every service port (3478, 8080, 9641, 5300, 5301, 9653)
+    /// Added to every service port (3478, 8080, 9641, 5300, 5301, 5302, 9653)
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_PORT_OFFSET)))]
     pub port_offset: u16,

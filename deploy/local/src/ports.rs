@@ -17,6 +17,7 @@ pub fn check(layout: &Layout) -> Result<(), Failure> {
         udp(dnsd.dns)?;
         tcp(dnsd.dns)?;
         udp(dnsd.reports)?;
+        udp(dnsd.sharing)?;
         tcp(dnsd.admin)?;
     }
     Ok(())
