@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use dnsd_core::fleet::Foresight;
 use dnsd_core::health::Override;
+use dnsd_core::limits::WHY_MAX;
 use dnsd_core::overrides::{Entry, Merged, Scope};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -49,6 +50,9 @@ impl Control {
     /// Why it is not made, for people.
     pub(crate) fn decide(&mut self, wish: Wish) -> Result<Made, String> {
         let (now, unix) = (clock::now(), clock::unix());
+        if wish.why.is_empty() || wish.why.len() > WHY_MAX {
+            return Err(format!("the reason has 1 to {WHY_MAX} bytes"));
+        }
         let before = self.fleet.overrides().get(&wish.scope);
         let mut relays = self.fleet.inventory().relays().iter();
         if !relays.any(|relay| wish.scope.covers(relay)) && before.is_none() {
@@ -78,11 +82,7 @@ impl Control {
                 return Err("a newer decision is known".to_owned());
             }
             Merged::Malformed => {
-                return Err(
-                    "the reason has 1 to 200 bytes, and this machine's clock is not a day behind \
-                     the last decision"
-                        .to_owned(),
-                );
+                return Err("this clock is more than a day behind the last decision".to_owned());
             }
         }
         self.made(&entry);
@@ -117,8 +117,14 @@ impl Control {
 
     /// Lets decisions run out.
     pub(crate) fn expire(&mut self) {
-        if self.fleet.pass_overrides(clock::now(), clock::unix()) {
-            tracing::info!(target: "audit", "a decision has run out");
+        let unix = clock::unix();
+        for entry in self.fleet.pass_overrides(clock::now(), unix) {
+            let (scope, decision) = (&entry.scope, word(entry.decision));
+            if entry.holds(unix) {
+                tracing::info!(target: "audit", %scope, decision, "the clock went back: holds again");
+            } else {
+                tracing::info!(target: "audit", %scope, decision, "ran out");
+            }
         }
     }
 

@@ -225,6 +225,8 @@ fn a_decision_runs_out_and_wrong_ones_are_not_made() {
     wait_not_forced(&server, "fra-1");
     let told = server.json(&["overrides"]);
     assert_eq!(told["holding"].as_array().map(Vec::len), Some(0));
+    let log = server.log();
+    assert!(log.contains("audit: ran out scope=relay:fra-1"), "{log}");
     for (args, code, said) in [
         (vec!["drain", "pool:x", "--why", "x"], 2, "is no scope"),
         (

@@ -228,15 +228,29 @@ fn a_decision_runs_out_and_no_older_one_comes_back_until_it_is_forgotten() {
     assert_eq!(state(&fleet), State::ForcedDown);
     let at = |seconds: u64| (now + SECOND * seconds as u32, UnixTime(UNIX.0 + seconds));
     let (later, unix) = at(59);
-    assert!(!fleet.pass_overrides(later, unix));
+    assert!(fleet.pass_overrides(later, unix).is_empty());
     let (later, unix) = at(60);
-    assert!(fleet.pass_overrides(later, unix));
+    assert_eq!(fleet.pass_overrides(later, unix).len(), 1);
     assert_ne!(state(&fleet), State::ForcedDown);
     assert_eq!(fleet.take_override(later, unix, older), Merged::Known);
     let (later, unix) = at(60 + KEPT.as_secs());
-    assert!(!fleet.pass_overrides(later, unix));
+    assert!(fleet.pass_overrides(later, unix).is_empty());
     assert_eq!(fleet.overrides().entries().count(), 0, "forgotten");
     assert_eq!(fleet.overrides().journal().count(), 1);
+}
+
+#[test]
+fn a_machine_that_slept_through_the_end_and_the_week_after_obeys_no_longer() {
+    let now = start();
+    let mut fleet = Fleet::new(six(), None, now, UNIX);
+    let id = fleet.inventory().relays()[0].id;
+    let limited = entry(id.as_str(), Some(Override::Down), Some(UNIX.0 + 60), 2);
+    fleet.take_override(now, UNIX, limited);
+    let slept = 61 + KEPT.as_secs();
+    let unix = UnixTime(UNIX.0 + slept);
+    assert_eq!(fleet.pass_overrides(now + SECOND, unix).len(), 1);
+    assert_ne!(fleet.verdict(id).unwrap().state, State::ForcedDown);
+    assert_eq!(fleet.overrides().entries().count(), 0);
 }
 
 #[test]

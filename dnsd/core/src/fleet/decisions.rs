@@ -60,10 +60,11 @@ impl Fleet {
         merged
     }
 
-    /// Lets decisions run out; to be called every few seconds. True when one has.
-    pub fn pass_overrides(&mut self, now: Instant, unix: UnixTime) -> bool {
+    /// Lets decisions run out; to be called every few seconds. Those that have, or, where the
+    /// clock went back, hold again.
+    pub fn pass_overrides(&mut self, now: Instant, unix: UnixTime) -> Vec<Entry> {
         let changed = self.overrides.tell_time(unix);
-        if changed {
+        if !changed.is_empty() {
             self.obey(now);
         }
         changed

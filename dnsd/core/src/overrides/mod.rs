@@ -97,12 +97,14 @@ impl Overrides {
         Merged::News
     }
 
-    /// Lets time pass; true when a decision has run out since.
-    pub fn tell_time(&mut self, unix: UnixTime) -> bool {
+    /// Lets time pass; the decisions that have run out since, or, where the clock went back, hold
+    /// again.
+    pub fn tell_time(&mut self, unix: UnixTime) -> Vec<Entry> {
         let before = std::mem::replace(&mut self.unix, unix);
+        let differs = |entry: &&Entry| entry.holds(before) != entry.holds(unix);
+        let changed = self.entries.values().filter(differs).cloned().collect();
         self.entries.retain(|_, entry| !entry.is_over(unix));
-        let differs = |entry: &Entry| entry.holds(before) != entry.holds(unix);
-        self.entries.values().any(differs)
+        changed
     }
 
     /// The decision that holds for a relay: that about the relay itself, else that about its zone,
