@@ -274,6 +274,25 @@ fn ballots_are_taken_once_and_in_order_and_only_from_others() {
 }
 
 #[test]
+fn a_held_relay_that_goes_again_is_voted_down_as_soon_as_any() {
+    let mut panel = Panel::settled(six(), 11, &["beta", "gamma"]);
+    // Held for half a minute after the second time; the others may have it up long before.
+    for _ in 0..2 {
+        panel.befall(0, Fate::Hung);
+        panel.say(0, Vote::Down);
+        panel.run(SECOND * 5);
+        panel.befall(0, Fate::Alive);
+        panel.say(0, Vote::Up);
+        panel.run(SECOND * 10);
+    }
+    assert_eq!(panel.state(0), State::Down);
+    assert_eq!(panel.own().0[0], Vote::Up);
+    panel.befall(0, Fate::Hung);
+    panel.run(SOON);
+    assert_eq!(panel.own().0[0], Vote::Down);
+}
+
+#[test]
 fn generations_rise_across_restarts_and_clocks_that_step_back() {
     let now = start();
     let me = || observer("ns0", "alpha", "eu");

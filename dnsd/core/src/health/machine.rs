@@ -277,7 +277,8 @@ impl Health {
     pub fn handle_timeout(&mut self, now: Instant, t: &Thresholds) -> [Option<Probe>; 2] {
         if !self.late && self.silence(now) >= t.report_interval + t.report_slack {
             self.late = true;
-            if self.condemned.is_none() {
+            // Also where it is held: others may have it up, and wait for this node's vote.
+            if self.condemned.is_none() || self.run.is_some() {
                 self.stun.burst(now, BURST);
             }
         }
