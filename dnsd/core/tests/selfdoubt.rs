@@ -65,6 +65,19 @@ fn many_relays_silent_together_that_others_hear_are_kept_as_they_were() {
 }
 
 #[test]
+fn a_node_that_cannot_even_send_distrusts_itself() {
+    let mut panel = Panel::settled(six(), 12, &["beta", "gamma"]);
+    panel.world.offline = true;
+    panel.run(SECOND * 3);
+    assert_eq!(cause(&panel), Some(Cause::Relays));
+    panel.run(LONG);
+    assert!(all(&panel, State::Up));
+    panel.world.offline = false;
+    let took = panel.run_for(LONG, |world| world.fleet.isolation().is_none());
+    assert!(took.unwrap() <= SECOND * 5, "{took:?}");
+}
+
+#[test]
 fn an_outage_that_others_confirm_is_an_outage() {
     for isolated in [false, true] {
         let mut panel = Panel::settled(six(), 2, &["beta", "gamma"]);

@@ -63,9 +63,9 @@ impl Health {
 
     fn is_quiet(&self, now: Instant, t: &Thresholds) -> Option<Instant> {
         let late = self.silence(now) >= t.report_interval + t.report_slack;
-        let unanswered = self.stun.points() > 0 && self.stun.refusals() == 0;
         let heard = self.heard();
-        (late && unanswered).then(|| self.stun.last_ok().map_or(heard, |at| at.max(heard)))
+        (late && self.stun.is_unanswered())
+            .then(|| self.stun.last_ok().map_or(heard, |at| at.max(heard)))
     }
 
     /// Whether everything this node knows speaks for the relay, and it says itself that it serves.

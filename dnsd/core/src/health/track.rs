@@ -35,6 +35,8 @@ pub(super) struct Track {
     ordered: u64,
     points: u32,
     refusals: u32,
+    /// The last one could not even be sent.
+    unsent: bool,
     last_ok: Option<Instant>,
     newest_ok_sent: Option<Instant>,
     last_failure: Option<String>,
@@ -53,6 +55,7 @@ impl Track {
             ordered: 0,
             points: 0,
             refusals: 0,
+            unsent: false,
             last_ok: None,
             newest_ok_sent: None,
             last_failure: None,
@@ -68,6 +71,11 @@ impl Track {
     /// Explicit refusals in a row.
     pub(super) fn refusals(&self) -> u32 {
         self.refusals
+    }
+
+    /// Whether the last probe brought no answer of any kind, be it that none could be sent.
+    pub(super) fn is_unanswered(&self) -> bool {
+        (self.points > 0 || self.unsent) && self.refusals == 0
     }
 
     pub(super) fn last_ok(&self) -> Option<Instant> {
@@ -159,6 +167,7 @@ impl Track {
             return Effect::Stray;
         };
         self.in_flight.remove(place);
+        self.unsent = matches!(outcome, Outcome::Unsent(_));
         let (points, text) = match outcome {
             Outcome::Ok { rtt } => {
                 self.succeed(now, probe.sent, *rtt);

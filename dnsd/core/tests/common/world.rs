@@ -91,6 +91,8 @@ pub struct World {
     pub refused: Vec<(RelayId, ReportOutcome)>,
     /// How often the fleet said that there are other relays now.
     pub rosters: usize,
+    /// This node has no network: it hears nothing, and cannot even send.
+    pub offline: bool,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     tie: u64,
     random: u64,
@@ -150,6 +152,7 @@ impl World {
             jitter: Duration::ZERO,
             refused: Vec::new(),
             rosters: 0,
+            offline: false,
             queue: BinaryHeap::new(),
             tie: 0,
             random: seed,
@@ -327,6 +330,7 @@ impl World {
                         rtt: self.now - sent,
                     },
                     1 => Outcome::Refused,
+                    3 => Outcome::Unsent("Network is unreachable".to_owned()),
                     _ => Outcome::Timeout,
                 };
                 self.fleet
@@ -347,7 +351,7 @@ impl World {
             matches!(sim.fate, Fate::Muted | Fate::Unheard),
         );
         let claim = CLAIMS.iter().position(|claim| *claim == sim.claim).unwrap() as u8;
-        if !self.lost() && !muted {
+        if !self.lost() && !muted && !self.offline {
             let delay = self.delay();
             self.push(
                 delay,
@@ -401,6 +405,7 @@ impl World {
         let lost = self.lost() | self.lost();
         let round_trip = self.delay() + self.delay();
         let kind = match fate {
+            _ if self.offline => 3,
             _ if lost || round_trip > probe.timeout => 2,
             Fate::Alive | Fate::Muted => 0,
             Fate::Killed | Fate::Shut => 1,
