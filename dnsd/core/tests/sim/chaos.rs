@@ -7,6 +7,8 @@ use super::{Event, Fate, SERVING, Sim};
 pub enum Deed {
     Befall(Vec<usize>, Fate),
     Claim(usize, u8),
+    /// Dies and comes back, over and over, until then.
+    Flap(usize, u64),
     /// Cuts (or mends) reports and probes between a node and some relays.
     Cut {
         node: usize,
@@ -74,7 +76,11 @@ impl Sim {
             };
             (deed(false), Some(deed(true)))
         };
-        match self.random.below(16) {
+        let all_of = |lost: Vec<usize>| {
+            let back = Deed::Befall(lost.clone(), Fate::Alive);
+            (Deed::Befall(lost, Fate::Hung), Some(back))
+        };
+        match self.random.below(20) {
             0 => (
                 Deed::Befall(vec![relay], Fate::Killed),
                 Some(Deed::Befall(vec![relay], Fate::Alive)),
@@ -96,11 +102,8 @@ impl Sim {
                 Some(Deed::Befall(vec![relay], Fate::Alive)),
             ),
             6 => {
-                let lost: Vec<usize> = of_vendor(self.some(3)).collect();
-                (
-                    Deed::Befall(lost.clone(), Fate::Hung),
-                    Some(Deed::Befall(lost, Fate::Alive)),
-                )
+                let vendor = self.some(3);
+                all_of(of_vendor(vendor).collect())
             }
             7 => {
                 let claim = 2 + self.random.below(2) as u8;
@@ -141,6 +144,21 @@ impl Sim {
                 };
                 (Deed::Weather { loss, jitter }, Some(calm))
             }
+            15 => {
+                let region = self.some(2);
+                let lost = everywhere.iter().copied().filter(|r| r % 2 == region);
+                all_of(lost.collect())
+            }
+            16 => {
+                // An availability zone is a vendor's in one region.
+                let lost = everywhere.iter().copied().filter(|r| r % 6 == relay % 6);
+                all_of(lost.collect())
+            }
+            17 if self.random.below(3) == 0 => all_of(everywhere),
+            17 | 18 => {
+                let until = self.queue.now() + (20 + self.random.below(100)) * SECOND;
+                (Deed::Flap(relay, until), None)
+            }
             _ => {
                 let ahead = self.random.below(7200).cast_signed() - 3600;
                 (Deed::Step { node, ahead }, None)
@@ -157,6 +175,21 @@ impl Sim {
                 }
             }
             Deed::Claim(relay, claim) => self.claims(relay, claim),
+            Deed::Flap(relay, until) => {
+                let was = self.relays[relay].fate;
+                let over = now >= until || !matches!(was, Fate::Alive | Fate::Killed);
+                let fate = match was {
+                    Fate::Alive if !over => Fate::Killed,
+                    Fate::Killed => Fate::Alive,
+                    other => other,
+                };
+                self.befall(relay, fate);
+                if !over {
+                    let spell = SECOND + self.random.below(6 * SECOND);
+                    self.queue
+                        .push(spell, Event::Chaos(Deed::Flap(relay, until)));
+                }
+            }
             Deed::Cut {
                 node,
                 relays,

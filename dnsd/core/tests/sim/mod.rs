@@ -3,23 +3,31 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 pub mod chaos;
+pub mod clients;
+pub mod network;
 pub mod node;
 pub mod oracles;
 pub mod queue;
+pub mod size;
 
+use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use std::rc::Rc;
 use std::time::Duration;
 
 use dnsd_core::fleet::Action;
 use dnsd_core::health::{Outcome, Probe, ProbeKind};
+use dnsd_core::inventory::Inventory;
 use dnsd_core::votes::Ballot;
 use liveness::{KeyId, RelayId};
 
 use super::common::world::report;
 use super::common::{inventory, region, relay};
+use clients::Crowd;
+use network::Network;
 use node::Node;
 use oracles::Truth;
 use queue::{Queue, Random};
+use size::Size;
 
 /// What has befallen a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +92,11 @@ pub enum Event {
         armed: u64,
     },
     Chaos(chaos::Deed),
+    Client {
+        client: usize,
+        call: u32,
+        moment: clients::Moment,
+    },
     /// A relay that died should be out by now.
     Check {
         relay: usize,
@@ -92,67 +105,49 @@ pub enum Event {
 }
 
 pub const SERVING: u8 = 1;
-const MS: u64 = 1000;
-
-/// The network between relays and nameservers.
-pub struct Network {
-    /// From a relay to a nameserver, and back.
-    pub reports_cut: Vec<Vec<u32>>,
-    pub probes_cut: Vec<Vec<u32>>,
-    /// From a nameserver to another.
-    pub ballots_cut: Vec<Vec<u32>>,
-    /// Lost and repeated datagrams per mille; delays in microseconds.
-    pub loss: u64,
-    pub repeats: u64,
-    pub jitter: u64,
-}
-
-impl Network {
-    /// Whether nothing is cut.
-    pub fn is_whole(&self) -> bool {
-        let cuts = [&self.reports_cut, &self.probes_cut, &self.ballots_cut];
-        cuts.into_iter().flatten().flatten().all(|cut| *cut == 0)
-    }
-}
+pub const MS: u64 = 1000;
 
 pub struct Sim {
+    pub size: Size,
+    pub inventory: Inventory,
     pub queue: Queue<Event>,
     pub random: Random,
     pub relays: Vec<Relay>,
     pub nodes: Vec<Node>,
     pub network: Network,
     pub truth: Truth,
+    pub crowd: Crowd,
     pub events: u64,
 }
 
 impl Sim {
     pub fn new(seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let nodes = [1, 2, 3, 3, 3, 4, 5, 5, 7, 9][random.below(10) as usize];
-        let many = random.below(40) == 0;
-        let relays = if many {
-            60
-        } else {
-            4 + random.below(7) as usize
-        };
+        let size = Size::drawn(&mut random);
+        Self::sized(size, random)
+    }
+
+    pub fn sized(size: Size, mut random: Random) -> Self {
+        let Size { relays, nodes, .. } = size;
         let places = ["eu", "us"];
         let vendors = ["alpha", "beta", "gamma"];
         let entry = |index: usize| {
             let (place, vendor) = (places[index % 2], vendors[index % 3]);
-            let host = u8::try_from(index + 1).unwrap();
-            relay(
-                &format!("relay-{index}"),
-                place,
-                &format!("{place}-{vendor}"),
-                vendor,
-                host,
-            )
+            let id = format!("relay-{index}");
+            let mut entry = relay(&id, place, &format!("{place}-{vendor}"), vendor, 1);
+            let index = u16::try_from(index + 1).unwrap();
+            let [high, low] = index.to_be_bytes();
+            entry.ipv4 = Some(SocketAddrV4::new([198, 51, high, low].into(), 3478));
+            let ipv6 = [0x2001, 0xdb8, 1, 0, 0, 0, 0, index];
+            entry.ipv6 = Some(SocketAddrV6::new(ipv6.into(), 3478, 0, 0));
+            entry
         };
         let inventory = inventory(
             vec![region("eu", &["us"], &[]), region("us", &["eu"], &[])],
             (0..relays).map(entry).collect(),
         );
         let mut sim = Self {
+            size,
             queue: Queue::default(),
             relays: inventory
                 .relays()
@@ -176,21 +171,41 @@ impl Sim {
                 jitter: 2 * MS + random.below(60) * MS,
             },
             truth: Truth::new(relays, nodes),
+            crowd: Crowd::new(),
             random,
             events: 0,
+            inventory,
         };
         for node in 0..nodes {
             let skew = Duration::from_secs(sim.random.below(7200));
             let domain = (vendors[node % 3], places[node % 2]);
+            // Quartz is off by a hundred parts at most, a virtual machine's clock by some more.
+            let drift = sim.random.below(1001).cast_signed() - 500;
+            let inventory = sim.inventory.clone();
             sim.nodes
-                .push(Node::new(node, domain, inventory.clone(), skew));
+                .push(Node::new(node, domain, inventory, skew, drift));
             sim.after_input(node);
         }
         for relay in 0..relays {
             let phase = sim.random.below(500) * MS;
             sim.queue.push(phase, Event::Send { relay, life: 0 });
         }
+        sim.gather(size.clients);
         sim
+    }
+
+    /// The relay with an id of [`Sim::sized`].
+    fn relay_of(id: &RelayId) -> usize {
+        id.as_str()["relay-".len()..].parse().unwrap()
+    }
+
+    /// The relay with an IPv4 address of [`Sim::sized`].
+    pub fn relay_at(address: IpAddr) -> usize {
+        let IpAddr::V4(ipv4) = address else {
+            panic!("{address} was not asked for");
+        };
+        let [_, _, high, low] = ipv4.octets();
+        usize::from(u16::from_be_bytes([high, low])) - 1
     }
 
     pub fn run(&mut self, seconds: u64) {
@@ -250,6 +265,11 @@ impl Sim {
                 }
             }
             Event::Chaos(deed) => self.wreak(deed),
+            Event::Client {
+                client,
+                call,
+                moment,
+            } => self.call(client, call, moment),
             Event::Check { relay, life } => {
                 if self.relays[relay].life == life {
                     self.check_dead(relay);
@@ -261,7 +281,13 @@ impl Sim {
     /// A relay dies, changes or comes back; the latter with a new boot.
     pub fn befall(&mut self, relay: usize, fate: Fate) {
         let was = std::mem::replace(&mut self.relays[relay].fate, fate);
-        self.truth.changed(relay, self.queue.now());
+        let now = self.queue.now();
+        self.truth.changed(relay, now);
+        if !(0..self.relays.len()).any(|relay| self.is_healthy(relay)) {
+            self.truth.fell_dark();
+        } else if self.truth.is_dark() {
+            self.truth.dawned(now);
+        }
         let sim = &mut self.relays[relay];
         sim.life += 1;
         let life = sim.life;
@@ -269,6 +295,7 @@ impl Sim {
             sim.boot += 1;
             sim.sequence = 0;
         }
+        self.disturb(relay);
         if fate.is_dead() {
             self.queue
                 .push(oracles::KNOWN, Event::Check { relay, life });
@@ -300,26 +327,6 @@ impl Sim {
             );
         }
         self.queue.push(500 * MS, Event::Send { relay, life });
-    }
-
-    fn lost(&mut self) -> bool {
-        self.random.below(1000) < self.network.loss
-    }
-
-    fn delay(&mut self) -> u64 {
-        5 * MS + self.random.below(self.network.jitter + 1)
-    }
-
-    /// Puts a datagram on the way: perhaps nothing of it arrives, or two, in any order.
-    fn transmit(&mut self, cut: bool, event: &Event) {
-        let copies = 1 + u64::from(self.random.below(1000) < self.network.repeats);
-        for _ in 0..copies {
-            let lost = self.lost();
-            let delay = self.delay();
-            if !cut && !lost {
-                self.queue.push(delay, event.clone());
-            }
-        }
     }
 
     fn ballot(&mut self, node: usize, ballot: &Rc<Ballot>) {
@@ -357,8 +364,7 @@ impl Sim {
         while let Some(action) = self.nodes[node].action() {
             match action {
                 Action::ProbeNow { relay, probe } => {
-                    let relay = self.relays.iter().position(|r| r.id == relay).unwrap();
-                    self.probe(node, relay, probe);
+                    self.probe(node, Self::relay_of(&relay), probe);
                 }
                 Action::Roster => {}
                 Action::Vote => {

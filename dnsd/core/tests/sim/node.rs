@@ -13,6 +13,8 @@ use super::super::common::panel::observer;
 use super::super::common::start;
 use super::super::common::world::EPOCH;
 
+const MILLION: i128 = 1_000_000;
+
 pub struct Node {
     pub observer: Observer,
     /// `None` while it is down.
@@ -26,6 +28,8 @@ pub struct Node {
     due: Option<u64>,
     inventory: Inventory,
     epoch: Instant,
+    /// By how much its monotonic clock runs fast, parts per million.
+    drift: i64,
     /// How far its wall clock is ahead of the true time, seconds.
     pub ahead: i64,
     saved: Option<Saved>,
@@ -40,7 +44,13 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(index: usize, domain: (&str, &str), inventory: Inventory, skew: Duration) -> Self {
+    pub fn new(
+        index: usize,
+        domain: (&str, &str),
+        inventory: Inventory,
+        skew: Duration,
+        drift: i64,
+    ) -> Self {
         let relays = inventory.relays().len();
         let mut node = Self {
             observer: observer(&format!("ns{index}"), domain.0, domain.1),
@@ -52,6 +62,7 @@ impl Node {
             inventory,
             // Monotonic clocks of different machines have nothing in common.
             epoch: start() + skew,
+            drift,
             ahead: 0,
             saved: None,
             snapshot: None,
@@ -66,10 +77,27 @@ impl Node {
     }
 
     pub fn instant(&self, now: u64) -> Instant {
-        self.epoch + Duration::from_micros(now)
+        self.epoch + Duration::from_micros(self.local(now))
     }
 
-    fn unix(&self, now: u64) -> UnixTime {
+    /// What its monotonic clock shows at the true time `now`.
+    fn local(&self, now: u64) -> u64 {
+        let gained = i128::from(now) * i128::from(self.drift) / MILLION;
+        u64::try_from(i128::from(now) + gained).unwrap()
+    }
+
+    /// The first moment at which its monotonic clock shows `local`.
+    fn moment(&self, local: u64) -> u64 {
+        let about = i128::from(local) * MILLION / (MILLION + i128::from(self.drift));
+        // The rounding of both ways is off by less than this.
+        let mut moment = u64::try_from(about).unwrap().saturating_sub(2);
+        while self.local(moment) < local {
+            moment += 1;
+        }
+        moment
+    }
+
+    pub fn unix(&self, now: u64) -> UnixTime {
         let seconds = (EPOCH + now / 1_000_000).saturating_add_signed(self.ahead);
         UnixTime(seconds)
     }
@@ -121,14 +149,13 @@ impl Node {
 
     /// How long until its timer, if it has to be set anew, and the timer's number.
     pub fn arm(&mut self, now: u64) -> Option<(u64, u64)> {
-        let epoch = self.epoch;
         let due = self.fleet.as_ref()?.poll_timeout()?;
         // Never early: a timer that fires before its time is set again for nothing.
         let due = due
-            .saturating_duration_since(epoch)
+            .saturating_duration_since(self.epoch)
             .as_nanos()
             .div_ceil(1000);
-        let due = u64::try_from(due).unwrap().max(now);
+        let due = self.moment(u64::try_from(due).unwrap()).max(now);
         if self.due == Some(due) && due > now {
             return None;
         }

@@ -1,6 +1,9 @@
 //! What must hold whatever happens, held against the truth that only the simulation knows.
 
+use std::collections::BTreeSet;
+
 use dnsd_core::health::State;
+use dnsd_core::steer::Variant;
 use dnsd_core::votes::Vote;
 
 use super::{Event, Sim};
@@ -13,7 +16,7 @@ const SETTLED: u64 = 40 * SECOND;
 /// From a death in quiet times to its being known everywhere.
 pub const KNOWN: u64 = 5 * SECOND;
 /// The same for a node that is the only one: it may take out only so many in a minute.
-const KNOWN_ALONE: u64 = 70 * SECOND;
+pub const KNOWN_ALONE: u64 = 70 * SECOND;
 
 /// What really happened, and what was seen of it.
 pub struct Truth {
@@ -21,6 +24,9 @@ pub struct Truth {
     changed: Vec<u64>,
     /// When the network or the nodes last changed.
     unrest: u64,
+    /// Since when no relay works, and when that was last over.
+    dark: bool,
+    dawn: u64,
     /// When the way between a relay and a node last changed.
     ways: Vec<Vec<u64>>,
     /// Per receiver and sender, the last generation counted.
@@ -30,6 +36,9 @@ pub struct Truth {
     pub removals: u64,
     pub publications: u64,
     pub isolations: u64,
+    /// How often a death was looked for, and an answer given to a client that had to be good.
+    pub dead: u64,
+    pub judged: u64,
 }
 
 impl Truth {
@@ -37,17 +46,50 @@ impl Truth {
         Self {
             changed: vec![0; relays],
             unrest: 0,
+            dark: false,
+            dawn: 0,
             ways: vec![vec![0; nodes]; relays],
             generations: vec![vec![0; nodes]; nodes],
             took: Vec::new(),
             removals: 0,
             publications: 0,
             isolations: 0,
+            dead: 0,
+            judged: 0,
         }
     }
 
     pub fn changed(&mut self, relay: usize, now: u64) {
         self.changed[relay] = now;
+    }
+
+    pub fn when_changed(&self, relay: usize) -> u64 {
+        self.changed[relay]
+    }
+
+    /// Whether at `now` the network and the nodes had been as they are for long enough.
+    pub fn is_settled(&self, now: u64) -> bool {
+        now >= self.unrest + SETTLED
+    }
+
+    /// No relay works.
+    pub fn fell_dark(&mut self) {
+        self.dark = true;
+    }
+
+    pub fn is_dark(&self) -> bool {
+        self.dark
+    }
+
+    /// One does again.
+    pub fn dawned(&mut self, now: u64) {
+        self.dark = false;
+        self.dawn = now;
+    }
+
+    /// The last moment at which no relay worked.
+    pub fn dark(&self, now: u64) -> u64 {
+        if self.dark { now } else { self.dawn }
     }
 
     pub fn unrest(&mut self, now: u64) {
@@ -75,6 +117,26 @@ impl Truth {
     }
 }
 
+/// Lanes share no vendor while two vendors serve; the first A and AAAA of the apex do not either
+/// while two vendors have relays that may come first, as doubtful ones do not.
+fn check_spread<'a>(region: &str, variants: &[Variant], vendor: impl Fn(u16) -> &'a str) {
+    let vendors = |relays: &mut dyn Iterator<Item = u16>| {
+        relays.map(&vendor).collect::<BTreeSet<&str>>().len()
+    };
+    let two = vendors(&mut variants.iter().flat_map(|v| v.apex.relays())) > 1;
+    let firsts = |v: &Variant| [v.apex.ipv4[0], v.apex.ipv6[0]];
+    let two_first = vendors(&mut variants.iter().flat_map(firsts)) > 1;
+    for variant in variants {
+        let [a, b] = variant
+            .lanes
+            .each_ref()
+            .map(|lane| lane.relays().map(&vendor).collect::<BTreeSet<_>>());
+        assert!(!two || a.is_disjoint(&b), "{region}: {variant:?}");
+        let [a, b] = firsts(variant).map(&vendor);
+        assert!(!two_first || a != b, "{region}: {variant:?}");
+    }
+}
+
 impl Sim {
     /// After every input of a node.
     pub fn check_node(&mut self, node: usize) {
@@ -85,7 +147,16 @@ impl Sim {
             }
             self.nodes[node].doubted = Some(now);
         }
-        self.check_answers(node);
+        let condemned = self.nodes[node]
+            .fleet
+            .as_ref()
+            .map(|f| f.counters().condemned);
+        let published = self.check_answers(node);
+        // Whatever changes how a relay counts is published, or counted.
+        if !published && condemned == Some(self.nodes[node].condemned) {
+            return;
+        }
+        self.nodes[node].condemned = condemned.unwrap_or_default();
         let states: Vec<State> = self.states(node);
         for (relay, state) in states.iter().enumerate() {
             let before = self.nodes[node].states[relay];
@@ -109,14 +180,14 @@ impl Sim {
         self.relays.iter().map(verdict).collect()
     }
 
-    /// Answers are never empty, and their serials rise.
-    fn check_answers(&mut self, node: usize) {
+    /// Answers are never empty and well spread, and their serials rise. Whether there are new ones.
+    fn check_answers(&mut self, node: usize) -> bool {
         let node = &mut self.nodes[node];
         let Some(snapshot) = &node.snapshot else {
-            return;
+            return false;
         };
         if snapshot.serial() == node.serial {
-            return;
+            return false;
         }
         self.truth.publications += 1;
         let ahead = snapshot.serial().wrapping_sub(node.serial);
@@ -131,7 +202,10 @@ impl Sim {
                 let lists = variant.lanes.iter().chain([&variant.apex]);
                 assert!(!lists.into_iter().any(empty), "{region}: an empty answer");
             }
+            let vendor = |relay: u16| &*self.inventory.relays()[usize::from(relay)].vendor;
+            check_spread(region, &plan.variants, vendor);
         }
+        true
     }
 
     /// A healthy relay is not removed while a quorum sees it.
@@ -175,7 +249,7 @@ impl Sim {
         );
     }
 
-    /// A dead relay is gone within its bound.
+    /// A dead relay is gone within its bound, at every nameserver that is connected.
     pub fn check_dead(&mut self, relay: usize) {
         let now = self.queue.now();
         let died = self.truth.changed[relay];
@@ -184,7 +258,6 @@ impl Sim {
             .iter()
             .filter(|node| node.fleet.is_some())
             .count();
-        let whole = self.network.is_whole() && self.network.loss <= 50;
         let quiet_before = died >= self.truth.unrest + SETTLED;
         let bound = match (running, quiet_before) {
             (..=1, _) => died.max(self.truth.unrest) + KNOWN_ALONE,
@@ -192,23 +265,47 @@ impl Sim {
             (_, false) => died.max(self.truth.unrest) + SETTLED + KNOWN,
         };
         let life = self.relays[relay].life;
-        if now < bound || !whole {
+        let calm = self.network.loss <= 50;
+        if now < bound || !calm {
             let wait = bound.saturating_sub(now).max(SECOND);
             self.queue.push(wait, Event::Check { relay, life });
             return;
         }
         for node in 0..self.nodes.len() {
-            if self.nodes[node].fleet.is_none() {
+            if !self.is_connected(node, running) {
                 continue;
             }
+            self.truth.dead += 1;
             let state = self.states(node)[relay];
             assert!(
                 matches!(state, State::Down | State::Draining),
-                "relay-{relay} has been dead for {} ms and ns{node} has it {state:?}: {:?}",
+                "relay-{relay} has been dead for {} ms and ns{node} has it {state:?}: {:#?}",
                 (now - died) / 1000,
-                self.explain(node, relay)
+                (0..self.nodes.len())
+                    .map(|node| self.explain(node, relay))
+                    .collect::<Vec<_>>()
             );
         }
+        if !self.network.is_whole() {
+            self.queue.push(KNOWN, Event::Check { relay, life });
+        }
+    }
+
+    /// Whether a running node hears all relays, and exchanges votes with most of the others of
+    /// which that is true, which are more than half of all.
+    fn is_connected(&self, node: usize, running: usize) -> bool {
+        let network = &self.network;
+        let hears = |node: usize| {
+            let clear = |relay: usize| {
+                network.reports_cut[relay][node] == 0 && network.probes_cut[relay][node] == 0
+            };
+            self.nodes[node].fleet.is_some() && (0..self.relays.len()).all(clear)
+        };
+        let votes = |other: &usize| {
+            network.ballots_cut[node][*other] == 0 && network.ballots_cut[*other][node] == 0
+        };
+        let others = (0..self.nodes.len()).filter(|other| hears(*other));
+        hears(node) && others.filter(votes).count() * 2 > running
     }
 
     /// Who does not yet agree that all is well, if anybody does not.
