@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::binaries;
@@ -166,6 +167,30 @@ impl Fleet {
             })
         });
         ["a", "b"].map(|lane| body["lanes"][lane].as_str().expect("a name").to_owned())
+    }
+
+    /// A metric of a name server, by its name with labels but without the prefix; 0 if it is not
+    /// there.
+    ///
+    /// # Panics
+    /// When the name server shows no metrics.
+    pub fn metric(&self, dnsd: usize, name: &str) -> u64 {
+        let text = self.dnsds[dnsd].host.namespace.run(|| {
+            let mut page = ureq::get("http://127.0.0.1:9653/metrics")
+                .call()
+                .expect("it answers");
+            page.body_mut().read_to_string().expect("text")
+        });
+        let name = format!("turnfleet_dnsd_{name} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |value| value.trim().parse().expect("a number"))
+    }
+
+    /// Gives a name server another configuration and tells it to take that over.
+    pub fn reconfigure(&self, dnsd: usize, plan: &Plan) {
+        let daemon = &self.dnsds[dnsd];
+        daemon.configure(&plan.dnsd(dnsd, &daemon.dir));
+        daemon.signal(Signal::SIGHUP);
     }
 
     /// Where a relay stands.

@@ -42,8 +42,16 @@ pub struct Plan {
     pub clocks: Vec<(String, &'static str)>,
     /// Further addresses to which relays report.
     pub listeners: Vec<std::net::SocketAddr>,
+    /// Whether the name servers vote together; else each stands alone.
+    pub sharing: bool,
+    /// The generation of the name servers' configuration.
+    pub generation: u64,
+    /// The secrets that all share: the current one first.
+    pub secrets: Vec<&'static str>,
 }
 
+/// Where name servers hear each other.
+const SHARED: u16 = 5302;
 const REGIONS: [&str; 2] = ["eu", "us"];
 const VENDORS: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -68,7 +76,25 @@ impl Plan {
             dnsds: 2,
             clocks: Vec::new(),
             listeners: Vec::new(),
+            sharing: false,
+            generation: 1,
+            secrets: vec![SECRET],
         }
+    }
+
+    /// The same with three name servers that vote together, each at another vendor.
+    pub fn sharing(name: &'static str, each: usize) -> Self {
+        Self {
+            dnsds: 3,
+            sharing: true,
+            ..Self::new(name, each)
+        }
+    }
+
+    /// The lines of `[secrets]`.
+    fn secrets(&self) -> String {
+        let (current, previous) = self.secrets.split_first().expect("a secret");
+        format!("[secrets]\ncurrent = \"{current}\"\nprevious = {previous:?}\n")
     }
 
     /// The id of a name server by its place in the list.
@@ -103,12 +129,13 @@ impl Plan {
              listen = [{listen}]\nlisten_tcp = [{listen}]\n\
              relay_addresses = [\"45.80.3.{host}\", \"2a0f:80:3::{host:x}\"]\n\
              relay_ports = \"{RELAY_PORTS}\"\nworkers = 1\ndrain_grace = \"20s\"\n\
-             [secrets]\ncurrent = \"{SECRET}\"\n\
+             {secrets}\
              [rest]\nlisten = \"45.80.3.{host}:8080\"\n\
              [[rest.api_keys]]\nid = \"app\"\nkey = \"{API_KEY}\"\n\
              [admin]\nlisten = \"127.0.0.1:9641\"\nsocket = {socket:?}\n\
              [liveness]\nkey_id = {key_id}\nkey = \"{key}\"\ndnsd = [{reports}]\nstate_file = {state:?}\n\
              [log]\nlevel = \"info\"\n",
+            secrets = self.secrets(),
             key_id = index + 1,
             socket = dir.join("turnd.sock").display().to_string(),
             state = dir.join("boot").display().to_string(),
@@ -125,17 +152,31 @@ impl Plan {
             )
         });
         let mut text = format!(
-            "[node]\nid = \"{id}\"\nlisten = [\"45.80.3.{host}:53\", \"[2a0f:80:3::{host:x}]:53\"]\n\
+            "generation = {generation}\n[node]\nid = \"{id}\"\nlisten = [\"45.80.3.{host}:53\", \"[2a0f:80:3::{host:x}]:53\"]\n\
              reports = \"45.80.3.{host}:{REPORTS}\"\n\
              probe_address = [\"45.80.3.{host}\", \"2a0f:80:3::{host:x}\"]\n\
              control = {control:?}\nadmin = \"127.0.0.1:9653\"\nstate = {state:?}\nworkers = 1\n\
              [zone]\nname = \"{ZONE}\"\ncontact = \"hostmaster.{ZONE}\"\n\
              nameservers = [\n{nameservers}]\n\
-             [secrets]\ncurrent = \"{SECRET}\"\n[log]\nlevel = \"info\"\n",
+             {secrets}[log]\nlevel = \"info\"\n",
+            generation = self.generation,
+            secrets = self.secrets(),
             control = dir.join(super::CONTROL).display().to_string(),
             state = dir.join("state").display().to_string(),
             nameservers = nameservers.collect::<String>(),
         );
+        if self.sharing {
+            let peers =
+                (0..self.dnsds).map(|dnsd| format!("45.80.3.{}:{SHARED}", Self::dnsd_host(dnsd)));
+            let _ = writeln!(
+                text,
+                "[sharing]\nlisten = \"45.80.3.{host}:{SHARED}\"\nvendor = \"{}\"\nregion = \"{}\"\n\
+                 peers = {:?}\ncurrent = \"sharing-key-under-test-sharing-key\"",
+                VENDORS[index % 3],
+                REGIONS[index % 2],
+                peers.collect::<Vec<_>>(),
+            );
+        }
         for (region, fallback) in [("eu", "us"), ("us", "eu")] {
             let default = region == "eu";
             let _ = writeln!(

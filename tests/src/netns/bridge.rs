@@ -3,6 +3,7 @@
 //!
 //! The bridge is in a namespace of its own: two labs never meet, whatever addresses they use.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -119,25 +120,26 @@ impl Host {
     /// Loses what `rule` matches: an nftables rule without its verdict, such as `udp dport 53`;
     /// everything if it is empty.
     pub fn block(&self, rule: &str, way: Way) {
-        self.filter(way, &format!("{rule} drop"));
+        let rule = format!("{rule} drop\n");
+        let when = |applies| if applies { &*rule } else { "" };
+        self.filter(when(way != Way::Out), when(way != Way::In));
     }
 
     /// Cuts it from these others, both ways.
     pub fn cut<'a>(&self, others: impl IntoIterator<Item = &'a Self>) {
-        let rules = others.into_iter().map(|other| {
+        let [mut incoming, mut outgoing] = [String::new(), String::new()];
+        for other in others {
             let (ipv4, ipv6) = (other.ipv4, other.ipv6);
-            format!(
-                "ip saddr {ipv4} drop\nip daddr {ipv4} drop\nip6 saddr {ipv6} drop\nip6 daddr {ipv6} drop\n"
-            )
-        });
-        let rules: String = rules.collect();
-        self.filter(Way::Both, &rules);
+            let _ = writeln!(incoming, "ip saddr {ipv4} drop\nip6 saddr {ipv6} drop");
+            let _ = writeln!(outgoing, "ip daddr {ipv4} drop\nip6 daddr {ipv6} drop");
+        }
+        self.filter(&incoming, &outgoing);
     }
 
     /// Lets everything pass again.
     pub fn mend(&self) {
         self.plug();
-        self.filter(Way::Both, "");
+        self.filter("", "");
     }
 
     /// Its address of the family of `like`.
@@ -153,19 +155,21 @@ impl Host {
         [self.ipv4.into(), self.ipv6.into()]
     }
 
-    /// Replaces all rules.
-    fn filter(&self, way: Way, rules: &str) {
-        let chain = |hook: &str, applies: bool| {
-            let rules = if applies { rules } else { "" };
-            format!(
-                "chain {hook} {{\ntype filter hook {hook} priority 0\nmeta iif lo accept\nmeta oif lo accept\n{rules}\n}}\n"
-            )
-        };
-        let text = format!(
-            "table inet fault\ndelete table inet fault\ntable inet fault {{\n{}{}}}\n",
-            chain("input", way != Way::Out),
-            chain("output", way != Way::In),
+    /// Replaces all rules. What goes out is lost on the bridge: were it lost on the machine itself,
+    /// its processes would hear of it. Neighbours are found all the same.
+    fn filter(&self, incoming: &str, outgoing: &str) {
+        let port = &self.port;
+        let spared = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+        let inside = format!(
+            "table inet fault\ndelete table inet fault\ntable inet fault {{\nchain input {{\n\
+             type filter hook input priority 0\niif lo accept\n{spared}\n{incoming}}}\n}}\n"
         );
-        self.namespace.command("nft", "-f -", &text);
+        self.namespace.command("nft", "-f -", &inside);
+        let outside = format!(
+            "table netdev {port}\ndelete table netdev {port}\ntable netdev {port} {{\nchain out {{\n\
+             type filter hook ingress device \"{port}\" priority 0\nmeta protocol arp accept\n\
+             {spared}\n{outgoing}}}\n}}\n"
+        );
+        self.bridge.command("nft", "-f -", &outside);
     }
 }

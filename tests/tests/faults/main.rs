@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod clocks;
+mod configuration;
 mod network;
 mod outages;
 mod process;
 mod reports;
+mod votes;
 
 use std::process::ExitCode;
 
@@ -33,23 +35,37 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let trials = trials![
         process::sigkill,
+        process::sigkill_by_vote,
         process::flapper,
         process::sigstop,
+        process::sigstop_by_vote,
         network::link_down,
+        network::link_down_by_vote,
         network::egress_blocked,
+        network::egress_blocked_by_vote,
         network::ingress_blocked,
         network::a_third_is_lost,
         network::five_percent_are_lost,
         network::one_way_out,
         network::one_way_in,
         outages::zone_lost,
+        outages::zone_lost_by_vote,
         outages::vendor_lost,
+        outages::vendor_lost_by_vote,
         outages::region_lost,
+        outages::region_lost_by_vote,
         outages::all_lost,
+        outages::all_lost_by_vote,
         outages::dnsd_cut_from_everything,
         outages::drain,
         reports::forged,
         reports::replayed,
+        votes::one_is_blind,
+        votes::ballots_are_cut,
+        votes::the_world_is_split,
+        configuration::bad_ones_for_all,
+        configuration::an_old_generation,
+        configuration::a_rotation_that_one_relay_misses,
         clocks::an_hour_ahead_and_behind,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -18,8 +18,9 @@ const WATCHED: Duration = Duration::from_secs(45);
 
 /// The relay that a client uses has `harm` done to its network; within `limit` no answer names it,
 /// and when all is mended it comes back.
-fn course(name: &'static str, limit: Duration, harm: impl Fn(&Fleet, usize)) {
-    let Some(fleet) = Fleet::start(Plan::new(name, 1)) else {
+fn course(plan: Plan, limit: Duration, harm: impl Fn(&Fleet, usize)) {
+    let name = plan.name;
+    let Some(fleet) = Fleet::start(plan) else {
         return;
     };
     let relay = fleet.favourite();
@@ -38,23 +39,45 @@ fn course(name: &'static str, limit: Duration, harm: impl Fn(&Fleet, usize)) {
 }
 
 pub(crate) fn link_down() {
-    course("link-down", SILENT, |fleet, relay| {
+    course(Plan::new("link-down", 1), SILENT, |fleet, relay| {
         fleet.relays[relay].host.unplug();
     });
 }
 
+pub(crate) fn link_down_by_vote() {
+    course(
+        Plan::sharing("vote-link-down", 1),
+        SILENT,
+        |fleet, relay| {
+            fleet.relays[relay].host.unplug();
+        },
+    );
+}
+
 /// Heartbeats and STUN are fine, nothing is relayed.
 pub(crate) fn egress_blocked() {
-    course("egress-blocked", GRAY, |fleet, relay| {
+    course(Plan::new("egress-blocked", 1), GRAY, |fleet, relay| {
         fleet.relays[relay]
             .host
             .block(&format!("udp sport {RELAY_PORTS}"), Way::Out);
     });
 }
 
+pub(crate) fn egress_blocked_by_vote() {
+    course(
+        Plan::sharing("vote-egress-blocked", 1),
+        GRAY,
+        |fleet, relay| {
+            fleet.relays[relay]
+                .host
+                .block(&format!("udp sport {RELAY_PORTS}"), Way::Out);
+        },
+    );
+}
+
 /// Heartbeats flow, no client gets in.
 pub(crate) fn ingress_blocked() {
-    course("ingress-blocked", GRAY, |fleet, relay| {
+    course(Plan::new("ingress-blocked", 1), GRAY, |fleet, relay| {
         fleet.relays[relay]
             .host
             .block(&format!("udp dport {TURN}"), Way::In);
@@ -63,14 +86,14 @@ pub(crate) fn ingress_blocked() {
 
 /// Nothing that the relay sends arrives.
 pub(crate) fn one_way_out() {
-    course("one-way-out", SILENT, |fleet, relay| {
+    course(Plan::new("one-way-out", 1), SILENT, |fleet, relay| {
         fleet.relays[relay].host.lose(100, Way::Out);
     });
 }
 
 /// Nothing arrives at the relay, but its reports do at the name servers.
 pub(crate) fn one_way_in() {
-    course("one-way-in", GRAY, |fleet, relay| {
+    course(Plan::new("one-way-in", 1), GRAY, |fleet, relay| {
         fleet.relays[relay].host.lose(100, Way::In);
     });
 }

@@ -46,8 +46,20 @@ pub(crate) fn zone_lost() {
     course(Plan::new("zone-lost", 2), |place, of| place.zone == of.zone);
 }
 
+pub(crate) fn zone_lost_by_vote() {
+    course(Plan::sharing("vote-zone-lost", 2), |place, of| {
+        place.zone == of.zone
+    });
+}
+
 pub(crate) fn vendor_lost() {
     course(Plan::new("vendor-lost", 1), |place, of| {
+        place.vendor == of.vendor
+    });
+}
+
+pub(crate) fn vendor_lost_by_vote() {
+    course(Plan::sharing("vote-vendor-lost", 1), |place, of| {
         place.vendor == of.vendor
     });
 }
@@ -58,9 +70,24 @@ pub(crate) fn region_lost() {
     });
 }
 
-/// Every relay is killed: the last-known-good are answered, and then the first that comes back.
+pub(crate) fn region_lost_by_vote() {
+    course(Plan::sharing("vote-region-lost", 1), |place, of| {
+        place.region == of.region
+    });
+}
+
 pub(crate) fn all_lost() {
-    let Some(fleet) = Fleet::start(Plan::new("all-lost", 1)) else {
+    lose_all(Plan::new("all-lost", 1));
+}
+
+pub(crate) fn all_lost_by_vote() {
+    lose_all(Plan::sharing("vote-all-lost", 1));
+}
+
+/// Every relay is killed: the last-known-good are answered, and then the first that comes back.
+fn lose_all(plan: Plan) {
+    let name = plan.name;
+    let Some(fleet) = Fleet::start(plan) else {
         return;
     };
     let since = Instant::now();
@@ -69,17 +96,17 @@ pub(crate) fn all_lost() {
     }
     fleet.all_become("down", Duration::from_secs(20));
     println!(
-        "measured all-lost-known: {:.2} s",
+        "measured {name}-known: {:.2} s",
         since.elapsed().as_secs_f64()
     );
-    fleet.settles("all-lost-served", Instant::now(), RETURN, |round| {
+    fleet.settles(&format!("{name}-served"), Instant::now(), RETURN, |round| {
         round.ttl == TTL_MIN
     });
     let back = fleet.relays.last().unwrap();
     let returned = Instant::now();
     back.start();
     let addresses = back.host.addresses();
-    fleet.settles("all-lost-return", returned, RETURN, |round| {
+    fleet.settles(&format!("{name}-return"), returned, RETURN, |round| {
         round.named().iter().all(|named| addresses.contains(named))
     });
     fleet.never_empty(since);

@@ -15,11 +15,20 @@ const HUNG: Duration = Duration::from_secs(3);
 /// How many are killed in one fleet.
 const KILLS: usize = 20;
 
-/// The relay that a client uses is killed, and then the one it goes to, twenty times.
 pub(crate) fn sigkill() {
+    kill_many(&Plan::new("sigkill", 4));
+}
+
+/// The same where the name servers have to agree.
+pub(crate) fn sigkill_by_vote() {
+    kill_many(&Plan::sharing("vote-sigkill", 4));
+}
+
+/// The relay that a client uses is killed, and then the one it goes to, twenty times.
+fn kill_many(plan: &Plan) {
     let mut took = Vec::new();
     for _ in 0..rounds() {
-        let Some(fleet) = Fleet::start(Plan::new("sigkill", 4)) else {
+        let Some(fleet) = Fleet::start(plan.clone()) else {
             return;
         };
         let mut killed = Vec::new();
@@ -29,7 +38,7 @@ pub(crate) fn sigkill() {
             killed.push(relay);
             let since = Instant::now();
             fleet.relays[relay].kill();
-            took.push(fleet.gone("sigkill-each", &[relay], since, KILLED[1]));
+            took.push(fleet.gone(plan.name, &[relay], since, KILLED[1]));
         }
         fleet.nothing_else(began, &killed);
     }
@@ -37,26 +46,36 @@ pub(crate) fn sigkill() {
     let of = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
     let (median, late) = (of(50), of(99));
     println!(
-        "measured sigkill: {} kills, median {median:.2?}, 99th percentile {late:.2?}",
+        "measured {}: {} kills, median {median:.2?}, 99th percentile {late:.2?}",
+        plan.name,
         took.len()
     );
     assert!(median <= KILLED[0] && late <= KILLED[1], "{took:?}");
 }
 
-/// A relay hangs with its sockets open, goes on, and comes back.
 pub(crate) fn sigstop() {
-    let Some(fleet) = Fleet::start(Plan::new("sigstop", 1)) else {
+    hang(Plan::new("sigstop", 1));
+}
+
+pub(crate) fn sigstop_by_vote() {
+    hang(Plan::sharing("vote-sigstop", 1));
+}
+
+/// A relay hangs with its sockets open, goes on, and comes back.
+fn hang(plan: Plan) {
+    let name = plan.name;
+    let Some(fleet) = Fleet::start(plan) else {
         return;
     };
     let relay = fleet.favourite();
     let since = Instant::now();
     fleet.relays[relay].hang();
-    fleet.gone("sigstop", &[relay], since, HUNG);
+    fleet.gone(name, &[relay], since, HUNG);
     fleet.relays[relay].resume();
     let resumed = Instant::now();
     fleet.all_become("up", Duration::from_secs(20));
     println!(
-        "measured sigstop-return: {:.2} s",
+        "measured {name}-return: {:.2} s",
         resumed.elapsed().as_secs_f64()
     );
     fleet.nothing_else(since, &[relay]);

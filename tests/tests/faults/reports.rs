@@ -89,13 +89,7 @@ fn overheard(name: &'static str) -> Option<(Fleet, Eavesdropper)> {
 
 /// How many reports a name server has refused for `outcome`.
 fn refused(fleet: &Fleet, dnsd: usize, outcome: &str) -> u64 {
-    let text = fleet.dnsds[dnsd].host.namespace.run(|| {
-        let mut page = ureq::get("http://127.0.0.1:9653/metrics").call().unwrap();
-        page.body_mut().read_to_string().unwrap()
-    });
-    let name = format!("turnfleet_dnsd_reports_total{{outcome=\"{outcome}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    line.map_or(0, |value| value.trim().parse().unwrap())
+    fleet.metric(dnsd, &format!("reports_total{{outcome=\"{outcome}\"}}"))
 }
 
 /// Somebody says in a relay's name that it leaves: with no key, with a key of his own, with the
@@ -175,6 +169,9 @@ pub(crate) fn replayed() {
         heard.retain(|one| decoded(one).state == State::Draining);
         Some(heard).filter(|heard| !heard.is_empty())
     });
+    for dnsd in 0..fleet.dnsds.len() {
+        fleet.becomes(dnsd, victim, "draining", DEADLINE);
+    }
     fleet.relays[victim].kill();
     fleet.relays[victim].start();
     fleet.all_become("up", DEADLINE * 3);
