@@ -51,7 +51,11 @@ fn a_relay_stays_where_two_others_see_it_and_goes_when_nobody_does() {
         server.wait_up("ams-1");
     }
     let third = &panel.servers[2];
-    assert_eq!(third.metric("turnfleet_dnsd_observers"), Some(2.0));
+    wait_for(
+        "two observers in the metrics",
+        Duration::from_secs(5),
+        || (third.metric("turnfleet_dnsd_observers") == Some(2.0)).then_some(()),
+    );
     assert_eq!(third.metric("turnfleet_dnsd_isolated"), Some(0.0));
     drop(beats.pop());
     drop(unseen);

@@ -103,7 +103,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let policy = zone::policy(root);
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
-    let sharing = sharing::sharing(root);
+    let sharing = sharing::sharing(root, node.as_ref());
     let (regions, every_region) = relays::regions(root);
     let (relays, every_relay) = relays::relays(root);
     let (rules, every_rule) = enrolment::rules(root);

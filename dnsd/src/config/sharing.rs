@@ -8,6 +8,7 @@ use liveness::KEY_MIN;
 use settings::{Spanned, Table};
 
 use super::keys;
+use super::node::Node;
 use crate::limits::SHARE_PEERS_CONFIGURED;
 use crate::share::seal::ClusterKeys;
 
@@ -34,15 +35,15 @@ impl Sharing {
 }
 
 /// The section, if the file has it; `Err` if it could not be read.
-pub(super) fn sharing(root: &mut Table<'_>) -> Result<Option<Sharing>, ()> {
+pub(super) fn sharing(root: &mut Table<'_>, node: Option<&Node>) -> Result<Option<Sharing>, ()> {
     if !root.has("sharing") {
         return Ok(None);
     }
     let mut table = root.table("sharing").ok_or(())?;
-    read(&mut table).map(Some).ok_or(())
+    read(&mut table, node).map(Some).ok_or(())
 }
 
-fn read(table: &mut Table<'_>) -> Option<Sharing> {
+fn read(table: &mut Table<'_>, node: Option<&Node>) -> Option<Sharing> {
     let listen = table.required::<SocketAddr>("listen");
     let advertise = table.optional::<SocketAddr>("advertise");
     let vendor = table.required_parsed("vendor", "a name", "\"alpha\"", place);
@@ -55,6 +56,9 @@ fn read(table: &mut Table<'_>) -> Option<Sharing> {
     );
     for address in [listen, advertise].into_iter().flatten() {
         reachable(table, address);
+    }
+    if let (Some(listen), Some(node)) = (listen, node) {
+        free(table, listen, node);
     }
     if let Some(peers) = &peers {
         every_peer(table, peers);
@@ -87,6 +91,20 @@ fn reachable(table: &Table<'_>, address: Spanned<SocketAddr>) {
         let help = "write an address of this machine that the other nameservers reach, and a port";
         table.error(address.span, what, help);
     }
+}
+
+/// No other listener of this daemon has the address.
+fn free(table: &Table<'_>, listen: Spanned<SocketAddr>, node: &Node) {
+    let taken = match listen.value {
+        address if node.listen.contains(&address) => "node.listen",
+        address if node.reports == address => "node.reports",
+        _ => return,
+    };
+    let what = format!(
+        "`sharing.listen` is {}, which `{taken}` has taken",
+        listen.value
+    );
+    table.error(listen.span, what, "choose another port");
 }
 
 fn every_peer(table: &Table<'_>, peers: &[Spanned<SocketAddr>]) {
