@@ -114,11 +114,12 @@ impl Plan {
 
     /// `turnd.toml` of one relay, whose state lives in `dir`.
     pub fn turnd(&self, index: usize, dir: &Path) -> String {
-        let (id, host, key) = (
-            &self.relays[index].id,
-            Self::relay_host(index),
-            report_key(index),
-        );
+        self.turnd_at(index, Self::relay_host(index), dir)
+    }
+
+    /// The same on a machine whose addresses end in `host`.
+    pub fn turnd_at(&self, index: usize, host: u8, dir: &Path) -> String {
+        let (id, key) = (&self.relays[index].id, report_key(index));
         let listen = format!("\"45.80.3.{host}:{TURN}\", \"[2a0f:80:3::{host:x}]:{TURN}\"");
         let reports = (0..self.dnsds)
             .map(|dnsd| format!("\"45.80.3.{}:{REPORTS}\"", Self::dnsd_host(dnsd)))

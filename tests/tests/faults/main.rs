@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         outages::drain,
         reports::forged,
         reports::replayed,
+        reports::twins,
         votes::one_is_blind,
         votes::ballots_are_cut,
         votes::the_world_is_split,

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_tests::fleet::Fleet;
+use cluster_tests::fleet::daemon::Daemon;
 use cluster_tests::fleet::plan::{Plan, REPORTS, report_key};
 use cluster_tests::netns::bridge::{Bridge, Host};
 use cluster_tests::timing::until;
@@ -190,4 +191,38 @@ pub(crate) fn replayed() {
         assert!(refused > 100, "{refused}");
     }
     fleet.nothing_else(began, &[victim]);
+}
+
+/// A machine was cloned, and both copies speak in one name: neither is believed, and the probes of
+/// the address that is configured decide; no answer ever names the other.
+pub(crate) fn twins() {
+    let Some(fleet) = Fleet::start(Plan::sharing("twins", 1)) else {
+        return;
+    };
+    let one = fleet.favourite();
+    let host = fleet.bridge.host(EAVESDROPPER);
+    let dir = fleet.relays[one].dir.with_file_name("twin");
+    let config = fleet.plan.turnd_at(one, EAVESDROPPER, &dir);
+    let other = Daemon::new("turnd", "twin", host, dir, &config);
+    let since = Instant::now();
+    other.start();
+    for dnsd in 0..fleet.dnsds.len() {
+        fleet.becomes(dnsd, one, "suspect", DEADLINE);
+        assert!(refused(&fleet, dnsd, "twin") > 0, "not reported");
+    }
+    println!("measured twins: {:.2} s", since.elapsed().as_secs_f64());
+    thread::sleep(TOLD);
+    let addresses = other.host.addresses();
+    let named = fleet.witness.rounds(since);
+    let named = named.iter().find(|round| round.names_any(&addresses));
+    assert!(named.is_none(), "{named:#?}");
+    fleet.nothing_else(since, &[]);
+    other.kill();
+    let ended = Instant::now();
+    fleet.all_become("up", DEADLINE * 3);
+    println!(
+        "measured twins-return: {:.2} s",
+        ended.elapsed().as_secs_f64()
+    );
+    fleet.nothing_else(since, &[]);
 }
