@@ -13,6 +13,7 @@ use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{Outcome, Probe, State, Verdict};
 use dnsd_core::inventory::{Inventory, Refusal};
 use dnsd_core::overrides::Entry;
+use dnsd_core::steer::Strain;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
 use serde_json::{Value, json};
@@ -37,6 +38,8 @@ pub struct Known {
     pub serial: u32,
     /// One JSON object per relay: the core's explanation, with the relay's name as `id`.
     pub relays: Vec<Value>,
+    /// How full each region is.
+    pub regions: Vec<Strain>,
     /// The other nameservers, whether this one distrusts itself, and who was refused; null where
     /// it stands alone.
     pub sharing: Value,
@@ -193,6 +196,7 @@ impl Control {
                 // What rises with every report, the replay floors, is kept to within this time.
                 refresh = Instant::now() + STATE_REFRESH;
                 self.keep();
+                self.served.metrics.strained(&self.fleet.strains());
             }
         }
         (self.fleet.saved(clock::now(), clock::unix()), self.prober)
@@ -283,6 +287,7 @@ impl Control {
             relays: relays
                 .filter_map(|id| self.known(id, relay.is_some()))
                 .collect(),
+            regions: self.fleet.strains(),
             sharing: self.sharing(),
         }
     }
@@ -396,6 +401,7 @@ impl Control {
             .published
             .store(Arc::new(Published { snapshot, labels }));
         self.served.metrics.published(serial);
+        self.served.metrics.strained(&self.fleet.strains());
         self.tell();
         self.keep();
     }

@@ -48,10 +48,33 @@ pub fn status(value: &Value) -> String {
         ]);
     }
     table(&rows, &mut out);
+    regions(&value["regions"], &mut out);
     if value["sharing"].is_object() {
         sharing(&value["sharing"], &mut out);
     }
     out
+}
+
+/// How full each region is.
+fn regions(value: &Value, out: &mut String) {
+    out.push('\n');
+    let heads = ["REGION", "FREE", "SPILLS", "RESERVE", "WANTS"];
+    let mut rows = vec![heads.map(str::to_owned)];
+    for region in value.as_array().into_iter().flatten() {
+        let percent = |key: &str| {
+            let permille = region[key].as_u64().unwrap_or_default();
+            format!("{} %", permille / 10)
+        };
+        let serves = region["reserve"].as_bool() == Some(true);
+        rows.push([
+            text(&region["region"]),
+            percent("free_permille"),
+            percent("spilled_permille"),
+            if serves { "serves" } else { "rests" }.to_owned(),
+            format!("{} relays", text(&region["relays_wanted"])),
+        ]);
+    }
+    table(&rows, out);
 }
 
 /// The other nameservers, and what this one thinks of itself.

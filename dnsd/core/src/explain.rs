@@ -39,6 +39,8 @@ pub struct Explanation {
     /// Its share of clients of its configured weight, in thousandths: rises slowly after it was
     /// down.
     pub share_permille: u32,
+    /// How much of its capacity is free, in thousandths, in steps: clients go where there is room.
+    pub free_permille: u32,
     /// The votes on it now.
     pub votes: Tally,
     /// What each observer heard lately says of it.
@@ -220,6 +222,8 @@ pub struct SteeringTrace {
     pub region_by: RegionBy,
     /// The region whose relays serve.
     pub served_by: String,
+    /// The region that takes this client because the first in order lacks headroom.
+    pub spilled_to: Option<String>,
     /// What kind of relays had to do.
     pub tier: crate::steer::Tier,
     /// Seconds the answer may be cached.

@@ -12,6 +12,8 @@ pub const NAMESERVERS_MAX: usize = 13;
 pub const RELAY_KEYS_MAX: usize = 8;
 /// Most addresses of one family in an answer.
 pub const ANSWERS_MAX: usize = 8;
+/// Most steps by which a spill rises from nothing to all of a region's clients.
+pub const SPILL_STEPS: u32 = 10;
 /// Fewest answer variants per region: enough to spread a herd.
 pub const VARIANTS_MIN: usize = 64;
 /// Most answer variants per region.

@@ -14,7 +14,7 @@ use dnsd_core::answer::{Query, answer, trace};
 use dnsd_core::explain::{LabelUse, RegionBy};
 use dnsd_core::inventory::Inventory;
 use dnsd_core::snapshot::Snapshot;
-use dnsd_core::steer::{Seat, Standing};
+use dnsd_core::steer::{Flow, Seat, Spill, Standing};
 use hickory_proto::rr::{DNSClass, RecordType};
 use proptest::prelude::*;
 
@@ -106,6 +106,45 @@ fn forged_and_old_labels_are_answered_like_their_lane() {
             LabelUse::Ignored
         );
     }
+}
+
+/// Half of the European clients go to America.
+fn spilling() -> Snapshot {
+    let inventory = six();
+    let mut view = all_up(&inventory);
+    let spill = Spill {
+        to: 1,
+        permille: 500,
+    };
+    view.flows = vec![
+        Flow {
+            reserve: false,
+            spill: vec![spill],
+        },
+        Flow::default(),
+    ];
+    Snapshot::compile(&inventory, &view, 42)
+}
+
+#[test]
+fn both_lanes_of_a_client_that_spills_go_to_one_region_and_share_no_vendor() {
+    let (snapshot, mut spilled) = (spilling(), 0);
+    for draw in 0..1000 {
+        let owners = owners(&label(draw, Some("eu"), &[]));
+        let [a, b] = owners.map(|owner| relays(&ask(&snapshot, &owner, RecordType::A, US)));
+        let far = a.iter().all(|host| *host > 20);
+        assert!(
+            a.iter().chain(&b).all(|host| (*host > 20) == far),
+            "{a:?} {b:?}"
+        );
+        // The last digit tells the vendor.
+        assert!(
+            a.iter().all(|x| b.iter().all(|y| x % 10 != y % 10)),
+            "{a:?} {b:?}"
+        );
+        spilled += u32::from(far);
+    }
+    assert!((440..=560).contains(&spilled), "{spilled}");
 }
 
 proptest! {
@@ -209,6 +248,7 @@ fn trace_tells_what_answer_does() {
             doubt: true,
             speaks: false,
             share: 1000,
+            free: 1000,
         };
     }
     let snapshot = Snapshot::compile(&inventory, &view, 7);

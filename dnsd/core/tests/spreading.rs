@@ -7,6 +7,7 @@ use common::shapes::{Shape, build};
 use common::{inventory, region, relay, zone};
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
 use dnsd_core::steer::{Seat, Standing, Variant, View, plan};
+use proptest::prelude::*;
 
 #[test]
 fn clients_are_spread_by_weight() {
@@ -42,10 +43,12 @@ fn clients_are_spread_by_weight() {
         doubt: false,
         speaks: false,
         share: 1000,
+        free: 1000,
     };
     let view = View {
         seats: vec![seat; 6],
         cautious: false,
+        flows: Vec::new(),
     };
     let plans = plan(&inventory, &view);
     for first in [
@@ -69,6 +72,53 @@ fn clients_are_spread_by_weight() {
     }
 }
 
+proptest! {
+    #[test]
+    fn the_clients_of_a_dead_relay_spread_over_the_others_by_weight(
+        weights in proptest::collection::vec(50..400u32, 4..8),
+        gone in any::<prop::sample::Index>(),
+    ) {
+        let shape = |(place, weight): (usize, &u32)| Shape {
+            region: 0,
+            vendor: place as u8,
+            zone: place as u8,
+            families: 3,
+            standing: 0,
+            good_minutes_ago: None,
+            weight: *weight,
+            standby: false,
+        };
+        let shapes: Vec<Shape> = weights.iter().enumerate().map(shape).collect();
+        let (inventory, view) = build(&shapes, 2);
+        let policy = Policy { variants: 1024, ..inventory.policy().clone() };
+        let inventory = Inventory::new(
+            zone(),
+            inventory.regions().to_vec(),
+            inventory.relays().to_vec(),
+            policy,
+            Thresholds::default(),
+        ).unwrap();
+        let gone = gone.index(weights.len());
+        let mut without = view.clone();
+        without.seats[gone].standing = Standing::Down;
+        let (before, after) = (plan(&inventory, &view), plan(&inventory, &without));
+        let pairs = before[0].variants.iter().zip(after[0].variants.iter());
+        let mut counts = vec![0_u32; weights.len()];
+        for (_, new) in pairs.filter(|(old, _)| usize::from(old.apex.ipv4[0]) == gone) {
+            counts[usize::from(new.apex.ipv4[0])] += 1;
+        }
+        prop_assert_eq!(counts[gone], 0);
+        let moved = f64::from(counts.iter().sum::<u32>());
+        let rest: u32 = weights.iter().sum::<u32>() - weights[gone];
+        for (place, count) in counts.iter().enumerate().filter(|(place, _)| *place != gone) {
+            let share = f64::from(weights[place]) / f64::from(rest);
+            let deviation = (moved * share * (1.0 - share)).sqrt();
+            let off = (f64::from(*count) - moved * share).abs();
+            prop_assert!(off <= 5.0 * deviation + 1.0, "{:?} of {:?}", counts, weights);
+        }
+    }
+}
+
 #[test]
 fn two_nodes_with_the_same_view_choose_alike_and_regions_share_what_is_the_same() {
     let (inventory, view) = build(
@@ -80,6 +130,7 @@ fn two_nodes_with_the_same_view_choose_alike_and_regions_share_what_is_the_same(
             standing: 0,
             good_minutes_ago: None,
             weight: 100,
+            standby: false,
         }),
         2,
     );
@@ -107,6 +158,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         doubt: false,
         speaks: false,
         share: 1000,
+        free: 1000,
     };
     let (up, down) = (seat(Standing::Up), seat(Standing::Down));
     let ipv6 = |seats: Vec<Seat>| {
@@ -115,6 +167,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
             &View {
                 seats,
                 cautious: false,
+                flows: Vec::new(),
             },
         );
         plans[0].variants[0].apex.ipv6.to_vec()
@@ -135,10 +188,12 @@ fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
         doubt: false,
         speaks: false,
         share: 1000,
+        free: 1000,
     };
     let view = View {
         seats: vec![seat; relays.len()],
         cautious: false,
+        flows: Vec::new(),
     };
     (inventory(vec![region("eu", &[], &[])], relays), view)
 }

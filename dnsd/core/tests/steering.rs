@@ -221,7 +221,7 @@ proptest! {
         // Every relay in a zone of its own, so that zones bind nobody.
         let shapes: Vec<Shape> = (0..4).chain(hosts).enumerate().map(|(zone, vendor)| Shape {
             region: 0, vendor, zone: u8::try_from(zone).unwrap(), families: 3, standing: 0,
-            good_minutes_ago: None, weight: 100,
+            good_minutes_ago: None, weight: 100, standby: false,
         }).collect();
         let (inventory, view) = build(&shapes, answers);
         let vendor = |r: u16| inventory.relays()[usize::from(r)].vendor.clone();
@@ -239,6 +239,9 @@ proptest! {
         shapes in proptest::collection::vec(shape(true, true), 2..12),
         gone in any::<prop::sample::Index>(),
     ) {
+        // Who is called from the reserve takes clients from everybody.
+        let shapes: Vec<Shape> =
+            shapes.into_iter().map(|shape| Shape { standby: false, ..shape }).collect();
         let (inventory, view) = build(&shapes, 2);
         let gone = gone.index(shapes.len());
         let mut without = view.clone();

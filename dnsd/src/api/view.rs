@@ -63,6 +63,7 @@ impl View {
             "node": self.node.as_str(),
             "serial": known.serial,
             "relays": known.relays,
+            "regions": known.regions,
             "sharing": known.sharing,
         });
         let text = All(value.to_string().into());

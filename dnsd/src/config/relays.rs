@@ -32,6 +32,7 @@ pub(super) struct Relay {
     pub(super) addresses: Vec<Spanned<SocketAddr>>,
     pub(super) keys: Vec<Spanned<u32>>,
     pub(super) weight: u32,
+    pub(super) standby: bool,
 }
 
 /// The regions that could be read, and whether those are all.
@@ -85,6 +86,7 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
     let addresses = table.required_list::<SocketAddr>("addresses");
     let keys = table.required_list::<u32>("keys");
     let weight = table.with_default_in("weight", WEIGHT, 1..=WEIGHT_MAX);
+    let standby = table.with_default("standby", false);
     if let Some(addresses) = &addresses {
         families(&table, addresses);
     }
@@ -103,6 +105,7 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
         addresses: addresses?,
         keys: keys?,
         weight: weight.value,
+        standby: standby.value,
     })
 }
 
@@ -173,6 +176,7 @@ impl From<&Relay> for RelayEntry {
                 SocketAddr::V4(_) => None,
             }),
             weight: relay.weight,
+            standby: relay.standby,
             keys: relay.keys.iter().map(|key| KeyId(key.value)).collect(),
         }
     }

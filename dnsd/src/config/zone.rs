@@ -143,6 +143,7 @@ pub(super) fn policy(root: &mut Table<'_>) -> Option<Policy> {
     let count = table.with_default_in("count", default.answers, 1..=ANSWERS_MAX);
     let ttl_min = table.with_default_in("ttl_min", seconds(default.ttl_min), ttl.clone());
     let ttl_max = table.with_default_in("ttl_max", seconds(default.ttl_max), ttl);
+    let headroom = table.with_default_in("headroom_percent", default.headroom_percent, 0..=99);
     for (key, ttl) in [("ttl_min", &ttl_min), ("ttl_max", &ttl_max)] {
         if ttl.value.subsec_millis() != 0 {
             let what = format!("`answers.{key}` is no whole number of seconds");
@@ -159,6 +160,7 @@ pub(super) fn policy(root: &mut Table<'_>) -> Option<Policy> {
         answers: count.value,
         ttl_min: u32::try_from(min).ok()?,
         ttl_max: u32::try_from(max).ok()?,
+        headroom_percent: headroom.value,
         ..default
     })
 }

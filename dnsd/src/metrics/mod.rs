@@ -4,10 +4,12 @@
 //! that the query path takes no lock.
 
 pub mod labels;
+mod regions;
 
 use std::fmt::Write as _;
 
 use dnsd_core::health::{Outcome, ProbeKind, State};
+use dnsd_core::steer::Strain;
 use liveness::RelayId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -83,6 +85,7 @@ pub struct Metrics {
     shared: Family<SharedLabels, Counter>,
     probes: Family<ProbeLabels, Counter>,
     verdicts: Family<VerdictLabels, Gauge>,
+    regions: regions::Regions,
     isolated: Gauge,
     observers: Gauge,
     serial: Gauge,
@@ -106,6 +109,8 @@ impl Default for Metrics {
             (Gauge::default(), Gauge::default(), Gauge::default());
         let (generation, newest_generation) = (Gauge::default(), Gauge::default());
         registry.register("queries", "Queries answered", queries.clone());
+        let regions = regions::Regions::default();
+        regions.register(&mut registry);
         registry.register("drops", "Queries not answered", drops.clone());
         registry.register("reports", "Liveness reports received", reports.clone());
         registry.register(
@@ -164,6 +169,7 @@ impl Default for Metrics {
             shared,
             probes,
             verdicts,
+            regions,
             isolated,
             observers,
             serial,
@@ -259,6 +265,11 @@ impl Metrics {
                 state: name(each),
             });
         }
+    }
+
+    /// Shows how full each region is.
+    pub fn strained(&self, strains: &[Strain]) {
+        self.regions.show(strains);
     }
 
     /// Shows the serial of the answers in force.

@@ -139,7 +139,7 @@ fn addresses(
             .iter()
             .filter_map(|relay| snapshot.relays.get(usize::from(*relay)));
         return hosts
-            .filter_map(|host| record(host, steering.plan.ttl))
+            .filter_map(|host| record(host, steering.ttl))
             .collect();
     }
     let host = match owner {

@@ -11,11 +11,13 @@ use super::Query;
 use crate::explain::{LabelUse, RegionBy};
 use crate::snapshot::{Owner, Snapshot};
 use crate::spread::{hash, mix};
-use crate::steer::{Choice, RegionPlan, Variant};
+use crate::steer::{Choice, RegionPlan, Spill, Variant};
 
 /// Bits of a client's network that decide about its variant.
 const SPREAD_V4: u8 = 24;
 const SPREAD_V6: u8 = 56;
+/// Keeps who spills apart from who gets which variant.
+const SPILL_SEED: u64 = 0x7370_696c_6c00_0000;
 
 /// Where a name lies.
 pub(super) enum Found<'a> {
@@ -65,6 +67,10 @@ pub(super) struct Steering<'a> {
     pub(super) index: usize,
     pub(super) variant: &'a Variant,
     pub(super) scope: u8,
+    /// The region that takes this client although it is not the first in order.
+    pub(super) spilled_to: Option<usize>,
+    /// Seconds the answer may be cached.
+    pub(super) ttl: u32,
     lane: Option<Lane>,
 }
 
@@ -101,11 +107,14 @@ pub(super) fn steer<'a>(
         Owner::Region(region) => (region, RegionBy::Name),
         _ => region(snapshot, opened.as_ref(), subnet, query.client),
     };
-    let plan = &snapshot.regions.get(region)?.plan;
+    let home = &snapshot.regions.get(region)?.plan;
     let spread = spread_network(network);
     let draw = opened
         .as_ref()
         .map_or_else(|| hash_network(spread), |label| mix(label.draw));
+    let spilled_to = spill(home, draw);
+    let spilled = spilled_to.and_then(|to| snapshot.regions.get(to));
+    let plan = spilled.map_or(home, |region| &region.plan);
     let avoid: Vec<u16> = opened
         .iter()
         .flat_map(|label| label.avoid)
@@ -137,8 +146,20 @@ pub(super) fn steer<'a>(
         index,
         variant,
         scope,
+        spilled_to,
+        ttl: home.ttl.min(plan.ttl),
         lane,
     })
+}
+
+/// The region that a client of this draw spills to. The same clients go first whatever the share,
+/// so that nobody is sent to and fro while it moves.
+fn spill(home: &RegionPlan, draw: u64) -> Option<usize> {
+    let goes = |spill: &&Spill| {
+        let place = mix(draw ^ mix(spill.to as u64 ^ SPILL_SEED)) % 1000;
+        place < u64::from(spill.permille)
+    };
+    home.spill.iter().find(goes).map(|spill| spill.to)
 }
 
 /// The network the answer is for, and the same if the resolver gave it.

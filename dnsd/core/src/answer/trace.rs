@@ -85,7 +85,8 @@ fn describe_steering(
         region_by: steering.region_by,
         served_by: region_name(snapshot, steering.plan.served_by),
         tier: steering.plan.tier,
-        ttl: steering.plan.ttl,
+        spilled_to: steering.spilled_to.map(|to| region_name(snapshot, to)),
+        ttl: steering.ttl,
         variant: steering.index,
         avoid: steering
             .avoid

@@ -4,6 +4,7 @@ mod council;
 mod decisions;
 mod interface;
 mod joining;
+mod load;
 mod replies;
 mod rounds;
 mod saved;
@@ -27,8 +28,9 @@ use crate::health::{Health, Outcome, Probe, Reason, State, Verdict};
 use crate::inventory::Inventory;
 use crate::overrides::Overrides;
 use crate::snapshot::{self, Snapshot};
-use crate::steer::{Seat, Standing, View};
+use crate::steer::{Seat, Standing, Valves, View};
 use crate::votes::{Peers, SelfDoubt};
+use load::Load;
 
 /// All relays and what is known of them.
 #[derive(Debug)]
@@ -65,6 +67,9 @@ pub struct Fleet {
     removals: VecDeque<Instant>,
     /// What people decided.
     overrides: Overrides,
+    valves: Valves,
+    /// When the loads are looked at next.
+    load_due: Instant,
 }
 
 #[derive(Debug)]
@@ -75,6 +80,7 @@ struct Member {
     /// An order to drain has been lifted; the relay has yet to hear it.
     undrain: bool,
     twins: Twins,
+    load: Load,
 }
 
 impl Member {
@@ -85,6 +91,7 @@ impl Member {
             deadline: now,
             undrain: false,
             twins: Twins::default(),
+            load: Load::default(),
         }
     }
 
@@ -155,6 +162,8 @@ impl Fleet {
             quiet: 0,
             removals: VecDeque::new(),
             overrides,
+            valves: Valves::default(),
+            load_due: now,
         };
         fleet.find_dark(now);
         fleet.quiet = fleet.members.iter().filter(|m| m.is_quiet()).count();
@@ -185,6 +194,7 @@ impl Fleet {
         self.dark.clear();
         self.mending.clear();
         self.find_dark(now);
+        self.valves = Valves::default();
         self.quiet = self.members.iter().filter(|m| m.is_quiet()).count();
         self.obey(now);
         self.tell();
@@ -232,9 +242,9 @@ impl Fleet {
         if report.state == Claim::Serving {
             member.undrain = false;
         }
-        member
-            .health
-            .handle_report(now, report, self.inventory.thresholds());
+        let t = self.inventory.thresholds();
+        member.load.observe(now, report, t);
+        member.health.handle_report(now, report, t);
         self.step(now, index);
         ReportOutcome::Accepted(self.reply(index, 0))
     }
@@ -265,6 +275,7 @@ impl Fleet {
         }
         self.forget(now);
         self.pass_council(now);
+        self.pass_load(now);
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck = None;
             self.publish_wanted = true;
@@ -278,6 +289,7 @@ impl Fleet {
             .map(|member| member.deadline)
             .chain(self.recheck)
             .chain(self.council_due)
+            .chain([self.load_due])
             .chain(self.ballot_due().filter(|_| !self.vote_wanted))
             .min()
     }
@@ -293,6 +305,7 @@ impl Fleet {
 
     /// Compiles the answers that follow from what is known now, under a serial above the last.
     pub fn publish(&mut self, now: Instant, unix: UnixTime) -> Snapshot {
+        self.weigh(now);
         let view = self.view(now);
         self.serial = snapshot::next_serial(self.serial, unix);
         self.cautious = view.cautious;
@@ -329,6 +342,7 @@ impl Fleet {
             isolated: self.isolation().map(|isolation| isolation.cause),
             joined: self.inventory.has_joined(index),
             twins: self.members[index].twins.are_there(now),
+            free_permille: self.members[index].load.free(),
             ..self.members[index].health.explain(now, entry, t)
         })
     }
@@ -378,11 +392,13 @@ impl Fleet {
                 doubt: standing == Standing::Suspect || lately,
                 speaks: member.health.speaks(),
                 share: member.health.share(now, t),
+                free: member.load.free(),
             }
         });
         View {
             seats: seats.collect(),
             cautious: !self.is_settled(now),
+            flows: self.valves.flows(&self.inventory),
         }
     }
 

@@ -32,6 +32,7 @@ impl Health {
             accused: self.accused,
             spared: self.spared,
             share_permille: self.share(now, t),
+            free_permille: 1000,
             // These three are the fleet's to say.
             votes: Tally::default(),
             ballots: Vec::new(),

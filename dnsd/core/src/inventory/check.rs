@@ -371,6 +371,11 @@ fn check_policy(policy: &Policy, problems: &mut Problems) {
         ),
     );
     problems.require(
+        policy.headroom_percent < 100,
+        subject,
+        "the headroom is 0 to 99 percent",
+    );
+    problems.require(
         policy.ttl_min >= 1 && policy.ttl_min <= policy.ttl_max && policy.ttl_max <= 3600,
         subject,
         "the times to live must satisfy 1 s <= minimum <= maximum <= 1 h",
@@ -401,6 +406,7 @@ fn check_thresholds(t: &Thresholds, problems: &mut Problems) {
         t.stun_dead,
         t.echo_spacing,
         t.echo_timeout,
+        t.load_interval,
     ];
     let shortest = times
         .into_iter()

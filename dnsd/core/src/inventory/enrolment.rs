@@ -95,6 +95,7 @@ impl Enrolment {
             ipv4: v4,
             ipv6: v6,
             weight: self.weight,
+            standby: false,
             keys: vec![self.key],
         };
         // Never half of what it says: it would be judged by one address and used by the other.

@@ -102,6 +102,9 @@ pub struct RelayEntry {
     pub ipv6: Option<SocketAddrV6>,
     /// Its share of clients relative to others, 1 to [`limits::WEIGHT_MAX`](crate::limits::WEIGHT_MAX).
     pub weight: u32,
+    /// Whether it is kept in reserve: it serves only when the others of its region have no
+    /// headroom left, or none of them is up.
+    pub standby: bool,
     /// The keys its reports may be signed with.
     pub keys: Vec<KeyId>,
 }

@@ -17,6 +17,9 @@ pub struct Policy {
     pub ttl_negative: u32,
     /// Answer variants compiled per region, 64 to 1024.
     pub variants: usize,
+    /// Share of a region's capacity, percent, below 100, that is kept free: when less is, standby
+    /// relays enter, then clients go to other regions. 0: neither happens.
+    pub headroom_percent: u32,
 }
 
 impl Default for Policy {
@@ -28,6 +31,7 @@ impl Default for Policy {
             ttl_static: 300,
             ttl_negative: 5,
             variants: 128,
+            headroom_percent: 20,
         }
     }
 }
@@ -93,6 +97,14 @@ pub struct Thresholds {
     pub settle: Duration,
     /// How long a relay that was condemned and is up again takes to get its whole share of clients.
     pub ramp: Duration,
+    /// How often it is looked whether the relays' loads call for other answers.
+    pub load_interval: Duration,
+    /// Over how long a relay's load is smoothed.
+    pub load_memory: Duration,
+    /// How long the clients of a relay that went down are expected at the others.
+    pub orphans: Duration,
+    /// Least time between two steps of a spill, or of standby, back to normal.
+    pub ebb: Duration,
     /// Share of the relays in reach of any client that must stay up, percent, before this node's
     /// probes alone take out one whose reports arrive.
     pub floor_percent: usize,
@@ -151,6 +163,10 @@ impl Default for Thresholds {
             last_known_good: s(300),
             settle: s(10),
             ramp: s(60),
+            load_interval: s(5),
+            load_memory: s(10),
+            orphans: s(60),
+            ebb: s(30),
             floor_percent: 50,
             removal_percent: 50,
             removal_window: s(60),

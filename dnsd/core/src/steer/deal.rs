@@ -1,7 +1,7 @@
 //! One variant's deal: ranks the pool by a draw and splits it into two lanes.
 
 use super::pool::Pool;
-use super::{Standing, View};
+use super::{Seat, Standing, View};
 use crate::inventory::Inventory;
 use crate::spread::{hash, mix};
 
@@ -17,7 +17,7 @@ pub(super) struct Card {
     pub(super) suspect: bool,
     /// Whether it answers with IPv4, with IPv6.
     pub(super) has: [bool; 2],
-    /// A thousand times the configured weight, or less for one that was down.
+    /// Ten thousand times the configured weight, or less for one that was down or has less room.
     weight: u32,
     seed: u64,
 }
@@ -47,10 +47,16 @@ pub(super) fn cards(inventory: &Inventory, view: &View, pool: &Pool) -> Vec<Card
             zone: number(&zones, &relays[index].zone),
             suspect: view.seats[index].standing == Standing::Suspect,
             has,
-            weight: relays[index].weight * view.seats[index].share.clamp(1, 1000),
+            weight: weight(relays[index].weight, &view.seats[index]),
             seed: hash(relays[index].id.as_str().as_bytes()),
         })
         .collect()
+}
+
+/// Clients go where there is room, as far as the configured weights and slow start let them. A
+/// relay that is nearly full keeps a tenth: when it is full it says so.
+fn weight(configured: u32, seat: &Seat) -> u32 {
+    configured * seat.share.clamp(1, 1000) * (seat.free / 100).clamp(1, 10)
 }
 
 /// Ranks the cards for one variant: the healthy before the suspect, else by weighted rendezvous

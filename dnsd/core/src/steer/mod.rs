@@ -10,6 +10,7 @@ mod deal;
 mod pick;
 mod plan;
 mod pool;
+mod valve;
 
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ use serde::Serialize;
 
 pub use plan::{Choice, RegionPlan, Variant, plan};
 pub(crate) use pool::serving;
+pub(crate) use valve::{Carried, Valves};
+pub use valve::{Flow, Spill, Strain};
 
 /// How a relay counts in the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +59,8 @@ pub struct Seat {
     /// Its share of clients of its configured weight, in thousandths: less than 1000 for a while
     /// after it was down.
     pub share: u32,
+    /// How much of its capacity is free, in thousandths, in steps; 1000 where it is not known.
+    pub free: u32,
 }
 
 /// All relays as the choice sees them.
@@ -65,6 +70,9 @@ pub struct View {
     pub seats: Vec<Seat>,
     /// Whether everything is in doubt: this node has just started.
     pub cautious: bool,
+    /// Per region, in the inventory's order: what follows from how full its relays are. Empty:
+    /// nothing does.
+    pub flows: Vec<Flow>,
 }
 
 /// What kind of relays serve a pool, best first.

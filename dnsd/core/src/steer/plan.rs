@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::deal::{self, Card, FAMILIES};
 use super::pick::pick;
 use super::pool::{Pool, pool};
+use super::valve::Spill;
 use super::{Tier, View};
 use crate::inventory::Inventory;
 
@@ -44,6 +45,9 @@ pub struct RegionPlan {
     pub tier: Tier,
     /// The region whose relays serve.
     pub served_by: usize,
+    /// The regions that take some of its clients because there is no headroom, nearest first: each
+    /// takes its share of those that the ones before it have left.
+    pub spill: Box<[Spill]>,
     /// Seconds the answers may be cached.
     pub ttl: u32,
     /// The answers; regions with the same pool share them.
@@ -60,6 +64,7 @@ pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
     (0..inventory.regions().len())
         .map(|region| {
             let pool = pool(inventory, view, region);
+            let spill = view.spill(region);
             let ttl = if pool.doubt {
                 policy.ttl_min
             } else {
@@ -73,6 +78,7 @@ pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
             RegionPlan {
                 tier,
                 served_by,
+                spill: spill.into(),
                 ttl,
                 variants,
                 detours,

@@ -100,6 +100,15 @@ fn offers(inventory: &Inventory, region: usize, has: &dyn Fn(&RelayEntry) -> boo
     })
 }
 
+/// Leaves the relays in reserve out, while one of the others is up.
+fn rest(inventory: &Inventory, view: &View, relays: &mut Vec<usize>) {
+    let standby = |relay: &usize| inventory.relays()[*relay].standby;
+    let up = |relay: &usize| view.seats[*relay].standing == Standing::Up;
+    if relays.iter().any(|relay| !standby(relay) && up(relay)) {
+        relays.retain(|relay| !standby(relay));
+    }
+}
+
 fn choose(
     inventory: &Inventory,
     view: &View,
@@ -133,7 +142,10 @@ fn choose(
                         Tier::Configured => true,
                     }
             };
-            let relays: Vec<usize> = in_reach.iter().copied().filter(fits).collect();
+            let mut relays: Vec<usize> = in_reach.iter().copied().filter(fits).collect();
+            if tier == Tier::Healthy && !view.is_reserve_called(*near) {
+                rest(inventory, view, &mut relays);
+            }
             if !relays.is_empty() {
                 return Some(Choice {
                     tier,

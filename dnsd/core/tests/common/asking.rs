@@ -27,10 +27,12 @@ pub fn all_up(inventory: &Inventory) -> View {
         doubt: false,
         speaks: false,
         share: 1000,
+        free: 1000,
     };
     View {
         seats: vec![seat; inventory.relays().len()],
         cautious: false,
+        flows: Vec::new(),
     }
 }
 

@@ -79,6 +79,7 @@ pub fn relay(id: &str, region: &str, zone: &str, vendor: &str, host: u8) -> Rela
         ipv4: Some(format!("198.51.100.{host}:3478").parse().unwrap()),
         ipv6: Some(format!("[2001:db8:1::{host:x}]:3478").parse().unwrap()),
         weight: 100,
+        standby: false,
         keys: vec![KeyId(1)],
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
-use dnsd_core::steer::{Seat, Standing, Tier, View};
+use dnsd_core::steer::{Flow, Seat, Standing, Tier, View};
 use proptest::prelude::*;
 
 use super::{region, relay, start, zone};
@@ -27,6 +27,7 @@ pub struct Shape {
     pub standing: usize,
     pub good_minutes_ago: Option<u64>,
     pub weight: u32,
+    pub standby: bool,
 }
 
 pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
@@ -44,9 +45,10 @@ pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
         standings,
         proptest::option::of(0..12u64),
         1..1000u32,
+        proptest::bool::weighted(0.2),
     )
         .prop_map(
-            |(region, vendor, zone, families, standing, good_minutes_ago, weight)| Shape {
+            |(region, vendor, zone, families, standing, good_minutes_ago, weight, standby)| Shape {
                 region,
                 vendor,
                 zone,
@@ -54,6 +56,7 @@ pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
                 standing,
                 good_minutes_ago,
                 weight,
+                standby,
             },
         )
 }
@@ -82,6 +85,7 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
                 host,
             );
             entry.weight = shape.weight;
+            entry.standby = shape.standby;
             entry.ipv4 = entry.ipv4.filter(|_| shape.families & 1 != 0);
             entry.ipv6 = entry.ipv6.filter(|_| shape.families & 2 != 0);
             entry
@@ -108,11 +112,19 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
             doubt: false,
             speaks: false,
             share: 1000,
+            free: 1000,
         }
     });
+    // Whether a region's reserve is called is drawn, too.
+    let weights: u32 = shapes.iter().map(|shape| shape.weight).sum();
+    let flow = |region: u32| Flow {
+        reserve: (weights >> region) & 1 == 1,
+        spill: Vec::new(),
+    };
     let view = View {
         seats: seats.collect(),
         cautious: false,
+        flows: (0..3).map(flow).collect(),
     };
     (inventory, view)
 }
@@ -148,11 +160,17 @@ pub fn model(
     ];
     for (tier, fits) in ladder {
         for near in inventory.reach(region) {
-            let found: BTreeSet<usize> = all
+            let mut found: BTreeSet<usize> = all
                 .iter()
                 .copied()
                 .filter(|i| inventory.home(*i) == *near && fits(&view.seats[*i]))
                 .collect();
+            let rests = tier == Tier::Healthy && !view.flows.get(*near).is_some_and(|f| f.reserve);
+            let primary = |i: &usize| !inventory.relays()[*i].standby;
+            let up = |i: &usize| view.seats[*i].standing == Standing::Up;
+            if rests && found.iter().any(|i| primary(i) && up(i)) {
+                found.retain(primary);
+            }
             if !found.is_empty() {
                 return (tier, found);
             }

@@ -41,6 +41,7 @@ pub struct SimRelay {
     pub id: RelayId,
     pub fate: Fate,
     pub claim: Claim,
+    pub load: Load,
     boot: u64,
     sequence: u64,
     /// Reports of an earlier life are not sent any more.
@@ -131,6 +132,7 @@ impl World {
             id,
             fate: Fate::Alive,
             claim: Claim::Serving,
+            load: Load::default(),
             boot: epoch,
             sequence: 0,
             life: 0,
@@ -222,6 +224,7 @@ impl World {
             id: id.parse().unwrap(),
             fate: Fate::Alive,
             claim: Claim::Serving,
+            load: Load::default(),
             boot: self.epoch + (self.now - self.began).as_secs(),
             sequence: 0,
             life: 0,
@@ -291,6 +294,7 @@ impl World {
                 let sim = &mut self.relays[relay];
                 let report = Report {
                     ipv4: sim.ipv4,
+                    load: sim.load,
                     ..report(sim.id, boot, sequence, claim)
                 };
                 let outcome = self.fleet.handle_report(self.now, sim.key, &report);
