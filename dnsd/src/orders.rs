@@ -131,14 +131,17 @@ pub fn made(value: &Value) -> String {
     } else {
         let _ = writeln!(out, ": {}", relays.join(", "));
     }
-    for reserve in value["foresight"]["regions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        let [region, relays, up] =
-            ["region", "relays", "would_be_up"].map(|key| text(&reserve[key]));
-        let _ = writeln!(out, "  clients of {region}: {up} of {relays} relays up");
+    // What is lifted counts as the evidence says, and that comes afterwards.
+    if !value["entry"]["decision"].is_null() {
+        for reserve in value["foresight"]["regions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let [region, relays, up] =
+                ["region", "relays", "would_be_up"].map(|key| text(&reserve[key]));
+            let _ = writeln!(out, "  clients of {region}: {up} of {relays} relays up");
+        }
     }
     for other in value["otherwise"].as_array().into_iter().flatten() {
         let (relay, scope) = (text(&other[0]), text(&other[1]));
