@@ -168,6 +168,22 @@ fn without_a_headroom_nothing_spills_and_nobody_in_reserve_is_called() {
 }
 
 #[test]
+fn answers_live_half_as_long_while_clients_spill() {
+    let mut world = world(inventory(false, 20));
+    let ttls = |world: &World| {
+        let plans = world.snapshot.as_ref().unwrap().plans();
+        plans.map(|(_, plan)| plan.ttl).collect::<Vec<_>>()
+    };
+    assert_eq!(ttls(&world), [30, 30]);
+    load(&mut world, &EU, 90);
+    world.run(SECOND * 60);
+    assert_eq!(ttls(&world), [15, 30]);
+    load(&mut world, &EU, 10);
+    world.run(SECOND * 300);
+    assert_eq!(ttls(&world), [30, 30]);
+}
+
+#[test]
 fn a_region_that_dies_takes_back_what_it_took() {
     let mut world = world(inventory(false, 20));
     load(&mut world, &US, 10);

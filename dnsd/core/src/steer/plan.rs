@@ -65,8 +65,11 @@ pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
         .map(|region| {
             let pool = pool(inventory, view, region);
             let spill = view.spill(region);
+            let strained = !spill.is_empty() || view.is_reserve_called(pool.served_by);
             let ttl = if pool.doubt {
                 policy.ttl_min
+            } else if strained {
+                (policy.ttl_max / 2).max(policy.ttl_min)
             } else {
                 policy.ttl_max
             };
