@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use credentials::label::LabelKeys;
 use dnsd_core::difference::Difference;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
-use dnsd_core::health::{Outcome, Probe, State, Verdict};
+use dnsd_core::health::{PathVerdict, Probe, ProbeKind, State, Verdict};
 use dnsd_core::inventory::{Inventory, Refusal};
 use dnsd_core::overrides::Entry;
+use dnsd_core::paths::Path;
 use dnsd_core::steer::Strain;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
@@ -27,9 +29,13 @@ use crate::intake::Intake;
 use crate::limits::{OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
 use crate::metrics::{ReportOutcome, name};
 use crate::probe::Prober;
+use crate::probe::echo::Found;
 use crate::readable::evidence;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
+
+/// The days left of a certificate's life at which it is warned of.
+const CERTIFICATE_DAYS: [u64; 3] = [7, 14, 21];
 
 /// What is known of relays.
 #[derive(Debug, Default)]
@@ -63,8 +69,8 @@ pub enum Input {
         relay: RelayId,
         /// The core's order.
         probe: Probe,
-        /// How it went.
-        outcome: Outcome,
+        /// What it found.
+        found: Box<Found>,
     },
     /// What another nameserver sees.
     Ballot {
@@ -129,6 +135,14 @@ pub struct Question {
     pub reply: oneshot::Sender<Known>,
 }
 
+/// What was last logged of a path.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Told {
+    withdrawn: bool,
+    /// The days left of the certificate's life at which it was last warned of.
+    certificate: Option<u64>,
+}
+
 /// The fleet with everything its actions need.
 #[derive(Debug)]
 pub struct Control {
@@ -154,6 +168,8 @@ pub struct Control {
     pub verdicts: BTreeMap<RelayId, Verdict>,
     /// When it was last logged that a relay may not join.
     pub refused: Option<Instant>,
+    /// What was last logged of relays' paths.
+    pub paths: BTreeMap<(RelayId, Path), Told>,
 }
 
 impl Control {
@@ -208,11 +224,14 @@ impl Control {
             Input::Probe {
                 relay,
                 probe,
-                outcome,
+                found,
             } => {
-                self.served.metrics.probe(probe.kind, &outcome);
+                self.served.metrics.probe(probe.kind, &found.outcome);
+                if let Some((path, left)) = path_of(probe.kind).zip(found.certificate_left) {
+                    self.certificate(relay, path, left);
+                }
                 self.fleet
-                    .handle_probe(clock::now(), relay, probe, &outcome);
+                    .handle_probe(clock::now(), relay, probe, &found.outcome);
             }
             Input::Ballot { ballot, from } => self.ballot(&ballot, from),
             Input::Outrun { generation } => self.fleet.outrun(generation),
@@ -233,6 +252,27 @@ impl Control {
                 let _ = reply.send(());
             }
             Input::Stop => {}
+        }
+    }
+
+    /// Takes what is left of a certificate's life; says so in good time before it ends.
+    fn certificate(&mut self, relay: RelayId, path: Path, left: Duration) {
+        self.fleet
+            .handle_certificate(clock::now(), relay, path, left);
+        let expires = clock::unix().0.saturating_add(left.as_secs());
+        self.served.metrics.certificate(relay, path, expires);
+        let days = left.as_secs() / 86_400;
+        let told = self.paths.entry((relay, path)).or_default();
+        let step = CERTIFICATE_DAYS
+            .into_iter()
+            .filter(|step| days < *step)
+            .min();
+        if told.certificate != step {
+            told.certificate = step;
+            if step.is_some() {
+                let (transport, family) = (path.transport.as_str(), path.family.as_str());
+                tracing::warn!(%relay, transport, family, days, "its certificate expires soon");
+            }
         }
     }
 
@@ -342,6 +382,8 @@ impl Control {
             }
             stays
         });
+        self.paths
+            .retain(|(relay, _), _| inventory.relay_index(relay).is_some());
         let relays = inventory.relays().iter().enumerate();
         for (_, entry) in relays.filter(|(index, _)| inventory.has_joined(*index)) {
             if !self.verdicts.contains_key(&entry.id) {
@@ -427,11 +469,42 @@ impl Control {
                     "verdict changed"
                 );
             }
+            for verdict in self.fleet.paths(relay) {
+                self.served
+                    .metrics
+                    .path(relay, verdict.path, !verdict.withdrawn);
+                let told = self.paths.entry((relay, verdict.path)).or_default();
+                tell_path(relay, verdict, told);
+            }
         }
     }
 
     pub(crate) fn keep(&self) {
         self.states
             .send_replace(Arc::new(self.fleet.saved(clock::now(), clock::unix())));
+    }
+}
+
+fn path_of(kind: ProbeKind) -> Option<Path> {
+    match kind {
+        ProbeKind::Path(path) => Some(path),
+        ProbeKind::Stun | ProbeKind::Echo => None,
+    }
+}
+
+/// Logs it when clients are taken off a path, or let back.
+fn tell_path(relay: RelayId, verdict: PathVerdict, told: &mut Told) {
+    if std::mem::replace(&mut told.withdrawn, verdict.withdrawn) == verdict.withdrawn {
+        return;
+    }
+    let (transport, family) = (
+        verdict.path.transport.as_str(),
+        verdict.path.family.as_str(),
+    );
+    let reason = verdict.reason.as_str();
+    if verdict.withdrawn {
+        tracing::warn!(%relay, transport, family, reason, "path withdrawn");
+    } else {
+        tracing::info!(%relay, transport, family, reason, "path serves again");
     }
 }

@@ -237,6 +237,7 @@ impl Daemon {
             node: node.id,
             verdicts: BTreeMap::new(),
             refused: None,
+            paths: BTreeMap::new(),
         };
         let controlling = tokio::spawn(control.run(waiting, asked));
         Ok(Self {

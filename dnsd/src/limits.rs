@@ -43,6 +43,12 @@ pub const TCP_PAUSE: Duration = Duration::from_millis(100);
 pub const STUN_CONCURRENCY: usize = 1024;
 /// Echo probes that may be under way at once.
 pub const ECHO_CONCURRENCY: usize = 256;
+/// Probes of paths that may be under way at once.
+pub const PATH_CONCURRENCY: usize = 128;
+/// Bytes that a probe takes from one connection: several times what one needs.
+pub const PROBE_STREAM_BYTES: u64 = 64 * 1024;
+/// Largest file of trusted certificates, in bytes.
+pub const ROOTS_BYTES: u64 = 4 * 1024 * 1024;
 /// How long the end of the daemon waits for echo probes to free their allocations.
 pub const PROBE_DRAIN: Duration = Duration::from_secs(1);
 /// How long a datagram of an echo probe may be under way before it counts as lost and is sent again.

@@ -6,10 +6,12 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::coturn::Coturn;
-use common::probing::{LOCAL, PATIENCE, SECRET, credential, probe, runtime};
+use common::probing::{PATIENCE, SECRET, credential, probe, route, runtime};
 use common::proxy::{Proxy, Way};
-use dnsd::probe::echo::{Route, run};
+use dnsd::probe::echo::run;
+use dnsd::probe::tls::Trust;
 use dnsd_core::health::Outcome;
+use dnsd_core::paths::Transport;
 use tokio::sync::oneshot;
 
 #[test]
@@ -65,13 +67,9 @@ fn silence_times_out_and_a_closed_port_is_refused() {
     let address = silent.local_addr().expect("address");
     let begun = Instant::now();
     let (told, outcome) = oneshot::channel();
-    let route = Route {
-        client: LOCAL,
-        relay: address,
-        peer: LOCAL,
-    };
+    let route = route(address, Transport::Udp, &Trust::default());
     runtime.spawn(async move { run(route, &credential(SECRET), PATIENCE, told).await });
-    let outcome = runtime.block_on(outcome).expect("an outcome");
+    let outcome = runtime.block_on(outcome).expect("an outcome").outcome;
     assert!(matches!(outcome, Outcome::Timeout), "{outcome:?}");
     assert!(
         (1400..2500).contains(&begun.elapsed().as_millis()),

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use crate::health::{Evidence, Override, Reason, Spared, State};
+use crate::health::{Evidence, Override, PathReason, Reason, Spared, State, Unwithdrawn};
+use crate::paths::{Family, Transport};
 use crate::votes::{Cause, Tally, Vote};
 
 /// Everything known about one relay.
@@ -64,6 +65,8 @@ pub struct Explanation {
     pub stun: ProbeFacts,
     /// What echo probes found.
     pub echo: ProbeFacts,
+    /// The paths that are judged apart from the relay.
+    pub paths: Vec<PathFacts>,
     /// Earlier verdicts, oldest first.
     pub history: Vec<PastVerdict>,
 }
@@ -148,6 +151,29 @@ pub struct ProbeFacts {
     pub rtt_us: Option<u64>,
     /// How the last failure looked.
     pub last_failure: Option<String>,
+}
+
+/// What is known of one path to a relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PathFacts {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// Over which address.
+    pub family: Family,
+    /// Whether clients are kept off it.
+    pub withdrawn: bool,
+    /// Why it stands so.
+    pub reason: PathReason,
+    /// For how long, milliseconds.
+    pub for_ms: u64,
+    /// When the certificate seen there expires, seconds from now; 0 if it has.
+    pub certificate_expires_in_s: Option<u64>,
+    /// Why it is not withdrawn although something speaks against it.
+    pub unwithdrawn: Option<Unwithdrawn>,
+    /// How often it has been withdrawn lately.
+    pub flaps: u32,
+    /// What probes found.
+    pub probe: ProbeFacts,
 }
 
 /// A verdict that has been replaced.

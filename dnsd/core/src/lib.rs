@@ -26,6 +26,7 @@ pub mod health;
 pub mod inventory;
 pub mod limits;
 pub mod overrides;
+pub mod paths;
 pub mod snapshot;
 pub mod steer;
 pub mod votes;

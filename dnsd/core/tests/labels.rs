@@ -13,6 +13,7 @@ use credentials::label::{Label, Lane, Tag};
 use dnsd_core::answer::{Query, answer, trace};
 use dnsd_core::explain::{LabelUse, RegionBy};
 use dnsd_core::inventory::Inventory;
+use dnsd_core::paths::PathSet;
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::{Flow, Seat, Spill, Standing};
 use hickory_proto::rr::{DNSClass, RecordType};
@@ -249,6 +250,8 @@ fn trace_tells_what_answer_does() {
             speaks: false,
             share: 1000,
             free: 1000,
+            served: PathSet::ALL,
+            withdrawn: PathSet::NONE,
         };
     }
     let snapshot = Snapshot::compile(&inventory, &view, 7);

@@ -6,6 +6,7 @@ mod common;
 use common::shapes::{Shape, build};
 use common::{inventory, region, relay, zone};
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
+use dnsd_core::paths::PathSet;
 use dnsd_core::steer::{Seat, Standing, Variant, View, plan};
 use proptest::prelude::*;
 
@@ -44,6 +45,8 @@ fn clients_are_spread_by_weight() {
         speaks: false,
         share: 1000,
         free: 1000,
+        served: PathSet::ALL,
+        withdrawn: PathSet::NONE,
     };
     let view = View {
         seats: vec![seat; 6],
@@ -159,6 +162,8 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         speaks: false,
         share: 1000,
         free: 1000,
+        served: PathSet::ALL,
+        withdrawn: PathSet::NONE,
     };
     let (up, down) = (seat(Standing::Up), seat(Standing::Down));
     let ipv6 = |seats: Vec<Seat>| {
@@ -189,6 +194,8 @@ fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
         speaks: false,
         share: 1000,
         free: 1000,
+        served: PathSet::ALL,
+        withdrawn: PathSet::NONE,
     };
     let view = View {
         seats: vec![seat; relays.len()],

@@ -25,6 +25,8 @@ use node::Probes;
 use relays::{Region, Relay};
 use zone::Zone;
 
+use crate::probe::tls::Trust;
+
 pub use node::{Format, Level, Log, Node};
 pub use sharing::Sharing;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub labels: LabelKeys,
     /// The keys that reports are signed with.
     pub keys: KeyRing,
+    /// What the relays' certificates must be good for.
+    pub trust: Trust,
     /// Zone, regions, relays and the policy of answering.
     pub inventory: Inventory,
     /// The other nameservers; without them this one stands alone.
@@ -134,7 +138,8 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         secrets,
         labels,
         keys: keys.ring,
-        inventory: parts.inventory(root, probes)?.numbered(generation.value),
+        trust: probes.trust.clone(),
+        inventory: parts.inventory(root, &probes)?.numbered(generation.value),
         sharing: sharing.ok()?,
         removal_percent,
     })
@@ -151,7 +156,7 @@ struct Parts {
 
 impl Parts {
     /// The inventory, unless the core still finds something wrong with it.
-    fn inventory(self, root: &Table<'_>, probes: Probes) -> Option<Inventory> {
+    fn inventory(self, root: &Table<'_>, probes: &Probes) -> Option<Inventory> {
         let Self {
             zone,
             policy,
@@ -173,6 +178,8 @@ impl Parts {
         let thresholds = Thresholds {
             stun_interval: probes.stun,
             echo_interval: Some(probes.echo),
+            path_interval: Some(probes.paths),
+            certificate_margin: probes.certificate_margin,
             ..Thresholds::default()
         };
         let inventory = Inventory::new(

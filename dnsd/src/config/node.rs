@@ -6,9 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use liveness::NodeId;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use settings::{Spanned, Table};
 
-use crate::limits::UDP_WORKERS;
+use crate::limits::{ROOTS_BYTES, UDP_WORKERS};
+use crate::probe::tls::Trust;
 
 /// Percent of the serving relays that a reload may take out unless something else is said.
 const REMOVAL_PERCENT: usize = 30;
@@ -39,12 +43,18 @@ pub struct Node {
 }
 
 /// `[probes]`: how often each relay is probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Probes {
     /// Time between two STUN probes.
     pub(super) stun: Duration,
     /// Time between two echo probes.
     pub(super) echo: Duration,
+    /// Time between two probes of one path.
+    pub(super) paths: Duration,
+    /// What a certificate must have left of its life.
+    pub(super) certificate_margin: Duration,
+    /// What certificates must be good for.
+    pub(super) trust: Trust,
 }
 
 /// How log records look.
@@ -204,6 +214,8 @@ pub(super) fn probes(root: &mut Table<'_>) -> Probes {
     let most = Duration::from_mins(5);
     let stun = Duration::from_millis(200)..=most;
     let echo = Duration::from_millis(500)..=most;
+    let paths = Duration::from_secs(2)..=most;
+    let margin = Duration::ZERO..=Duration::from_hours(14 * 24);
     Probes {
         stun: table
             .with_default_in("stun", Duration::from_secs(1), stun)
@@ -211,6 +223,39 @@ pub(super) fn probes(root: &mut Table<'_>) -> Probes {
         echo: table
             .with_default_in("echo", Duration::from_millis(2500), echo)
             .value,
+        paths: table
+            .with_default_in("paths", Duration::from_secs(10), paths)
+            .value,
+        certificate_margin: table
+            .with_default_in("certificate_margin", Duration::from_hours(1), margin)
+            .value,
+        trust: trust(&mut table),
+    }
+}
+
+fn trust(table: &mut Table<'_>) -> Trust {
+    let name = table.optional_parsed(
+        "tls_name",
+        "a name in the relays' certificates",
+        "\"a.turn.example.org\"",
+        |text| ServerName::try_from(text.to_owned()),
+    );
+    let file = table.optional_file("tls_roots", ROOTS_BYTES);
+    let roots = file.map(|file| {
+        let read = CertificateDer::pem_slice_iter(file.value.text().as_bytes());
+        let roots: Vec<_> = read.filter_map(Result::ok).collect();
+        let (taken, _) = RootCertStore::empty().add_parsable_certificates(roots.iter().cloned());
+        if taken == 0 {
+            let path = file.value.path.display();
+            let what = format!("`probes.tls_roots`: {path} holds no certificate to trust");
+            let help = "name a PEM file with the certificates of the issuers that clients trust";
+            table.error(file.span, what, help);
+        }
+        roots
+    });
+    Trust {
+        roots: roots.unwrap_or_default(),
+        name: name.map(|name| name.value),
     }
 }
 

@@ -1,15 +1,19 @@
 //! `[[regions]]` and `[[relays]]`.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
 use dnsd_core::inventory::{self, RegionId, RelayEntry};
 use dnsd_core::limits::{PLACE_MAX, RELAY_KEYS_MAX, WEIGHT_MAX};
+use dnsd_core::paths::Transport;
 use ipnet::IpNet;
-use liveness::{KeyId, RelayId};
+use liveness::{KeyId, RelayId, Transports};
 use settings::{Spanned, Table};
 
 /// What a region's name is, for messages.
 pub(super) const REGION: &str = "a region's name: 1 to 32 lower-case letters, digits and hyphens";
+/// What a transport is, for messages.
+const TRANSPORT: &str = "one of udp, tcp, tls";
 /// Weight of a relay that has none.
 pub(super) const WEIGHT: u32 = 100;
 
@@ -33,6 +37,9 @@ pub(super) struct Relay {
     pub(super) keys: Vec<Spanned<u32>>,
     pub(super) weight: u32,
     pub(super) standby: bool,
+    pub(super) transports: Option<Transports>,
+    pub(super) tcp_port: Option<u16>,
+    pub(super) tls_port: Option<u16>,
 }
 
 /// The regions that could be read, and whether those are all.
@@ -87,6 +94,12 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
     let keys = table.required_list::<u32>("keys");
     let weight = table.with_default_in("weight", WEIGHT, 1..=WEIGHT_MAX);
     let standby = table.with_default("standby", false);
+    let transports = transports(&mut table);
+    let mut port = |key| {
+        let port = table.optional_in(key, 1_u16..=u16::MAX);
+        port.map(|port| port.value)
+    };
+    let (tcp_port, tls_port) = (port("tcp_port"), port("tls_port"));
     if let Some(addresses) = &addresses {
         families(&table, addresses);
     }
@@ -106,7 +119,38 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
         keys: keys?,
         weight: weight.value,
         standby: standby.value,
+        transports,
+        tcp_port,
+        tls_port,
     })
+}
+
+/// The transports that are listed; `None` if that is left to the reports.
+fn transports(table: &mut Table<'_>) -> Option<Transports> {
+    let listed = table
+        .has("transports")
+        .then(|| table.key_span("transports"));
+    let wrong = Cell::new(false);
+    let read = table.list_parsed("transports", TRANSPORT, "\"tls\"", |text| {
+        let read = transport(text);
+        wrong.set(wrong.get() | read.is_err());
+        read
+    });
+    let served = read.iter().map(|transport| transport.value);
+    let served = served.reduce(Transports::with);
+    if let Some(span) = listed.filter(|_| served.is_none() && !wrong.get()) {
+        let help = "name what it serves, or leave this out: its reports say it, too";
+        table.error(span, "a relay that serves no transport serves nobody", help);
+    }
+    served
+}
+
+fn transport(text: &str) -> Result<Transports, String> {
+    let mut all = Transport::ALL.into_iter();
+    let found = all.find(|transport| transport.as_str() == text);
+    found
+        .map(Transport::bit)
+        .ok_or_else(|| format!("there is no transport {text:?}"))
 }
 
 /// At most one address of each family, and only such as clients can send to.
@@ -177,6 +221,9 @@ impl From<&Relay> for RelayEntry {
             }),
             weight: relay.weight,
             standby: relay.standby,
+            transports: relay.transports,
+            tcp_port: relay.tcp_port,
+            tls_port: relay.tls_port,
             keys: relay.keys.iter().map(|key| KeyId(key.value)).collect(),
         }
     }

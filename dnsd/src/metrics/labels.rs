@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use dnsd_core::health::{Outcome, ProbeKind, State};
+use dnsd_core::paths;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
@@ -202,6 +203,12 @@ label! {
         Stun = "stun",
         /// Full allocate and echo.
         Echo = "echo",
+        /// The same over UDP and one family.
+        Udp = "udp",
+        /// Over TCP.
+        Tcp = "tcp",
+        /// Over TLS.
+        Tls = "tls",
     }
 }
 
@@ -250,6 +257,11 @@ impl From<ProbeKind> for Probed {
         match kind {
             ProbeKind::Stun => Self::Stun,
             ProbeKind::Echo => Self::Echo,
+            ProbeKind::Path(path) => match path.transport {
+                paths::Transport::Udp => Self::Udp,
+                paths::Transport::Tcp => Self::Tcp,
+                paths::Transport::Tls => Self::Tls,
+            },
         }
     }
 }

@@ -9,6 +9,7 @@ mod regions;
 use std::fmt::Write as _;
 
 use dnsd_core::health::{Outcome, ProbeKind, State};
+use dnsd_core::paths::Path;
 use dnsd_core::steer::Strain;
 use liveness::RelayId;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -56,6 +57,23 @@ struct VerdictLabels {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PathLabels {
+    relay: String,
+    transport: &'static str,
+    family: &'static str,
+}
+
+impl PathLabels {
+    fn new(relay: RelayId, path: Path) -> Self {
+        Self {
+            relay: relay.to_string(),
+            transport: path.transport.as_str(),
+            family: path.family.as_str(),
+        }
+    }
+}
+
 /// One thread's counts since it last folded them in.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -88,6 +106,8 @@ pub struct Metrics {
     regions: regions::Regions,
     isolated: Gauge,
     observers: Gauge,
+    paths: Family<PathLabels, Gauge>,
+    certificates: Family<PathLabels, Gauge>,
     serial: Gauge,
     generation: Gauge,
     newest_generation: Gauge,
@@ -105,6 +125,8 @@ impl Default for Metrics {
         let (isolated, observers) = (Gauge::default(), Gauge::default());
         let probes = Family::default();
         let verdicts = Family::default();
+        let paths = Family::default();
+        let certificates = Family::default();
         let (serial, reload_ok, state_saved) =
             (Gauge::default(), Gauge::default(), Gauge::default());
         let (generation, newest_generation) = (Gauge::default(), Gauge::default());
@@ -133,6 +155,16 @@ impl Default for Metrics {
             "relay_verdict",
             "1 for the verdict each relay has, 0 for the others",
             verdicts.clone(),
+        );
+        registry.register(
+            "relay_path_up",
+            "Whether clients are sent to a relay by a transport and address family",
+            paths.clone(),
+        );
+        registry.register(
+            "relay_certificate_expiry_seconds",
+            "When the certificate that a relay shows expires, seconds since 1970",
+            certificates.clone(),
         );
         registry.register(
             "answer_serial",
@@ -172,6 +204,8 @@ impl Default for Metrics {
             regions,
             isolated,
             observers,
+            paths,
+            certificates,
             serial,
             generation,
             newest_generation,
@@ -257,8 +291,26 @@ impl Metrics {
         }
     }
 
+    /// Shows whether clients are sent to a relay by one path.
+    pub fn path(&self, relay: RelayId, path: Path, up: bool) {
+        let labels = PathLabels::new(relay, path);
+        self.paths.get_or_create(&labels).set(i64::from(up));
+    }
+
+    /// Shows when a relay's certificate expires, in seconds since 1970.
+    pub fn certificate(&self, relay: RelayId, path: Path, expires: u64) {
+        let labels = PathLabels::new(relay, path);
+        let expires = i64::try_from(expires).unwrap_or(i64::MAX);
+        self.certificates.get_or_create(&labels).set(expires);
+    }
+
     /// Forgets a relay that is no longer configured.
     pub fn forget(&self, relay: RelayId) {
+        for path in Path::all() {
+            let labels = PathLabels::new(relay, path);
+            self.paths.remove(&labels);
+            self.certificates.remove(&labels);
+        }
         for each in STATES {
             self.verdicts.remove(&VerdictLabels {
                 relay: relay.to_string(),

@@ -5,14 +5,14 @@
 //! foreign client gets through.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use credentials::Credential;
 use dnsd_core::health::Outcome;
-use tokio::net::UdpSocket;
+use dnsd_core::paths::Transport;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use turn::client::{Client, ClientConfig};
@@ -22,11 +22,14 @@ use super::signed;
 use super::stun::{transaction, unsent};
 use super::tap::Tap;
 use super::trip;
+use super::way::{Closed, Way};
 use crate::limits::ECHO_CLEANUP;
 
 /// Retransmission interval of the client's transactions, in milliseconds. RFC 8489 section 6.2.1
 /// starts at 500; a probe has about 1500 in all.
 const RETRANSMIT: u16 = 200;
+/// The same where the connection sends again by itself: longer than any probe.
+const ONCE: u16 = 60_000;
 /// Five-tuples tried before the relay's memory of earlier ones counts against it.
 const FIVE_TUPLES: usize = 3;
 /// Allocation Mismatch (RFC 8656 section 19).
@@ -35,24 +38,46 @@ const MISMATCH: u16 = 437;
 const CHALLENGE: u16 = 401;
 
 /// Who probes what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Route {
-    /// Source of the client's socket, of the relay address's family.
-    pub client: IpAddr,
-    /// The relay's listener.
-    pub relay: SocketAddr,
+    /// How the client gets to the relay.
+    pub way: Way,
     /// Where the echo answers: IPv4, the family of an allocation that asks for none.
     pub peer: IpAddr,
 }
 
+/// What a probe found.
+#[derive(Debug)]
+pub struct Found {
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was left of the life of the certificate that the relay showed, if it showed one.
+    pub certificate_left: Option<Duration>,
+}
+
+impl From<Outcome> for Found {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            certificate_left: None,
+        }
+    }
+}
+
 /// Where the outcome goes, once.
-struct Report(Option<oneshot::Sender<Outcome>>);
+struct Report {
+    to: Option<oneshot::Sender<Found>>,
+    certificate_left: Option<Duration>,
+}
 
 impl Report {
     fn tell(&mut self, outcome: Outcome) {
-        if let Some(report) = self.0.take() {
+        if let Some(to) = self.to.take() {
             // Whoever asked may have gone.
-            let _ = report.send(outcome);
+            let _ = to.send(Found {
+                outcome,
+                certificate_left: self.certificate_left,
+            });
         }
     }
 }
@@ -63,13 +88,19 @@ pub async fn run(
     route: Route,
     credential: &Credential,
     patience: Duration,
-    report: oneshot::Sender<Outcome>,
+    report: oneshot::Sender<Found>,
 ) {
     let begun = Instant::now();
-    let mut report = Report(Some(report));
+    let mut report = Report {
+        to: Some(report),
+        certificate_left: None,
+    };
     for _ in 0..FIVE_TUPLES {
-        match open(route, credential).await {
-            Ok((tap, client)) => {
+        let left = patience.saturating_sub(begun.elapsed());
+        let opened = timeout(left, open(&route.way, credential)).await;
+        match opened.unwrap_or_else(|_| Err(Outcome::Timeout.into())) {
+            Ok((tap, client, certificate_left)) => {
+                report.certificate_left = certificate_left;
                 let left = patience.saturating_sub(begun.elapsed());
                 attempt(route.peer, &tap, &client, left, &mut report).await;
                 tap.shut();
@@ -77,9 +108,12 @@ pub async fn run(
                 // with the tap.
                 let _ = timeout(ECHO_CLEANUP, client.close()).await;
             }
-            Err(outcome) => report.tell(outcome),
+            Err(closed) => {
+                report.certificate_left = closed.certificate_left;
+                report.tell(closed.outcome);
+            }
         }
-        if report.0.is_none() {
+        if report.to.is_none() {
             return;
         }
     }
@@ -88,27 +122,33 @@ pub async fn run(
     ));
 }
 
-async fn open(route: Route, credential: &Credential) -> Result<(Arc<Tap>, Client), Outcome> {
+/// A client on an open way, and what is left of the life of the certificate seen there.
+type Ready = (Arc<Tap>, Client, Option<Duration>);
+
+async fn open(way: &Way, credential: &Credential) -> Result<Ready, Closed> {
     let local = |error: io::Error| unsent(&error);
-    let socket = UdpSocket::bind((route.client, 0)).await.map_err(local)?;
-    socket.connect(route.relay).await.map_err(local)?;
+    let opened = way.open().await?;
     let proof = signed::binding(transaction().map_err(local)?, credential);
-    let tap = Arc::new(Tap::new(socket, route.relay, proof));
+    let tap = Arc::new(Tap::new(opened.link, way.relay, proof));
     let client = Client::new(ClientConfig {
         stun_serv_addr: String::new(),
-        turn_serv_addr: route.relay.to_string(),
+        turn_serv_addr: way.relay.to_string(),
         username: credential.username.clone(),
         password: credential.password.to_string(),
         realm: String::new(),
         software: String::new(),
-        rto_in_ms: RETRANSMIT,
+        rto_in_ms: if way.transport == Transport::Udp {
+            RETRANSMIT
+        } else {
+            ONCE
+        },
         conn: Arc::<Tap>::clone(&tap),
         vnet: None,
     });
     let odd = |error: turn::Error| Outcome::Unsent(error.to_string());
     let client = client.await.map_err(odd)?;
     client.listen().await.map_err(odd)?;
-    Ok((tap, client))
+    Ok((tap, client, opened.certificate_left))
 }
 
 /// One five-tuple's probe. Tells the outcome before it cleans up; tells nothing if the relay still

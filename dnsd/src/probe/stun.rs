@@ -1,33 +1,27 @@
-//! One STUN Binding transaction (RFC 8489 section 3) from a socket of its own.
+//! One STUN Binding transaction (RFC 8489 section 3) on a way of its own.
 //!
-//! The socket is connected, so that the ICMP refusal of a relay whose process is gone fails the
+//! A UDP socket is connected, so that the ICMP refusal of a relay whose process is gone fails the
 //! probe at once instead of after the timeout.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use credentials::Credential;
 use dnsd_core::health::Outcome;
 use stun_types::attribute::XorMappedAddress;
 use stun_types::message::{BINDING, Message, MessageClass, TransactionId};
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::signed;
+use super::way::{Link, Way};
 
 /// Largest Binding response that is looked at, in bytes.
 const RESPONSE: usize = 1500;
 
-/// Sends one Binding request, signed with `credential`, from `local` to `relay` and waits at most
-/// `patience` for its answer.
-pub async fn binding(
-    local: IpAddr,
-    relay: SocketAddr,
-    credential: &Credential,
-    patience: Duration,
-) -> Outcome {
-    timeout(patience, exchange(local, relay, credential))
+/// Sends one Binding request, signed with `credential`, on a way and waits at most `patience` for
+/// its answer, connecting included.
+pub async fn binding(way: &Way, credential: &Credential, patience: Duration) -> Outcome {
+    timeout(patience, exchange(way, credential))
         .await
         .unwrap_or(Outcome::Timeout)
 }
@@ -42,23 +36,28 @@ pub(super) fn heard(error: &io::Error) -> Outcome {
 }
 
 /// How an error counts when it keeps us from sending: as none of the relay's fault, unless it is
-/// a refusal that came for an earlier datagram.
+/// a refusal that came for an earlier datagram, or the end of a connection.
 pub(super) fn unsent(error: &io::Error) -> Outcome {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => heard(error),
         _ => Outcome::Unsent(error.to_string()),
     }
 }
 
-async fn exchange(local: IpAddr, relay: SocketAddr, credential: &Credential) -> Outcome {
-    let (socket, transaction) = match send(local, relay, credential).await {
-        Ok(sent) => sent,
+async fn exchange(way: &Way, credential: &Credential) -> Outcome {
+    let sent = Instant::now();
+    let link = match way.open().await {
+        Ok(opened) => opened.link,
+        Err(closed) => return closed.outcome,
+    };
+    let transaction = match send(&link, credential).await {
+        Ok(transaction) => transaction,
         Err(error) => return unsent(&error),
     };
-    let sent = Instant::now();
     let mut buffer = [0; RESPONSE];
     loop {
-        let length = match socket.recv(&mut buffer).await {
+        let length = match link.recv(&mut buffer).await {
             Ok(length) => length,
             Err(error) => return heard(&error),
         };
@@ -75,18 +74,10 @@ async fn exchange(local: IpAddr, relay: SocketAddr, credential: &Credential) -> 
     }
 }
 
-async fn send(
-    local: IpAddr,
-    relay: SocketAddr,
-    credential: &Credential,
-) -> io::Result<(UdpSocket, TransactionId)> {
-    let socket = UdpSocket::bind((local, 0)).await?;
-    socket.connect(relay).await?;
+async fn send(link: &Link, credential: &Credential) -> io::Result<TransactionId> {
     let transaction = transaction()?;
-    socket
-        .send(&signed::binding(transaction, credential))
-        .await?;
-    Ok((socket, transaction))
+    link.send(&signed::binding(transaction, credential)).await?;
+    Ok(transaction)
 }
 
 pub(super) fn transaction() -> io::Result<TransactionId> {
@@ -113,7 +104,9 @@ fn answer(datagram: &[u8], transaction: TransactionId) -> Option<Result<(), &'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::tests::credential;
+    use tokio::net::UdpSocket;
+
+    use crate::probe::rounds::tests::{credential, udp};
 
     /// RFC 5769 section 2.2 with the transaction id of that sample.
     const RESPONSE_IPV4: [u8; 80] = [
@@ -150,7 +143,8 @@ mod tests {
         let address = free.local_addr().expect("address");
         drop(free);
         let begun = Instant::now();
-        let outcome = binding(address.ip(), address, &credential(), Duration::from_secs(5)).await;
+        let way = udp(address.ip(), address);
+        let outcome = binding(&way, &credential(), Duration::from_secs(5)).await;
         assert!(matches!(outcome, Outcome::Refused), "{outcome:?}");
         assert!(begun.elapsed() < Duration::from_secs(1));
     }
@@ -159,13 +153,8 @@ mod tests {
     async fn silence_is_a_timeout() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
         let address = silent.local_addr().expect("address");
-        let outcome = binding(
-            address.ip(),
-            address,
-            &credential(),
-            Duration::from_millis(50),
-        )
-        .await;
+        let way = udp(address.ip(), address);
+        let outcome = binding(&way, &credential(), Duration::from_millis(50)).await;
         assert!(matches!(outcome, Outcome::Timeout), "{outcome:?}");
     }
 }

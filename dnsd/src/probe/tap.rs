@@ -1,4 +1,4 @@
-//! The socket under the TURN client of an echo probe: sees how each datagram travelled, and can be
+//! The way under the TURN client of an echo probe: sees how each datagram travelled, and can be
 //! shut so that nothing the client spawned outlives the probe.
 //!
 //! The client spawns a reader and one retransmission timer per transaction. Both end when the
@@ -18,11 +18,11 @@ use async_trait::async_trait;
 use dnsd_core::health::Outcome;
 use stun_types::attribute::{AttributeStaticType as _, ErrorCode, MessageIntegrity};
 use stun_types::message::{Message, MessageClass, Method};
-use tokio::net::UdpSocket;
 use tokio::sync::{Notify, watch};
 use webrtc_util::Conn;
 
 use super::stun::{heard, unsent};
+use super::way::Link;
 
 /// Type of a Send indication (RFC 8656 section 18.1) as it stands on the wire.
 const SEND_INDICATION: [u8; 2] = [0x00, 0x16];
@@ -62,10 +62,10 @@ pub(super) enum Via {
     Channel,
 }
 
-/// A connected UDP socket that watches the TURN messages passing.
+/// An open way that watches the TURN messages passing.
 #[derive(Debug)]
 pub(super) struct Tap {
-    socket: UdpSocket,
+    link: Link,
     relay: SocketAddr,
     /// A signed Binding request.
     proof: Vec<u8>,
@@ -77,10 +77,10 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    /// Wraps a socket that is connected to `relay`; `proof` is a signed Binding request.
-    pub(super) fn new(socket: UdpSocket, relay: SocketAddr, proof: Vec<u8>) -> Self {
+    /// Wraps an open way to `relay`; `proof` is a signed Binding request.
+    pub(super) fn new(link: Link, relay: SocketAddr, proof: Vec<u8>) -> Self {
         Self {
-            socket,
+            link,
             relay,
             proof,
             last_data: AtomicU8::new(0),
@@ -187,7 +187,7 @@ impl Conn for Tap {
         tokio::select! {
             biased;
             _ = shut.wait_for(|shut| *shut) => Err(closed()),
-            received = self.socket.recv(buffer) => match received {
+            received = self.link.recv(buffer) => match received {
                 Ok(length) => {
                     self.note_incoming(buffer.get(..length).unwrap_or_default());
                     Ok(length)
@@ -214,9 +214,9 @@ impl Conn for Tap {
         self.note_outgoing(datagram);
         let sent = async {
             if is_unsigned_request(datagram) {
-                self.socket.send(&self.proof).await?;
+                self.link.send(&self.proof).await?;
             }
-            self.socket.send(datagram).await
+            self.link.send(datagram).await
         };
         sent.await.map_err(|error| {
             let outcome = unsent(&error);
@@ -229,7 +229,7 @@ impl Conn for Tap {
     }
 
     fn local_addr(&self) -> Result<SocketAddr, webrtc_util::Error> {
-        Ok(self.socket.local_addr()?)
+        Ok(self.link.local_addr()?)
     }
 
     fn remote_addr(&self) -> Option<SocketAddr> {

@@ -22,6 +22,17 @@ impl Coturn {
         secret: &str,
         more: &[&str],
     ) -> Self {
+        Self::start_with_tls(dir, ip, port, secret, &[&["--no-tls"], more].concat())
+    }
+
+    /// The same, with a certificate and its key among `more`.
+    pub(crate) fn start_with_tls(
+        dir: &Path,
+        ip: Ipv4Addr,
+        port: Option<u16>,
+        secret: &str,
+        more: &[&str],
+    ) -> Self {
         let port = port.unwrap_or_else(|| free_port(ip));
         let mut command = Command::new("turnserver");
         command
@@ -41,13 +52,7 @@ impl Coturn {
                 "--allow-loopback-peers",
                 "--no-cli",
             ])
-            .args([
-                "--no-tls",
-                "--no-dtls",
-                "--log-file",
-                "stdout",
-                "--simple-log",
-            ])
+            .args(["--no-dtls", "--log-file", "stdout", "--simple-log"])
             .args(["--cli-password", "unused", "--pidfile"])
             .arg(dir.join(format!("coturn-{port}.pid")))
             .arg("--userdb")

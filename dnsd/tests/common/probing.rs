@@ -1,11 +1,15 @@
 //! Echo probes run by hand: from one loopback address, with a credential of the tests' secret.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use credentials::{Credential, Secret, SecretRing};
-use dnsd::probe::echo::{Route, run};
+use dnsd::probe::echo::{Found, Route, run};
+use dnsd::probe::tls::{Judge, Trust};
+use dnsd::probe::way::Way;
 use dnsd_core::health::Outcome;
+use dnsd_core::paths::Transport;
 use tokio::sync::oneshot;
 
 pub(crate) const SECRET: &str = "the secret of these tests";
@@ -18,15 +22,31 @@ pub(crate) fn credential(secret: &str) -> Credential {
     credentials::issue(&ring, Some("probe"), 600, dnsd::clock::unix()).expect("credential")
 }
 
-pub(crate) async fn probe(relay: SocketAddr, credential: &Credential) -> Outcome {
-    let (told, outcome) = oneshot::channel();
-    let route = Route {
-        client: LOCAL,
-        relay,
-        peer: LOCAL,
+pub(crate) fn route(relay: SocketAddr, transport: Transport, trust: &Trust) -> Route {
+    let client = match relay {
+        SocketAddr::V4(_) => LOCAL,
+        SocketAddr::V6(_) => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
     };
+    Route {
+        way: Way {
+            client,
+            relay,
+            transport,
+            judge: Arc::new(Judge::new(trust)),
+        },
+        peer: LOCAL,
+    }
+}
+
+pub(crate) async fn probe_by(route: Route, credential: &Credential) -> Found {
+    let (told, found) = oneshot::channel();
     run(route, credential, PATIENCE, told).await;
-    outcome.await.expect("an outcome")
+    found.await.expect("an outcome")
+}
+
+pub(crate) async fn probe(relay: SocketAddr, credential: &Credential) -> Outcome {
+    let route = route(relay, Transport::Udp, &Trust::default());
+    probe_by(route, credential).await.outcome
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {

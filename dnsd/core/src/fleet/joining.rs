@@ -67,11 +67,14 @@ impl Fleet {
             self.dismiss(now, gone);
         }
         self.inventory.admit(&applicant)?;
-        self.members.push(Member::new(
-            Health::joined(report.relay, now),
-            ReplayGuard::new(),
-            now,
-        ));
+        let health = Health::joined(report.relay, now);
+        let mut member = Member::new(health, ReplayGuard::new(), now);
+        let (entry, t) = (
+            &self.inventory.relays()[self.members.len()],
+            self.inventory.thresholds(),
+        );
+        member.offer(now, entry, t);
+        self.members.push(member);
         self.counters.joined += 1;
         self.roster_changed(now);
         // What people decided of its zone or vendor holds for it, too.

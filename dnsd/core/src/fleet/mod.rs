@@ -5,6 +5,7 @@ mod decisions;
 mod interface;
 mod joining;
 mod load;
+mod paths;
 mod replies;
 mod rounds;
 mod saved;
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use credentials::UnixTime;
-use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, State as Claim};
+use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, State as Claim, Transports};
 
 pub use decisions::{Foresight, Reserve};
 pub use interface::{Action, Counters, Reply, ReportOutcome};
@@ -24,8 +25,8 @@ use twins::Twins;
 
 use crate::difference::Difference;
 use crate::explain::Explanation;
-use crate::health::{Health, Outcome, Probe, Reason, State, Verdict};
-use crate::inventory::Inventory;
+use crate::health::{Health, Outcome, PathHealth, Probe, ProbeKind, Reason, State, Verdict};
+use crate::inventory::{Inventory, RelayEntry, Thresholds};
 use crate::overrides::Overrides;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, Valves, View};
@@ -75,6 +76,10 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Member {
     health: Health,
+    /// The paths that are judged apart from the relay.
+    paths: Vec<PathHealth>,
+    /// The transports that it last said it serves.
+    reported: Transports,
     guard: ReplayGuard,
     deadline: Instant,
     /// An order to drain has been lifted; the relay has yet to hear it.
@@ -87,12 +92,21 @@ impl Member {
     fn new(health: Health, guard: ReplayGuard, now: Instant) -> Self {
         Self {
             health,
+            paths: Vec::new(),
+            reported: Transports::UDP,
             guard,
             deadline: now,
             undrain: false,
             twins: Twins::default(),
             load: Load::default(),
         }
+    }
+
+    /// A relay of which nothing is known but what it may replay.
+    fn fresh(entry: &RelayEntry, guard: ReplayGuard, now: Instant, t: &Thresholds) -> Self {
+        let mut member = Self::new(Health::new(entry.id, now), guard, now);
+        member.offer(now, entry, t);
+        member
     }
 
     /// Whether it counts as good and has gone quiet.
@@ -128,13 +142,14 @@ impl Fleet {
             // Unless the rules have changed.
             let _ = inventory.admit(&applicant);
         }
+        let t = inventory.thresholds();
         let members = inventory
             .relays()
             .iter()
             .map(
                 |entry| match saved.iter().find(|relay| relay.is(&entry.id)) {
-                    Some(relay) => Member::new(relay.health(entry, now, unix), relay.guard(), now),
-                    None => Member::new(Health::new(entry.id, now), ReplayGuard::new(), now),
+                    Some(relay) => relay.member(entry, now, unix, t),
+                    None => Member::fresh(entry, ReplayGuard::new(), now, t),
                 },
             )
             .collect();
@@ -177,15 +192,22 @@ impl Fleet {
         let inventory = self.with_joined(inventory);
         let old = std::mem::replace(&mut self.inventory, inventory);
         let mut known: Vec<Option<Member>> = self.members.drain(..).map(Some).collect();
+        let t = self.inventory.thresholds();
         for entry in self.inventory.relays() {
             let before = old.relay_index(&entry.id);
             let same = before.is_some_and(|i| old.relays()[i].is_same_place(entry));
             let member = before.and_then(|index| known[index].take());
             self.members.push(match member {
-                Some(member) if same => member,
+                Some(mut member) if same => {
+                    let was = before.map(|index| &old.relays()[index]);
+                    let stays = |path| was.and_then(|was| was.address(path)) == entry.address(path);
+                    member.paths.retain(|path| stays(path.verdict().path));
+                    member.offer(now, entry, t);
+                    member
+                }
                 // The relay has moved: what it may replay has not.
-                Some(member) => Member::new(Health::new(entry.id, now), member.guard, now),
-                None => Member::new(Health::new(entry.id, now), ReplayGuard::new(), now),
+                Some(member) => Member::fresh(entry, member.guard, now, t),
+                None => Member::fresh(entry, ReplayGuard::new(), now, t),
             });
         }
         self.actions.clear();
@@ -244,6 +266,8 @@ impl Fleet {
         }
         let t = self.inventory.thresholds();
         member.load.observe(now, report, t);
+        let entry = &self.inventory.relays()[index];
+        member.report_transports(now, entry, report.transports, t);
         member.health.handle_report(now, report, t);
         self.step(now, index);
         ReportOutcome::Accepted(self.reply(index, 0))
@@ -256,10 +280,13 @@ impl Fleet {
             return;
         };
         let t = self.inventory.thresholds();
-        if self.members[index]
-            .health
-            .handle_probe(now, probe, outcome, t)
-        {
+        let taken = match probe.kind {
+            ProbeKind::Path(path) => self.handle_path_probe(now, index, path, (probe, outcome)),
+            ProbeKind::Stun | ProbeKind::Echo => self.members[index]
+                .health
+                .handle_probe(now, probe, outcome, t),
+        };
+        if taken {
             self.step(now, index);
         } else {
             self.counters.stray_outcomes += 1;
@@ -315,7 +342,9 @@ impl Fleet {
         self.recheck = self
             .members
             .iter()
-            .map(|member| member.health.verdict().since + recent)
+            .flat_map(|member| [Some(member.health.verdict().since), member.path_changed()])
+            .flatten()
+            .map(|since| since + recent)
             .chain(self.next_shares(now))
             .chain(
                 view.cautious
@@ -343,6 +372,11 @@ impl Fleet {
             joined: self.inventory.has_joined(index),
             twins: self.members[index].twins.are_there(now),
             free_permille: self.members[index].load.free(),
+            paths: self.members[index]
+                .paths
+                .iter()
+                .map(|path| path.facts(now))
+                .collect(),
             ..self.members[index].health.explain(now, entry, t)
         })
     }
@@ -358,8 +392,8 @@ impl Fleet {
             journal: self.overrides.journal().cloned().collect(),
             relays: relays
                 .enumerate()
-                .map(|(index, (entry, m))| {
-                    let saved = SavedRelay::new(entry, &m.health, m.guard, now, unix);
+                .map(|(index, (entry, member))| {
+                    let saved = SavedRelay::new(entry, member, now, unix);
                     saved.by_rule(entry, self.inventory.has_joined(index))
                 })
                 .collect(),
@@ -381,10 +415,12 @@ impl Fleet {
     /// All relays as the choice of answers sees them.
     pub fn view(&self, now: Instant) -> View {
         let t = self.inventory.thresholds();
-        let seats = self.members.iter().map(|member| {
+        let relays = self.inventory.relays().iter();
+        let seats = relays.zip(&self.members).map(|(entry, member)| {
             let standing = member.standing();
             let verdict = member.health.verdict();
-            let lately = now.saturating_duration_since(verdict.since) < t.recent;
+            let recent = |since: Instant| now.saturating_duration_since(since) < t.recent;
+            let lately = recent(verdict.since) || member.path_changed().is_some_and(recent);
             let forced = verdict.state == State::ForcedDown;
             Seat {
                 standing,
@@ -393,6 +429,8 @@ impl Fleet {
                 speaks: member.health.speaks(),
                 share: member.health.share(now, t),
                 free: member.load.free(),
+                served: entry.paths(member.reported),
+                withdrawn: member.withdrawn(),
             }
         });
         View {

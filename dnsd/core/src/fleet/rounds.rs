@@ -72,6 +72,7 @@ impl Fleet {
             self.counters.probes += 1;
             self.actions.push_back(Action::ProbeNow { relay, probe });
         }
+        self.probe_paths(now, index);
     }
 
     /// Judges one relay; true when that changes how it counts.
@@ -88,7 +89,6 @@ impl Fleet {
         let t = self.inventory.thresholds();
         let member = &mut self.members[index];
         member.health.judge(now, t, around);
-        member.deadline = member.health.deadline(now, t);
         let after = (member.standing(), member.health.verdict().state);
         self.quiet = self.quiet + usize::from(member.is_quiet()) - was_quiet;
         // Where nothing is up, those that speak serve first.
@@ -104,6 +104,12 @@ impl Fleet {
         if finding != voted {
             self.tell();
         }
+        self.judge_paths(now, index);
+        let t = self.inventory.thresholds();
+        let member = &mut self.members[index];
+        let health = member.health.deadline(now, t);
+        let paths = member.path_deadline(now, t);
+        member.deadline = paths.map_or(health, |paths| health.min(paths));
         before.0 != after.0
     }
 

@@ -4,12 +4,14 @@ use std::net::{SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use credentials::UnixTime;
-use liveness::{KeyId, RelayId, ReplayGuard};
+use liveness::{KeyId, RelayId, ReplayGuard, Transports};
 use serde::{Deserialize, Serialize};
 
-use crate::health::{Health, Reason, Remembered, State};
-use crate::inventory::{Applicant, RelayEntry};
+use super::Member;
+use crate::health::{Health, PathReason, Reason, Remembered, State};
+use crate::inventory::{Applicant, RelayEntry, Thresholds};
 use crate::overrides::{Entry, Overrides};
+use crate::paths::Path;
 
 /// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
 /// taken with care: unknown relays are skipped, times in the future count as now.
@@ -54,17 +56,25 @@ pub(super) struct SavedRelay {
     /// The key by whose rule it has joined; none if it is listed.
     #[serde(default)]
     key: Option<u32>,
+    /// What it last said of its transports.
+    #[serde(default)]
+    transports: u16,
+    /// The paths that are withdrawn.
+    #[serde(default)]
+    withdrawn: Vec<SavedPath>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedPath {
+    path: Path,
+    reason: PathReason,
+    since: u64,
+    flaps: u32,
 }
 
 impl SavedRelay {
-    pub(super) fn new(
-        entry: &RelayEntry,
-        health: &Health,
-        guard: ReplayGuard,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Self {
-        let was = health.remembered(now);
+    pub(super) fn new(entry: &RelayEntry, member: &Member, now: Instant, unix: UnixTime) -> Self {
+        let (was, guard) = (member.health.remembered(now), member.guard);
         let unix_of = |at: Instant| {
             unix.0
                 .saturating_sub((now.saturating_duration_since(at)).as_secs())
@@ -81,6 +91,18 @@ impl SavedRelay {
             boot: guard.boot(),
             sequence: guard.sequence(),
             key: None,
+            transports: member.reported.0,
+            withdrawn: member
+                .paths
+                .iter()
+                .filter(|path| path.verdict().withdrawn)
+                .map(|path| SavedPath {
+                    path: path.verdict().path,
+                    reason: path.verdict().reason,
+                    since: unix_of(path.verdict().since),
+                    flaps: path.flaps(),
+                })
+                .collect(),
         }
     }
 
@@ -100,19 +122,43 @@ impl SavedRelay {
         })
     }
 
-    pub(super) fn guard(&self) -> ReplayGuard {
-        ReplayGuard::restored(self.boot, self.sequence)
-    }
-
-    /// The relay's health as it was; as unknown if the relay has moved to other addresses.
-    pub(super) fn health(&self, entry: &RelayEntry, now: Instant, unix: UnixTime) -> Health {
+    /// The relay as it was; as unknown if it has moved to other addresses.
+    pub(super) fn member(
+        &self,
+        entry: &RelayEntry,
+        now: Instant,
+        unix: UnixTime,
+        t: &Thresholds,
+    ) -> Member {
+        let guard = ReplayGuard::restored(self.boot, self.sequence);
+        if (self.ipv4, self.ipv6) != (entry.ipv4, entry.ipv6) {
+            return Member::fresh(entry, guard, now, t);
+        }
         let instant_of = |seconds: u64| {
             let age = Duration::from_secs(unix.0.saturating_sub(seconds));
             now.checked_sub(age).unwrap_or(now)
         };
-        if (self.ipv4, self.ipv6) != (entry.ipv4, entry.ipv6) {
-            return Health::new(entry.id, now);
+        let mut member = Member::new(self.health(entry, now, instant_of), guard, now);
+        if self.transports != 0 {
+            member.reported = Transports(self.transports);
         }
+        member.offer(now, entry, t);
+        for saved in &self.withdrawn {
+            let SavedPath { path, reason, .. } = *saved;
+            if let Some(known) = member.path_mut(path) {
+                let since = instant_of(saved.since);
+                known.restore(reason, since, saved.flaps);
+            }
+        }
+        member
+    }
+
+    fn health(
+        &self,
+        entry: &RelayEntry,
+        now: Instant,
+        instant_of: impl Fn(u64) -> Instant,
+    ) -> Health {
         let was = Remembered {
             state: self.state,
             reason: self.reason,

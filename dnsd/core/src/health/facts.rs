@@ -33,12 +33,13 @@ impl Health {
             spared: self.spared,
             share_permille: self.share(now, t),
             free_permille: 1000,
-            // These three are the fleet's to say.
+            // These four are the fleet's to say.
             votes: Tally::default(),
             ballots: Vec::new(),
             isolated: None,
             joined: false,
             twins: false,
+            paths: Vec::new(),
             decision: self.decision,
             flaps: self.flaps,
             hold_ms: ms(self.hold(t)),
@@ -76,7 +77,7 @@ impl Health {
     }
 }
 
-fn probe_facts(now: Instant, track: &Track) -> ProbeFacts {
+pub(super) fn probe_facts(now: Instant, track: &Track) -> ProbeFacts {
     ProbeFacts {
         last_ok_ms: track
             .last_ok()

@@ -312,11 +312,16 @@ impl Health {
 
     /// How long the relay must do well before it is up again.
     pub(super) fn hold(&self, t: &Thresholds) -> Duration {
-        let Some(growths) = self.flaps.checked_sub(1) else {
-            return Duration::ZERO;
-        };
-        t.hold
-            .saturating_mul(HOLD_GROWTH.pow(growths.min(GROWTHS_MAX)))
-            .min(t.hold_max)
+        hold(self.flaps, t)
     }
+}
+
+/// How long what has been condemned `flaps` times must do well before it is up again.
+pub(super) fn hold(flaps: u32, t: &Thresholds) -> Duration {
+    let Some(growths) = flaps.checked_sub(1) else {
+        return Duration::ZERO;
+    };
+    t.hold
+        .saturating_mul(HOLD_GROWTH.pow(growths.min(GROWTHS_MAX)))
+        .min(t.hold_max)
 }

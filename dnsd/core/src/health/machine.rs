@@ -242,6 +242,7 @@ impl Health {
         let track = match probe.kind {
             ProbeKind::Stun => &mut self.stun,
             ProbeKind::Echo => &mut self.echo,
+            ProbeKind::Path(_) => return false,
         };
         let before = track.points();
         match track.outcome(now, probe, outcome) {
@@ -340,6 +341,17 @@ impl Health {
     /// Whether the echo through the relay fails.
     pub fn fails_echo(&self, t: &Thresholds) -> bool {
         self.echo.points() >= t.points_suspect
+    }
+
+    /// Whether probes have found that the relay works at `since` or later, and nothing else since.
+    pub fn works_since(&self, since: Instant, t: &Thresholds) -> bool {
+        let echoed = t.echo_interval.is_none() || self.echo.ok_since(since);
+        self.condemned.is_none() && self.stun.ok_since(since) && echoed && self.may_echo(t)
+    }
+
+    /// Whether a failure on one path says nothing of that path, because the whole relay fails.
+    pub fn fails(&self, t: &Thresholds) -> bool {
+        self.condemned.is_some() || !self.may_echo(t) || self.fails_echo(t)
     }
 
     /// Forgets that a condemnation of just now counted as a flap: others went with it.

@@ -5,6 +5,7 @@ mod facts;
 mod finding;
 mod judge;
 mod machine;
+mod path;
 mod track;
 mod words;
 
@@ -14,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Probed, Spared};
 pub use machine::{Health, Remembered};
+pub use path::{PathHealth, PathReason, PathVerdict, Unwithdrawn};
 
+use crate::paths::Path;
 use crate::votes::Tally;
 
 /// How a relay stands.
@@ -134,6 +137,8 @@ pub enum ProbeKind {
     Stun,
     /// A TURN allocation, a datagram out through it to this node, and one back.
     Echo,
+    /// All of that on one path, its connection and its certificate included.
+    Path(Path),
 }
 
 /// An order to probe. The shell hands it back unchanged with the outcome.

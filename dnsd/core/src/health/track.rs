@@ -48,7 +48,7 @@ impl Track {
     pub(super) fn new(kind: ProbeKind, seed: u64, now: Instant) -> Self {
         Self {
             kind,
-            seed: mix(seed ^ kind as u64),
+            seed: mix(seed ^ salt(kind)),
             in_flight: VecDeque::new(),
             next: now,
             burst_until: None,
@@ -61,6 +61,19 @@ impl Track {
             last_failure: None,
             rtt: None,
         }
+    }
+
+    /// Sends the first probe at some time within `interval`: connections to many relays are not
+    /// made at one moment.
+    pub(super) fn spread(&mut self, now: Instant, interval: Duration) {
+        self.next = now + interval * (mix(self.seed) % 1000) as u32 / 1000;
+    }
+
+    /// Forgets the failures: they were about something else.
+    pub(super) fn forgive(&mut self) {
+        self.points = 0;
+        self.refusals = 0;
+        self.burst_until = None;
     }
 
     /// Failures in a row, weighed.
@@ -214,6 +227,15 @@ impl Track {
             end -= 1;
         }
         self.last_failure = Some(text[..end].to_owned());
+    }
+}
+
+/// Keeps the jitters of one relay's probes apart.
+fn salt(kind: ProbeKind) -> u64 {
+    match kind {
+        ProbeKind::Stun => 0,
+        ProbeKind::Echo => 1,
+        ProbeKind::Path(path) => 2 + path.transport as u64 * 2 + path.family as u64,
     }
 }
 

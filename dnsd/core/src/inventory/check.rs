@@ -10,6 +10,7 @@ use credentials::label::Tag;
 
 use super::{Nameserver, Policy, Region, RelayEntry, Thresholds, Zone};
 use crate::limits;
+use crate::paths::Transport;
 
 /// What a [`Problem`] is about; numbers are places in the lists given to `Inventory::new`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,11 +278,23 @@ fn check_relays(regions: &[Region], relays: &[RelayEntry], problems: &mut Proble
             subject,
             format!("relay {id} needs an address"),
         );
-        let ports = [relay.ipv4.map(|a| a.port()), relay.ipv6.map(|a| a.port())];
+        let ports = [
+            relay.ipv4.map(|a| a.port()),
+            relay.ipv6.map(|a| a.port()),
+            relay.tcp_port,
+            relay.tls_port,
+        ];
         problems.require(
             !ports.contains(&Some(0)),
             subject,
             format!("port 0 of relay {id} is not a port"),
+        );
+        problems.require(
+            Transport::ALL
+                .iter()
+                .any(|transport| relay.transports.is_none_or(|all| all.has(transport.bit()))),
+            subject,
+            format!("relay {id} needs a transport"),
         );
         for address in relay.addresses() {
             problems.require(
@@ -407,10 +420,13 @@ fn check_thresholds(t: &Thresholds, problems: &mut Problems) {
         t.echo_spacing,
         t.echo_timeout,
         t.load_interval,
+        t.path_spacing,
+        t.path_timeout,
     ];
     let shortest = times
         .into_iter()
         .chain(t.echo_interval)
+        .chain(t.path_interval)
         .min()
         .unwrap_or_default();
     problems.require(

@@ -97,6 +97,9 @@ impl Enrolment {
             weight: self.weight,
             standby: false,
             keys: vec![self.key],
+            transports: None,
+            tcp_port: None,
+            tls_port: None,
         };
         // Never half of what it says: it would be judged by one address and used by the other.
         let fits = entry.addresses().all(within) && entry.addresses().next().is_some();

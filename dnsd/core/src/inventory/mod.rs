@@ -6,16 +6,18 @@ mod policy;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::str::FromStr;
 
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
-use liveness::{KeyId, RelayId, Report};
+use liveness::{KeyId, RelayId, Report, Transports};
 
 pub use check::{Problem, Subject};
 pub use enrolment::{Applicant, Enrolment, Refusal};
 pub use policy::{Policy, Thresholds};
+
+use crate::paths::{Family, Path, PathSet, Transport};
 
 /// The zone that is served.
 #[derive(Clone, Debug)]
@@ -107,6 +109,12 @@ pub struct RelayEntry {
     pub standby: bool,
     /// The keys its reports may be signed with.
     pub keys: Vec<KeyId>,
+    /// The transports it serves; `None`: UDP, and what its reports say.
+    pub transports: Option<Transports>,
+    /// Its port for TCP; `None`: that of its address.
+    pub tcp_port: Option<u16>,
+    /// Its port for TLS; `None`: that for TCP, where turnd tells the two apart.
+    pub tls_port: Option<u16>,
 }
 
 impl RelayEntry {
@@ -117,9 +125,62 @@ impl RelayEntry {
         v4.into_iter().chain(v6)
     }
 
-    /// Whether evidence about one entry speaks about the other: they have the same addresses.
+    /// Whether evidence about one entry speaks about the other: they have the same addresses, and
+    /// are judged by the same transport.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        (self.ipv4, self.ipv6) == (other.ipv4, other.ipv6)
+        let place = |entry: &Self| (entry.ipv4, entry.ipv6, entry.main_transport());
+        place(self) == place(other)
+    }
+
+    /// The transport that the relay's own verdict is about: UDP, unless it serves only others.
+    pub fn main_transport(&self) -> Transport {
+        let served = self.transports.unwrap_or(Transports::UDP);
+        let mut all = Transport::ALL.into_iter();
+        all.find(|transport| served.has(transport.bit()))
+            .unwrap_or(Transport::Udp)
+    }
+
+    /// Whether it has an address of this family.
+    pub fn has(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.ipv4.is_some(),
+            Family::Ipv6 => self.ipv6.is_some(),
+        }
+    }
+
+    /// Where clients find it on a path.
+    pub fn address(&self, path: Path) -> Option<SocketAddr> {
+        let mut address: SocketAddr = match path.family {
+            Family::Ipv4 => self.ipv4?.into(),
+            Family::Ipv6 => self.ipv6?.into(),
+        };
+        let port = match path.transport {
+            Transport::Udp => None,
+            Transport::Tcp => self.tcp_port,
+            Transport::Tls => self.tls_port.or(self.tcp_port),
+        };
+        if let Some(port) = port {
+            address.set_port(port);
+        }
+        Some(address)
+    }
+
+    /// The paths that it serves, if its reports say `reported` of its transports.
+    pub fn paths(&self, reported: Transports) -> PathSet {
+        let main = self.main_transport();
+        let served = self.transports.unwrap_or(reported);
+        Path::all()
+            .filter(|path| self.has(path.family))
+            .filter(|path| path.transport == main || served.has(path.transport.bit()))
+            .collect()
+    }
+
+    /// Those of its paths that are judged apart from it: its own verdict is about the only family
+    /// of its main transport.
+    pub fn judged_paths(&self, reported: Transports) -> impl Iterator<Item = Path> {
+        let (main, both) = (self.main_transport(), Family::ALL.map(|f| self.has(f)));
+        let apart = move |path: &Path| path.transport != main || both == [true; 2];
+        self.paths(reported).iter().filter(apart)
     }
 
     /// Whether one of these addresses is one of its own.

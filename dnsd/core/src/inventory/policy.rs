@@ -73,6 +73,15 @@ pub struct Thresholds {
     pub echo_spacing: Duration,
     /// Time to wait for an echo probe as a whole.
     pub echo_timeout: Duration,
+    /// Time between probes of one path when all is well; jittered by a tenth. `None`: no path is
+    /// judged apart from its relay.
+    pub path_interval: Option<Duration>,
+    /// Time between probes of one path in a burst.
+    pub path_spacing: Duration,
+    /// Time to wait for a probe of a path as a whole.
+    pub path_timeout: Duration,
+    /// A path whose certificate expires within this time is withdrawn.
+    pub certificate_margin: Duration,
     /// Points that condemn.
     pub points_down: u32,
     /// Points that make suspect.
@@ -152,6 +161,10 @@ impl Default for Thresholds {
             echo_interval: Some(ms(2500)),
             echo_spacing: ms(300),
             echo_timeout: ms(1500),
+            path_interval: Some(s(10)),
+            path_spacing: ms(500),
+            path_timeout: s(4),
+            certificate_margin: Duration::from_hours(1),
             points_down: 6,
             points_suspect: 3,
             recover_reports: 3,

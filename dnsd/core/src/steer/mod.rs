@@ -16,7 +16,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-pub use plan::{Choice, RegionPlan, Variant, plan};
+use crate::paths::{Path, PathSet};
+
+pub use plan::{Choice, RegionPlan, Variant, plan, plan_all};
 pub(crate) use pool::serving;
 pub(crate) use valve::{Carried, Valves};
 pub use valve::{Flow, Spill, Strain};
@@ -61,6 +63,17 @@ pub struct Seat {
     pub share: u32,
     /// How much of its capacity is free, in thousandths, in steps; 1000 where it is not known.
     pub free: u32,
+    /// The paths that it serves.
+    pub served: PathSet,
+    /// Those of them that clients are kept off.
+    pub withdrawn: PathSet,
+}
+
+impl Seat {
+    /// Whether clients may be sent there on a path.
+    pub fn works(&self, path: Path) -> bool {
+        self.served.has(path) && !self.withdrawn.has(path)
+    }
 }
 
 /// All relays as the choice sees them.

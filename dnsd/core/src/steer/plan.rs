@@ -9,6 +9,7 @@ use super::pool::{Pool, pool};
 use super::valve::Spill;
 use super::{Tier, View};
 use crate::inventory::Inventory;
+use crate::paths::Transport;
 
 /// Detours around one relay: those who need one are few.
 const DETOURS: usize = 16;
@@ -57,13 +58,33 @@ pub struct RegionPlan {
     pub detours: Arc<[Variant]>,
 }
 
-/// A plan per region, in the inventory's order.
+/// Pools with their answers.
+type Compiled = BTreeMap<[Vec<usize>; 2], [Arc<[Variant]>; 2]>;
+
+/// A plan per region, in the inventory's order, for clients that come over each relay's main
+/// transport.
 pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
+    plan_for(inventory, view, None, &mut Compiled::new())
+}
+
+/// As [`plan`], and the same for clients that want TCP and TLS: answers are compiled apart only
+/// where their relays are others.
+pub fn plan_all(inventory: &Inventory, view: &View) -> [Vec<RegionPlan>; 3] {
+    let mut compiled = Compiled::new();
+    [None, Some(Transport::Tcp), Some(Transport::Tls)]
+        .map(|transport| plan_for(inventory, view, transport, &mut compiled))
+}
+
+fn plan_for(
+    inventory: &Inventory,
+    view: &View,
+    transport: Option<Transport>,
+    compiled: &mut Compiled,
+) -> Vec<RegionPlan> {
     let policy = inventory.policy();
-    let mut compiled: BTreeMap<[Vec<usize>; 2], [Arc<[Variant]>; 2]> = BTreeMap::new();
     (0..inventory.regions().len())
         .map(|region| {
-            let pool = pool(inventory, view, region);
+            let pool = pool(inventory, view, region, transport);
             let spill = view.spill(region);
             let strained = !spill.is_empty() || view.is_reserve_called(pool.served_by);
             let ttl = if pool.doubt {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Standing, Tier, View};
-use crate::inventory::{Inventory, RelayEntry};
+use crate::inventory::Inventory;
+use crate::paths::{Family, Path, Transport};
 
 /// The relays that serve one region's clients; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,32 +39,58 @@ struct Choice {
     relays: Vec<usize>,
 }
 
-/// The pool of one region. Never empty, because an inventory has relays and relays have addresses.
-pub(crate) fn pool(inventory: &Inventory, view: &View, region: usize) -> Pool {
-    let (has_v4, has_v6) = (
-        |r: &RelayEntry| r.ipv4.is_some(),
-        |r: &RelayEntry| r.ipv6.is_some(),
-    );
-    let base = choose(inventory, view, region, &|_| true).unwrap_or_else(|| Choice {
+/// The pool of one region, for clients that want `transport`; without, for those that come over
+/// each relay's main one. Never empty, because an inventory has relays and relays have addresses.
+pub(crate) fn pool(
+    inventory: &Inventory,
+    view: &View,
+    region: usize,
+    transport: Option<Transport>,
+) -> Pool {
+    let path = |relay: usize, family| Path {
+        transport: transport.unwrap_or_else(|| inventory.relays()[relay].main_transport()),
+        family,
+    };
+    let has = |relay: usize, family| inventory.relays()[relay].has(family);
+    let served = |relay: usize, family| view.seats[relay].served.has(path(relay, family));
+    let works =
+        |relay: usize, family| has(relay, family) && view.seats[relay].works(path(relay, family));
+    let plain = choose(inventory, view, region, &|_| true).unwrap_or_else(|| Choice {
         // The inventory's checks rule this out; serve what there is.
         tier: Tier::Configured,
         region,
         relays: (0..inventory.relays().len()).collect(),
     });
-    let family = |has: &dyn Fn(&RelayEntry) -> bool| {
+    let base = if transport.is_some() {
+        // Relays in a worse way than serve already are no help, whatever they speak. Where nobody
+        // speaks it, the name is answered all the same.
+        let fit = |wanted: &dyn Fn(usize) -> bool| {
+            choose(inventory, view, region, wanted).filter(|choice| choice.tier <= plain.tier)
+        };
+        fit(&|relay| Family::ALL.iter().any(|family| works(relay, *family)))
+            .or_else(|| fit(&|relay| Family::ALL.iter().any(|family| served(relay, *family))))
+            .unwrap_or(plain)
+    } else {
+        plain
+    };
+    let family = |family: Family| {
         let mut relays = base.relays.clone();
-        relays.retain(|relay| has(&inventory.relays()[*relay]));
-        if relays.is_empty() && offers(inventory, region, has) {
+        relays.retain(|relay| works(*relay, family));
+        if relays.is_empty() && offers(inventory, region, family) {
             // The relays that have this family here are gone; others in reach may have it. Worse
             // ones than serve already are no help: their addresses would be tried in vain.
-            let further = choose(inventory, view, region, has);
+            let further = choose(inventory, view, region, &|relay| works(relay, family));
             relays = further
                 .filter(|f| f.tier <= base.tier)
                 .map_or(relays, |f| f.relays);
         }
+        if relays.is_empty() {
+            // What may work is better than nothing.
+            relays.extend(base.relays.iter().filter(|relay| has(**relay, family)));
+        }
         relays
     };
-    let (ipv4, ipv6) = (family(&has_v4), family(&has_v6));
+    let (ipv4, ipv6) = (family(Family::Ipv4), family(Family::Ipv6));
     let near = |home: usize| home == region || home == base.region;
     let seats = view.seats.iter().enumerate();
     let doubt = view.cautious
@@ -82,7 +109,7 @@ pub(crate) fn pool(inventory: &Inventory, view: &View, region: usize) -> Pool {
 
 /// Every relay that serves some clients, as places in the inventory.
 pub(crate) fn serving(inventory: &Inventory, view: &View) -> BTreeSet<usize> {
-    let pools = (0..inventory.regions().len()).map(|region| pool(inventory, view, region));
+    let pools = (0..inventory.regions().len()).map(|region| pool(inventory, view, region, None));
     pools
         .flat_map(|pool| [pool.ipv4, pool.ipv6])
         .flatten()
@@ -91,12 +118,12 @@ pub(crate) fn serving(inventory: &Inventory, view: &View) -> BTreeSet<usize> {
 
 /// Whether the region's own relays, or those of the first region in its order that has any, are
 /// configured with this family: then its answers must never lack it.
-fn offers(inventory: &Inventory, region: usize, has: &dyn Fn(&RelayEntry) -> bool) -> bool {
+fn offers(inventory: &Inventory, region: usize, family: Family) -> bool {
     let relays = || inventory.relays().iter().enumerate();
     let mut order = inventory.reach(region).iter();
     let first = order.find(|near| relays().any(|(relay, _)| inventory.home(relay) == **near));
     first.is_none_or(|first| {
-        relays().any(|(relay, entry)| inventory.home(relay) == *first && has(entry))
+        relays().any(|(relay, entry)| inventory.home(relay) == *first && entry.has(family))
     })
 }
 
@@ -113,12 +140,12 @@ fn choose(
     inventory: &Inventory,
     view: &View,
     region: usize,
-    wanted: &dyn Fn(&RelayEntry) -> bool,
+    wanted: &dyn Fn(usize) -> bool,
 ) -> Option<Choice> {
     let reach = inventory.reach(region);
     let in_reach: Vec<usize> = (0..inventory.relays().len())
         .filter(|relay| reach.contains(&inventory.home(*relay)))
-        .filter(|relay| wanted(&inventory.relays()[*relay]))
+        .filter(|relay| wanted(*relay))
         .collect();
     let newest = in_reach
         .iter()

@@ -6,6 +6,7 @@ use credentials::UnixTime;
 use credentials::label::{LabelKey, LabelKeys};
 use dnsd_core::answer::{Answer, Query, answer};
 use dnsd_core::inventory::Inventory;
+use dnsd_core::paths::PathSet;
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::{Seat, Standing, View};
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
@@ -28,6 +29,8 @@ pub fn all_up(inventory: &Inventory) -> View {
         speaks: false,
         share: 1000,
         free: 1000,
+        served: PathSet::ALL,
+        withdrawn: PathSet::NONE,
     };
     View {
         seats: vec![seat; inventory.relays().len()],

@@ -81,6 +81,9 @@ pub fn relay(id: &str, region: &str, zone: &str, vendor: &str, host: u8) -> Rela
         weight: 100,
         standby: false,
         keys: vec![KeyId(1)],
+        transports: None,
+        tcp_port: None,
+        tls_port: None,
     }
 }
 

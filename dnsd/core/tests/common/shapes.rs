@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
+use dnsd_core::paths::PathSet;
 use dnsd_core::steer::{Flow, Seat, Standing, Tier, View};
 use proptest::prelude::*;
 
@@ -113,6 +114,8 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
             speaks: false,
             share: 1000,
             free: 1000,
+            served: PathSet::ALL,
+            withdrawn: PathSet::NONE,
         }
     });
     // Whether a region's reserve is called is drawn, too.

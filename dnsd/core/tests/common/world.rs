@@ -2,7 +2,7 @@
 //! and delays. Time is made of instants that nobody waits for.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use credentials::UnixTime;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome, Saved};
 use dnsd_core::health::{Outcome, Probe, ProbeKind, State, Verdict};
 use dnsd_core::inventory::Inventory;
+use dnsd_core::paths::Path;
 use dnsd_core::snapshot::Snapshot;
 use liveness::{KeyId, Load, RelayId, Report, State as Claim, Transports};
 
@@ -68,7 +69,7 @@ enum Event {
     },
     Outcome {
         relay: usize,
-        stun: bool,
+        probe: ProbeKind,
         sent: Instant,
         timeout: Duration,
         kind: u8,
@@ -94,6 +95,10 @@ pub struct World {
     pub rosters: usize,
     /// This node has no network: it hears nothing, and cannot even send.
     pub offline: bool,
+    /// What all relays say of their transports.
+    pub transports: Transports,
+    /// Paths that fail by themselves, and whether they are refused.
+    pub broken: BTreeMap<(usize, Path), bool>,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     tie: u64,
     random: u64,
@@ -155,6 +160,8 @@ impl World {
             refused: Vec::new(),
             rosters: 0,
             offline: false,
+            transports: Transports::UDP,
+            broken: BTreeMap::new(),
             queue: BinaryHeap::new(),
             tie: 0,
             random: seed,
@@ -295,6 +302,7 @@ impl World {
                 let report = Report {
                     ipv4: sim.ipv4,
                     load: sim.load,
+                    transports: self.transports,
                     ..report(sim.id, boot, sequence, claim)
                 };
                 let outcome = self.fleet.handle_report(self.now, sim.key, &report);
@@ -314,18 +322,13 @@ impl World {
             }
             Event::Outcome {
                 relay,
-                stun,
+                probe,
                 sent,
                 timeout,
                 kind,
             } => {
-                let probe_kind = if stun {
-                    ProbeKind::Stun
-                } else {
-                    ProbeKind::Echo
-                };
                 let probe = Probe {
-                    kind: probe_kind,
+                    kind: probe,
                     sent,
                     timeout,
                 };
@@ -408,8 +411,13 @@ impl World {
         let fate = self.relays[relay].fate;
         let lost = self.lost() | self.lost();
         let round_trip = self.delay() + self.delay();
+        let broken = match probe.kind {
+            ProbeKind::Path(path) => self.broken.get(&(relay, path)),
+            ProbeKind::Stun | ProbeKind::Echo => None,
+        };
         let kind = match fate {
             _ if self.offline => 3,
+            Fate::Alive | Fate::Muted if broken.is_some() => 2 - u8::from(broken == Some(&true)),
             _ if lost || round_trip > probe.timeout => 2,
             Fate::Alive | Fate::Muted => 0,
             Fate::Killed | Fate::Shut => 1,
@@ -422,7 +430,7 @@ impl World {
             after,
             Event::Outcome {
                 relay,
-                stun,
+                probe: probe.kind,
                 sent,
                 timeout,
                 kind,
