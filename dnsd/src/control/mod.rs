@@ -3,145 +3,35 @@
 //! Every input is handed to the core, then the core's actions are drained, then comes the next
 //! input. Answers are compiled here and swapped under the listeners the moment health changes.
 
+mod input;
+mod telling;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use credentials::label::LabelKeys;
-use dnsd_core::difference::Difference;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
-use dnsd_core::health::{PathVerdict, Probe, ProbeKind, State, Verdict};
-use dnsd_core::inventory::{Inventory, Refusal};
-use dnsd_core::overrides::Entry;
+use dnsd_core::health::{ProbeKind, Verdict};
+use dnsd_core::inventory::Refusal;
 use dnsd_core::paths::Path;
-use dnsd_core::steer::Strain;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
-use crate::decisions::{Made, Wish};
 use crate::intake::Intake;
 use crate::limits::{OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
-use crate::metrics::{ReportOutcome, name};
+use crate::metrics::ReportOutcome;
 use crate::probe::Prober;
-use crate::probe::echo::Found;
-use crate::readable::evidence;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
 
-/// The days left of a certificate's life at which it is warned of.
-const CERTIFICATE_DAYS: [u64; 3] = [7, 14, 21];
-
-/// What is known of relays.
-#[derive(Debug, Default)]
-pub struct Known {
-    /// The serial of the answers in force.
-    pub serial: u32,
-    /// One JSON object per relay: the core's explanation, with the relay's name as `id`.
-    pub relays: Vec<Value>,
-    /// How full each region is.
-    pub regions: Vec<Strain>,
-    /// The other nameservers, whether this one distrusts itself, and who was refused; null where
-    /// it stands alone.
-    pub sharing: Value,
-}
-
-/// What the control loop is told or asked.
-#[derive(Debug)]
-pub enum Input {
-    /// An authentic report.
-    Report {
-        /// What it says.
-        report: Box<Report>,
-        /// The key it is signed with.
-        key: KeyId,
-        /// Where the acknowledgement goes.
-        from: SocketAddr,
-    },
-    /// A probe has ended.
-    Probe {
-        /// Whom it probed.
-        relay: RelayId,
-        /// The core's order.
-        probe: Probe,
-        /// What it found.
-        found: Box<Found>,
-    },
-    /// What another nameserver sees.
-    Ballot {
-        /// It.
-        ballot: Box<Ballot>,
-        /// Where an answer to it goes.
-        from: SocketAddr,
-    },
-    /// Another nameserver has seen a ballot of this one that was numbered higher.
-    Outrun {
-        /// Its number.
-        generation: u64,
-    },
-    /// What would the answers lose under another configuration?
-    Compare {
-        /// Its inventory.
-        inventory: Box<Inventory>,
-        /// Where to.
-        reply: oneshot::Sender<Difference>,
-    },
-    /// Decisions that another nameserver knows of.
-    Overrides {
-        /// They.
-        entries: Vec<Entry>,
-    },
-    /// Another nameserver tells what it has alike with whoever knows of the same decisions.
-    Digest {
-        /// Of those it knows.
-        digest: u64,
-        /// Where those go that this one knows.
-        from: SocketAddr,
-    },
-    /// Somebody decides.
-    Decide {
-        /// What is wanted.
-        wish: Box<Wish>,
-        /// What became of it, or why nothing did.
-        reply: oneshot::Sender<Result<Made, String>>,
-    },
-    /// Somebody asks what was decided.
-    Decisions {
-        /// Where to.
-        reply: oneshot::Sender<Value>,
-    },
-    /// Take another configuration over.
-    Reload {
-        /// It.
-        config: Box<Config>,
-        /// Told when its answers are served.
-        reply: oneshot::Sender<()>,
-    },
-    /// End.
-    Stop,
-}
-
-/// All that is known of one relay, or of all, is asked for. Inputs have precedence.
-#[derive(Debug)]
-pub struct Question {
-    /// Which.
-    pub relay: Option<RelayId>,
-    /// Where to; empty for an unknown relay.
-    pub reply: oneshot::Sender<Known>,
-}
-
-/// What was last logged of a path.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Told {
-    withdrawn: bool,
-    /// The days left of the certificate's life at which it was last warned of.
-    certificate: Option<u64>,
-}
+pub use input::{Input, Known, Question};
+pub use telling::Told;
 
 /// The fleet with everything its actions need.
 #[derive(Debug)]
@@ -252,27 +142,6 @@ impl Control {
                 let _ = reply.send(());
             }
             Input::Stop => {}
-        }
-    }
-
-    /// Takes what is left of a certificate's life; says so in good time before it ends.
-    fn certificate(&mut self, relay: RelayId, path: Path, left: Duration) {
-        self.fleet
-            .handle_certificate(clock::now(), relay, path, left);
-        let expires = clock::unix().0.saturating_add(left.as_secs());
-        self.served.metrics.certificate(relay, path, expires);
-        let days = left.as_secs() / 86_400;
-        let told = self.paths.entry((relay, path)).or_default();
-        let step = CERTIFICATE_DAYS
-            .into_iter()
-            .filter(|step| days < *step)
-            .min();
-        if told.certificate != step {
-            told.certificate = step;
-            if step.is_some() {
-                let (transport, family) = (path.transport.as_str(), path.family.as_str());
-                tracing::warn!(%relay, transport, family, days, "its certificate expires soon");
-            }
         }
     }
 
@@ -415,22 +284,6 @@ impl Control {
         self.served.metrics.observers(fresh);
     }
 
-    /// Logs when this node begins or ceases to distrust itself.
-    fn reflect(&mut self) {
-        let cause = self.fleet.isolation().map(|isolation| isolation.cause);
-        if std::mem::replace(&mut self.isolated, cause) != cause {
-            self.served.metrics.isolated(cause.is_some());
-            if let Some(cause) = cause {
-                tracing::warn!(
-                    ?cause,
-                    "this node distrusts itself: too much fell silent at once"
-                );
-            } else {
-                tracing::info!("this node trusts itself again");
-            }
-        }
-    }
-
     /// Compiles the answers and puts them in force.
     fn publish(&mut self) {
         let generation = self.fleet.inventory().generation();
@@ -448,37 +301,6 @@ impl Control {
         self.keep();
     }
 
-    /// Logs every verdict that changed, and shows them all.
-    fn tell(&mut self) {
-        for relay in self.fleet.inventory().relays().iter().map(|relay| relay.id) {
-            let Some(verdict) = self.fleet.verdict(relay) else {
-                continue;
-            };
-            self.served.metrics.verdict(relay, verdict.state);
-            let before = self.verdicts.insert(relay, verdict);
-            // A relay is unknown before anything is known of it: that is no news.
-            let was = before.map_or(State::Unknown, |before| before.state);
-            if was != verdict.state {
-                let known = self.known(relay, false).unwrap_or_default();
-                tracing::info!(
-                    %relay,
-                    verdict = name(verdict.state),
-                    was = name(was),
-                    reason = known["reason"].as_str(),
-                    evidence = evidence(&known),
-                    "verdict changed"
-                );
-            }
-            for verdict in self.fleet.paths(relay) {
-                self.served
-                    .metrics
-                    .path(relay, verdict.path, !verdict.withdrawn);
-                let told = self.paths.entry((relay, verdict.path)).or_default();
-                tell_path(relay, verdict, told);
-            }
-        }
-    }
-
     pub(crate) fn keep(&self) {
         self.states
             .send_replace(Arc::new(self.fleet.saved(clock::now(), clock::unix())));
@@ -489,22 +311,5 @@ fn path_of(kind: ProbeKind) -> Option<Path> {
     match kind {
         ProbeKind::Path(path) => Some(path),
         ProbeKind::Stun | ProbeKind::Echo => None,
-    }
-}
-
-/// Logs it when clients are taken off a path, or let back.
-fn tell_path(relay: RelayId, verdict: PathVerdict, told: &mut Told) {
-    if std::mem::replace(&mut told.withdrawn, verdict.withdrawn) == verdict.withdrawn {
-        return;
-    }
-    let (transport, family) = (
-        verdict.path.transport.as_str(),
-        verdict.path.family.as_str(),
-    );
-    let reason = verdict.reason.as_str();
-    if verdict.withdrawn {
-        tracing::warn!(%relay, transport, family, reason, "path withdrawn");
-    } else {
-        tracing::info!(%relay, transport, family, reason, "path serves again");
     }
 }

@@ -1,0 +1,115 @@
+//! What the control loop is told and asked.
+
+use std::net::SocketAddr;
+
+use dnsd_core::difference::Difference;
+use dnsd_core::health::Probe;
+use dnsd_core::inventory::Inventory;
+use dnsd_core::overrides::Entry;
+use dnsd_core::steer::Strain;
+use dnsd_core::votes::Ballot;
+use liveness::{KeyId, RelayId, Report};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::decisions::{Made, Wish};
+use crate::probe::echo::Found;
+
+/// What is known of relays.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The serial of the answers in force.
+    pub serial: u32,
+    /// One JSON object per relay: the core's explanation, with the relay's name as `id`.
+    pub relays: Vec<Value>,
+    /// How full each region is.
+    pub regions: Vec<Strain>,
+    /// The other nameservers, whether this one distrusts itself, and who was refused; null where
+    /// it stands alone.
+    pub sharing: Value,
+}
+
+/// What the control loop is told or asked.
+#[derive(Debug)]
+pub enum Input {
+    /// An authentic report.
+    Report {
+        /// What it says.
+        report: Box<Report>,
+        /// The key it is signed with.
+        key: KeyId,
+        /// Where the acknowledgement goes.
+        from: SocketAddr,
+    },
+    /// A probe has ended.
+    Probe {
+        /// Whom it probed.
+        relay: RelayId,
+        /// The core's order.
+        probe: Probe,
+        /// What it found.
+        found: Box<Found>,
+    },
+    /// What another nameserver sees.
+    Ballot {
+        /// It.
+        ballot: Box<Ballot>,
+        /// Where an answer to it goes.
+        from: SocketAddr,
+    },
+    /// Another nameserver has seen a ballot of this one that was numbered higher.
+    Outrun {
+        /// Its number.
+        generation: u64,
+    },
+    /// What would the answers lose under another configuration?
+    Compare {
+        /// Its inventory.
+        inventory: Box<Inventory>,
+        /// Where to.
+        reply: oneshot::Sender<Difference>,
+    },
+    /// Decisions that another nameserver knows of.
+    Overrides {
+        /// They.
+        entries: Vec<Entry>,
+    },
+    /// Another nameserver tells what it has alike with whoever knows of the same decisions.
+    Digest {
+        /// Of those it knows.
+        digest: u64,
+        /// Where those go that this one knows.
+        from: SocketAddr,
+    },
+    /// Somebody decides.
+    Decide {
+        /// What is wanted.
+        wish: Box<Wish>,
+        /// What became of it, or why nothing did.
+        reply: oneshot::Sender<Result<Made, String>>,
+    },
+    /// Somebody asks what was decided.
+    Decisions {
+        /// Where to.
+        reply: oneshot::Sender<Value>,
+    },
+    /// Take another configuration over.
+    Reload {
+        /// It.
+        config: Box<Config>,
+        /// Told when its answers are served.
+        reply: oneshot::Sender<()>,
+    },
+    /// End.
+    Stop,
+}
+
+/// All that is known of one relay, or of all, is asked for. Inputs have precedence.
+#[derive(Debug)]
+pub struct Question {
+    /// Which.
+    pub relay: Option<RelayId>,
+    /// Where to; empty for an unknown relay.
+    pub reply: oneshot::Sender<Known>,
+}

@@ -1,0 +1,110 @@
+//! What the control loop logs and shows when something has changed.
+
+use std::time::Duration;
+
+use dnsd_core::health::{PathVerdict, State};
+use dnsd_core::paths::Path;
+use liveness::RelayId;
+
+use super::Control;
+use crate::clock;
+use crate::metrics::name;
+use crate::readable::evidence;
+
+/// The days left of a certificate's life at which it is warned of.
+const CERTIFICATE_DAYS: [u64; 3] = [7, 14, 21];
+
+/// What was last logged of a path.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Told {
+    withdrawn: bool,
+    /// The days left of the certificate's life at which it was last warned of.
+    certificate: Option<u64>,
+}
+
+impl Control {
+    /// Takes what is left of a certificate's life; says so in good time before it ends.
+    pub(super) fn certificate(&mut self, relay: RelayId, path: Path, left: Duration) {
+        self.fleet
+            .handle_certificate(clock::now(), relay, path, left);
+        let expires = clock::unix().0.saturating_add(left.as_secs());
+        self.served.metrics.certificate(relay, path, expires);
+        let days = left.as_secs() / 86_400;
+        let told = self.paths.entry((relay, path)).or_default();
+        let step = CERTIFICATE_DAYS
+            .into_iter()
+            .filter(|step| days < *step)
+            .min();
+        if told.certificate != step {
+            told.certificate = step;
+            if step.is_some() {
+                let (transport, family) = (path.transport.as_str(), path.family.as_str());
+                tracing::warn!(%relay, transport, family, days, "its certificate expires soon");
+            }
+        }
+    }
+
+    /// Logs when this node begins or ceases to distrust itself.
+    pub(super) fn reflect(&mut self) {
+        let cause = self.fleet.isolation().map(|isolation| isolation.cause);
+        if std::mem::replace(&mut self.isolated, cause) != cause {
+            self.served.metrics.isolated(cause.is_some());
+            if let Some(cause) = cause {
+                tracing::warn!(
+                    ?cause,
+                    "this node distrusts itself: too much fell silent at once"
+                );
+            } else {
+                tracing::info!("this node trusts itself again");
+            }
+        }
+    }
+
+    /// Logs every verdict that changed, and shows them all.
+    pub(super) fn tell(&mut self) {
+        for relay in self.fleet.inventory().relays().iter().map(|relay| relay.id) {
+            let Some(verdict) = self.fleet.verdict(relay) else {
+                continue;
+            };
+            self.served.metrics.verdict(relay, verdict.state);
+            let before = self.verdicts.insert(relay, verdict);
+            // A relay is unknown before anything is known of it: that is no news.
+            let was = before.map_or(State::Unknown, |before| before.state);
+            if was != verdict.state {
+                let known = self.known(relay, false).unwrap_or_default();
+                tracing::info!(
+                    %relay,
+                    verdict = name(verdict.state),
+                    was = name(was),
+                    reason = known["reason"].as_str(),
+                    evidence = evidence(&known),
+                    "verdict changed"
+                );
+            }
+            for verdict in self.fleet.paths(relay) {
+                self.served
+                    .metrics
+                    .path(relay, verdict.path, !verdict.withdrawn);
+                let told = self.paths.entry((relay, verdict.path)).or_default();
+                tell_path(relay, verdict, told);
+            }
+        }
+    }
+}
+
+/// Logs it when clients are taken off a path, or let back.
+fn tell_path(relay: RelayId, verdict: PathVerdict, told: &mut Told) {
+    if std::mem::replace(&mut told.withdrawn, verdict.withdrawn) == verdict.withdrawn {
+        return;
+    }
+    let (transport, family) = (
+        verdict.path.transport.as_str(),
+        verdict.path.family.as_str(),
+    );
+    let reason = verdict.reason.as_str();
+    if verdict.withdrawn {
+        tracing::warn!(%relay, transport, family, reason, "path withdrawn");
+    } else {
+        tracing::info!(%relay, transport, family, reason, "path serves again");
+    }
+}
