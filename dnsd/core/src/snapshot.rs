@@ -11,7 +11,8 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData};
 
 use crate::inventory::{Inventory, Policy, Zone};
-use crate::steer::{RegionPlan, View, plan};
+use crate::paths::Transport;
+use crate::steer::{Plans, RegionPlan, View, plan};
 use networks::Networks;
 
 /// SOA timers for secondaries, in seconds (RFC 1035 section 3.3.13; values after RFC 1912
@@ -24,7 +25,10 @@ const EXPIRE: i32 = 1_209_600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     Apex,
-    Lane(Lane),
+    /// All relays of one transport.
+    Transport(Transport),
+    /// A lane, as a whole or of one transport.
+    Lane(Lane, Option<Transport>),
     Api,
     Region(usize),
     Relay(usize),
@@ -43,7 +47,17 @@ pub(crate) struct Host {
 #[derive(Clone, Debug)]
 pub(crate) struct RegionAnswers {
     pub(crate) id: String,
-    pub(crate) plan: RegionPlan,
+    pub(crate) plans: Plans,
+}
+
+impl RegionAnswers {
+    /// The answers for clients that want a transport, or do not say which.
+    pub(crate) fn plan(&self, transport: Option<Transport>) -> &RegionPlan {
+        match transport {
+            None => &self.plans.main,
+            Some(transport) => &self.plans.by_transport[transport as usize],
+        }
+    }
 }
 
 /// Every answer the zone gives, until the next change.
@@ -84,9 +98,14 @@ impl Snapshot {
         let zone = inventory.zone();
         let mut names = BTreeMap::from([
             (Box::from(*b"api"), Owner::Api),
-            (Box::from(*b"a"), Owner::Lane(Lane::A)),
-            (Box::from(*b"b"), Owner::Lane(Lane::B)),
+            (Box::from(*b"a"), Owner::Lane(Lane::A, None)),
+            (Box::from(*b"b"), Owner::Lane(Lane::B, None)),
         ]);
+        let transports = Transport::ALL.into_iter();
+        names.extend(transports.map(|transport| {
+            let name = transport.as_str().as_bytes();
+            (Box::from(name), Owner::Transport(transport))
+        }));
         let below = |label: &str| label.as_bytes().to_ascii_lowercase().into_boxed_slice();
         let mut region_tags = BTreeMap::new();
         for (index, region) in inventory.regions().iter().enumerate() {
@@ -133,9 +152,9 @@ impl Snapshot {
                 .map(|relay| relay.id.to_string())
                 .collect(),
             regions: regions
-                .map(|(region, plan)| RegionAnswers {
+                .map(|(region, plans)| RegionAnswers {
                     id: region.id.to_string(),
-                    plan,
+                    plans,
                 })
                 .collect(),
             default_region: inventory.default_region(),
@@ -158,11 +177,11 @@ impl Snapshot {
         &self.zone
     }
 
-    /// How each region is served, in the inventory's order.
+    /// How each region is served where no transport is asked for, in the inventory's order.
     pub fn plans(&self) -> impl Iterator<Item = (&str, &RegionPlan)> {
         self.regions
             .iter()
-            .map(|region| (region.id.as_str(), &region.plan))
+            .map(|region| (region.id.as_str(), region.plan(None)))
     }
 
     /// What the name with this one label below the zone stands for; any case.

@@ -5,13 +5,17 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use common::asking::{addresses, ask};
 use common::world::{Fate, World};
 use common::{HOUR, SECOND, inventory, region, relay, six, three};
 use dnsd_core::health::{PathReason, PathVerdict, State, Unwithdrawn};
 use dnsd_core::paths::{Family, Path, Transport};
-use dnsd_core::steer::{Choice, plan_all};
+use dnsd_core::steer::{Choice, plan};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use liveness::Transports;
 
 const TLS: Path = Path {
@@ -81,10 +85,16 @@ fn unwithdrawn(world: &World, relay: usize, path: Path) -> Option<Unwithdrawn> {
     facts.unwrap().unwithdrawn
 }
 
-/// The relays in any answer for a transport (0: the main one), for one family.
+/// The relays in any answer for a transport (0: any), for one family.
 fn answered(world: &World, transport: usize, family: Family) -> BTreeSet<u16> {
     let view = world.fleet.view(world.now);
-    let plans = &plan_all(world.fleet.inventory(), &view)[transport];
+    let plans = plan(world.fleet.inventory(), &view).into_iter();
+    let plans: Vec<_> = plans
+        .map(|plans| match transport {
+            0 => plans.main,
+            other => plans.by_transport[other].clone(),
+        })
+        .collect();
     let of = |choice: &Choice| match family {
         Family::Ipv4 => choice.ipv4.to_vec(),
         Family::Ipv6 => choice.ipv6.to_vec(),
@@ -297,4 +307,38 @@ fn probes_of_paths_are_spread_over_the_interval() {
         "{told}"
     );
     assert!(most <= 12, "{most} of {} at one moment", 10 * 8);
+}
+
+#[test]
+fn names_by_transport_leave_out_whom_it_is_broken_at() {
+    let mut world = world(six());
+    world.broken.insert((0, TLS), true);
+    world
+        .run_for(REFUSED, |world| withdrawn(world) == [(0, TLS)])
+        .expect("withdrawn");
+    world.settle();
+    let snapshot = world.snapshot.as_ref().unwrap();
+    let first = six().relays()[0].ipv4.map(|a| IpAddr::V4(*a.ip())).unwrap();
+    let named = |owner: &str| {
+        let clients = (0..=255).map(|host| format!("127.0.1.{host}"));
+        let networks = (0..=255).map(|net| format!("10.{net}.0.1"));
+        clients
+            .chain(networks)
+            .flat_map(|client| addresses(&ask(snapshot, owner, RecordType::A, &client).answers))
+            .any(|address| address == first)
+    };
+    for (owner, expected) in [
+        ("turn.example.", true),
+        ("udp.turn.example.", true),
+        ("tcp.turn.example.", true),
+        ("tls.turn.example.", false),
+        ("tls.a.turn.example.", false),
+        ("TLS.b.turn.example.", false),
+        // A label like any other.
+        ("tlsx.a.turn.example.", true),
+    ] {
+        assert_eq!(named(owner), expected, "{owner}");
+    }
+    let nowhere = ask(snapshot, "tls.eu.turn.example.", RecordType::A, "127.0.1.1");
+    assert_eq!(nowhere.rcode, ResponseCode::NXDomain);
 }

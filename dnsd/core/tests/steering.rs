@@ -7,8 +7,14 @@ use std::collections::BTreeSet;
 
 use common::shapes::{Shape, build, model, shape};
 use dnsd_core::inventory::{Inventory, RelayEntry};
-use dnsd_core::steer::{Choice, RegionPlan, Standing, Variant, View, plan};
+use dnsd_core::steer::{self, Choice, RegionPlan, Standing, Variant, View};
 use proptest::prelude::*;
+
+/// The plans of clients that do not ask for a transport.
+fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
+    let plans = steer::plan(inventory, view).into_iter();
+    plans.map(|plans| plans.main).collect()
+}
 
 fn lists(variant: &Variant) -> [&Choice; 3] {
     [&variant.lanes[0], &variant.lanes[1], &variant.apex]

@@ -14,10 +14,13 @@ use super::relays::{Region, Relay};
 use super::zone::Zone;
 
 /// Owner names below the zone that the daemon answers itself.
-const RESERVED: [(&str, &str); 3] = [
+const RESERVED: [(&str, &str); 6] = [
     ("a", "the first lane"),
     ("b", "the second lane"),
     ("api", "the credentials service"),
+    ("udp", "the relays by UDP"),
+    ("tcp", "the relays by TCP"),
+    ("tls", "the relays by TLS"),
 ];
 
 /// Everything that the sections must agree about.

@@ -145,7 +145,7 @@ fn addresses(
     let host = match owner {
         Owner::Relay(index) => snapshot.relays.get(index),
         Owner::Nameserver(index) => snapshot.nameservers.get(index),
-        Owner::Apex | Owner::Lane(_) | Owner::Api | Owner::Region(_) => None,
+        Owner::Apex | Owner::Transport(_) | Owner::Lane(..) | Owner::Api | Owner::Region(_) => None,
     };
     host.and_then(|host| record(host, snapshot.policy.ttl_static))
         .into_iter()

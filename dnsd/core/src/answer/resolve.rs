@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::Query;
 use crate::explain::{LabelUse, RegionBy};
+use crate::paths::Transport;
 use crate::snapshot::{Owner, Snapshot};
 use crate::spread::{hash, mix};
 use crate::steer::{Choice, RegionPlan, Spill, Variant};
@@ -25,7 +26,7 @@ pub(super) enum Found<'a> {
     Outside,
     /// In the zone, and nothing is there.
     Missing,
-    /// There; `label` is what stands below a lane.
+    /// There; `label` is what stands below a lane and names no transport.
     Owner {
         owner: Owner,
         label: Option<&'a [u8]>,
@@ -52,7 +53,16 @@ pub(super) fn find<'a>(snapshot: &Snapshot, name: &'a Name) -> Found<'a> {
     };
     match (last.and_then(|last| snapshot.owner(last)), label) {
         (Some(owner), None) => Found::Owner { owner, label: None },
-        (Some(owner @ Owner::Lane(_)), label) => Found::Owner { owner, label },
+        (Some(owner @ Owner::Lane(lane, _)), Some(label)) => match Transport::named(label) {
+            Some(transport) => Found::Owner {
+                owner: Owner::Lane(lane, Some(transport)),
+                label: None,
+            },
+            None => Found::Owner {
+                owner,
+                label: Some(label),
+            },
+        },
         _ => Found::Missing,
     }
 }
@@ -94,9 +104,10 @@ pub(super) fn steer<'a>(
     owner: Owner,
     label: Option<&[u8]>,
 ) -> Option<Steering<'a>> {
-    let lane = match owner {
-        Owner::Apex | Owner::Api | Owner::Region(_) => None,
-        Owner::Lane(lane) => Some(lane),
+    let (lane, transport) = match owner {
+        Owner::Apex | Owner::Api | Owner::Region(_) => (None, None),
+        Owner::Transport(transport) => (None, Some(transport)),
+        Owner::Lane(lane, transport) => (Some(lane), transport),
         Owner::Relay(_) | Owner::Nameserver(_) => return None,
     };
     let opened = lane
@@ -107,14 +118,14 @@ pub(super) fn steer<'a>(
         Owner::Region(region) => (region, RegionBy::Name),
         _ => region(snapshot, opened.as_ref(), subnet, query.client),
     };
-    let home = &snapshot.regions.get(region)?.plan;
+    let home = snapshot.regions.get(region)?.plan(transport);
     let spread = spread_network(network);
     let draw = opened
         .as_ref()
         .map_or_else(|| hash_network(spread), |label| mix(label.draw));
     let spilled_to = spill(home, draw);
     let spilled = spilled_to.and_then(|to| snapshot.regions.get(to));
-    let plan = spilled.map_or(home, |region| &region.plan);
+    let plan = spilled.map_or(home, |region| region.plan(transport));
     let avoid: Vec<u16> = opened
         .iter()
         .flat_map(|label| label.avoid)

@@ -43,8 +43,14 @@ fn describe(snapshot: &Snapshot, found: &Found<'_>) -> String {
         Found::Missing => "no such name".to_owned(),
         Found::Owner { owner, label } => match owner {
             Owner::Apex => "apex".to_owned(),
-            Owner::Lane(lane) if label.is_some() => format!("label in lane {}", lane.as_str()),
-            Owner::Lane(lane) => format!("lane {}", lane.as_str()),
+            Owner::Transport(transport) => format!("relays by {}", transport.as_str()),
+            Owner::Lane(lane, None) if label.is_some() => {
+                format!("label in lane {}", lane.as_str())
+            }
+            Owner::Lane(lane, None) => format!("lane {}", lane.as_str()),
+            Owner::Lane(lane, Some(transport)) => {
+                format!("lane {} by {}", lane.as_str(), transport.as_str())
+            }
             Owner::Api => "api".to_owned(),
             Owner::Region(index) => format!("region {}", region_name(snapshot, *index)),
             Owner::Relay(index) => format!("relay {}", relay_name(snapshot, *index)),

@@ -319,6 +319,10 @@ fn check_names(zone: &Zone, regions: &[Region], relays: &[RelayEntry], problems:
         .map(|lane| (lane.to_owned(), format!("lane {lane}")))
         .into_iter()
         .chain([("api".to_owned(), "the credentials endpoint".to_owned())])
+        .chain(Transport::ALL.map(|transport| {
+            let name = transport.as_str();
+            (name.to_owned(), format!("the relays by {name}"))
+        }))
         .collect();
     let mut take = |label: String, owner: String, subject, problems: &mut Problems| {
         if let Some(other) = taken.get(&label) {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::paths::{Path, PathSet};
 
-pub use plan::{Choice, RegionPlan, Variant, plan, plan_all};
+pub use plan::{Choice, Plans, RegionPlan, Variant, plan};
 pub(crate) use pool::serving;
 pub(crate) use valve::{Carried, Valves};
 pub use valve::{Flow, Spill, Strain};

@@ -61,54 +61,58 @@ pub struct RegionPlan {
 /// Pools with their answers.
 type Compiled = BTreeMap<[Vec<usize>; 2], [Arc<[Variant]>; 2]>;
 
-/// A plan per region, in the inventory's order, for clients that come over each relay's main
-/// transport.
-pub fn plan(inventory: &Inventory, view: &View) -> Vec<RegionPlan> {
-    plan_for(inventory, view, None, &mut Compiled::new())
+/// How one region's clients are served, by what they ask for.
+#[derive(Clone, Debug)]
+pub struct Plans {
+    /// Those that do not say: they are taken to come over each relay's main transport.
+    pub main: RegionPlan,
+    /// Those that want one transport, in the order of [`Transport::ALL`].
+    pub by_transport: [RegionPlan; 3],
 }
 
-/// As [`plan`], and the same for clients that want TCP and TLS: answers are compiled apart only
-/// where their relays are others.
-pub fn plan_all(inventory: &Inventory, view: &View) -> [Vec<RegionPlan>; 3] {
+/// The plans of each region, in the inventory's order. Answers are compiled apart only where their
+/// relays are others.
+pub fn plan(inventory: &Inventory, view: &View) -> Vec<Plans> {
     let mut compiled = Compiled::new();
-    [None, Some(Transport::Tcp), Some(Transport::Tls)]
-        .map(|transport| plan_for(inventory, view, transport, &mut compiled))
+    let mut plan = |region, transport| plan_for(inventory, view, region, transport, &mut compiled);
+    (0..inventory.regions().len())
+        .map(|region| Plans {
+            main: plan(region, None),
+            by_transport: Transport::ALL.map(|transport| plan(region, Some(transport))),
+        })
+        .collect()
 }
 
 fn plan_for(
     inventory: &Inventory,
     view: &View,
+    region: usize,
     transport: Option<Transport>,
     compiled: &mut Compiled,
-) -> Vec<RegionPlan> {
+) -> RegionPlan {
     let policy = inventory.policy();
-    (0..inventory.regions().len())
-        .map(|region| {
-            let pool = pool(inventory, view, region, transport);
-            let spill = view.spill(region);
-            let strained = !spill.is_empty() || view.is_reserve_called(pool.served_by);
-            let ttl = if pool.doubt {
-                policy.ttl_min
-            } else if strained {
-                (policy.ttl_max / 2).max(policy.ttl_min)
-            } else {
-                policy.ttl_max
-            };
-            let (tier, served_by) = (pool.tier, pool.served_by);
-            let [variants, detours] = compiled
-                .entry([pool.ipv4.clone(), pool.ipv6.clone()])
-                .or_insert_with(|| variants(inventory, view, &pool))
-                .clone();
-            RegionPlan {
-                tier,
-                served_by,
-                spill: spill.into(),
-                ttl,
-                variants,
-                detours,
-            }
-        })
-        .collect()
+    let pool = pool(inventory, view, region, transport);
+    let spill = view.spill(region);
+    let strained = !spill.is_empty() || view.is_reserve_called(pool.served_by);
+    let ttl = if pool.doubt {
+        policy.ttl_min
+    } else if strained {
+        (policy.ttl_max / 2).max(policy.ttl_min)
+    } else {
+        policy.ttl_max
+    };
+    let [variants, detours] = compiled
+        .entry([pool.ipv4.clone(), pool.ipv6.clone()])
+        .or_insert_with(|| variants(inventory, view, &pool))
+        .clone();
+    RegionPlan {
+        tier: pool.tier,
+        served_by: pool.served_by,
+        spill: spill.into(),
+        ttl,
+        variants,
+        detours,
+    }
 }
 
 /// A pool's answers, and the ones around each relay that all of those name.
