@@ -26,6 +26,8 @@ const AGAIN: u64 = 5 * SECOND;
 const FLOOR: u64 = 60 * SECOND;
 /// From a word of a relay that it takes nobody to its being known.
 const TOLD: u64 = 2 * SECOND;
+/// The longest that a relay which flapped is held after it has come back.
+const HELD: u64 = 300 * SECOND;
 /// From a relay's ceasing to relay to that.
 const GRAY: u64 = 12 * SECOND;
 /// After all were lost, until it is known that one is back.
@@ -289,13 +291,17 @@ impl Sim {
             return;
         }
         self.truth.judged += 1;
-        let broken = (0..self.relays.len())
-            .filter(|relay| !self.works(*relay))
-            .count();
+        // One that has come back may be held, and is as good as none until then.
+        let broken = |asked: u64| {
+            let held = |relay: usize| asked < self.truth.when_changed(relay) + HELD;
+            let all = 0..self.relays.len();
+            all.filter(|relay| !self.works(*relay) || held(*relay))
+                .count()
+        };
         let excused = |answered: &Answered| {
             let known = match self.relays[answered.relay].fate {
-                // Where many relay nothing it may be the one who asks.
-                Fate::Gray if broken * 2 >= self.relays.len() => return true,
+                // Where many relay nothing it may be the one who asks; and half stay in any case.
+                Fate::Gray if broken(answered.asked) * 2 >= self.relays.len() => return true,
                 Fate::Gray => GRAY,
                 fate if !fate.is_dead() => TOLD,
                 _ if running == 1 => KNOWN_ALONE,
