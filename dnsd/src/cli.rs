@@ -272,10 +272,11 @@ fn diff(new: &Path, daemon: &Daemon, json: bool) -> ExitCode {
         Ok(read) => read,
         Err(error) => return fail(&format!("{}: {error}", new.display())),
     };
-    if let Err(errors) = Config::read(new) {
+    let name = path.to_string_lossy();
+    if let Err(errors) = Config::parse(&settings::File::new(&*name, &*text)) {
         return wrong(&errors);
     }
-    let path = format!("/v1/diff?name={}", escaped(&path.to_string_lossy()));
+    let path = format!("/v1/diff?name={}", escaped(&name));
     taken(daemon, &path, text, json, readable::compared)
 }
 

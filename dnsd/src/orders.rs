@@ -1,11 +1,13 @@
 //! `dnsd drain`, `undrain`, `force`, `overrides`: the command line's part in people's decisions.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use dnsd_core::health::Override;
 use dnsd_core::overrides::Scope;
 use serde_json::{Value, json};
+use settings::{Scalar, Value as _};
 
 use crate::decisions::word;
 use crate::readable::{ago, table, text};
@@ -100,21 +102,9 @@ fn request(
 
 fn seconds(text: &str) -> Result<u64, &'static str> {
     let wrong = "write a whole number with s, m, h or d, such as 90m";
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or(wrong)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(wrong),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong)?;
-    number
-        .checked_mul(unit)
-        .filter(|seconds| *seconds > 0)
-        .ok_or(wrong)
+    let duration = Duration::read(Scalar::String(text)).map_err(|_| wrong)?;
+    let seconds = Some(duration.as_secs()).filter(|seconds| *seconds > 0);
+    seconds.ok_or(wrong)
 }
 
 /// What a decision that was made does.

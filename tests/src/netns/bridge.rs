@@ -47,11 +47,7 @@ impl Bridge {
     /// # Panics
     /// When it is not possible and [`tools::REQUIRE`] is set.
     pub fn new(test: &str) -> Option<Self> {
-        if !tools::present(test, &["ip", "nft"]) {
-            return None;
-        }
-        if !nix::unistd::geteuid().is_root() {
-            tools::skip(test, "needs root to make network namespaces");
+        if !super::are_possible(test) {
             return None;
         }
         let namespace = match Namespace::new() {

@@ -15,6 +15,20 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::tools;
+
+/// Whether namespaces can be made and used here; says why not.
+fn are_possible(test: &str) -> bool {
+    if !tools::present(test, &["ip", "nft"]) {
+        return false;
+    }
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        tools::skip(test, "needs root to make network namespaces");
+    }
+    root
+}
+
 /// A network namespace; the kernel removes it with its last handle, thread, socket and process.
 #[derive(Debug, Clone)]
 pub struct Namespace(Arc<File>);
