@@ -2,7 +2,7 @@
 
 mod tools;
 
-use credentials::label::{Label, LabelKey, LabelKeys, Lane, Tag};
+use credentials::label::{Label, LabelKey, LabelKeys, Lane, Tag, TenantTag, Transport};
 use credentials::{Secret, SecretRing, UnixTime, password};
 
 fn secret(text: &str) -> Secret {
@@ -67,9 +67,11 @@ const SECRET: &str = "the shared secret of this fleet";
 
 fn label() -> Label {
     Label {
-        draw: 0x0102_0304_0506,
+        draw: 0x0102_0304,
         region: Some(Tag::of_name("eu")),
         avoid: [Some(Tag::of_addr([192, 0, 2, 1].into())), None],
+        tenant: Some(TenantTag::of_key("demo")),
+        transport: Some(Transport::Tls),
         expires: UnixTime(1_800_000_600),
     }
 }
@@ -126,13 +128,24 @@ fn labels_anew() {
     }
     let derive = ["dgst", "-sha512", "-hmac", SECRET, "-binary"];
     let key = tools::output("openssl", &derive, b"turnfleet label key 1");
-    let header = 0x10 | sha256(&[b"turnfleet label hint 1", &key])[0] & 0x0f;
+    let header = 0x20 | sha256(&[b"turnfleet label hint 1", &key])[0] & 0x0f;
     let region = &sha256(&[b"turnfleet region tag 1", b"eu"])[..4];
     let relay = &sha256(&[b"turnfleet address tag 1", &[192, 0, 2, 1]])[..4];
-    let expires = 1_800_000_600_u32.to_be_bytes();
-    let content = [&[1, 2, 3, 4, 5, 6], region, relay, &[0; 4], &expires].concat();
+    let tenant = &sha256(&[b"turnfleet tenant tag 1", b"demo"])[..2];
+    // 1,598,890 minutes and 0 seconds after 2024-01-01T00:00:00Z.
+    let expires = [0x18, 0x65, 0xaa];
+    let content = [
+        &[1, 2, 3, 4],
+        region,
+        relay,
+        &[0; 4],
+        tenant,
+        &[3],
+        &expires,
+    ]
+    .concat();
     for lane in Lane::ALL {
-        let associated = [b"turnfleet label 1", lane.as_str().as_bytes(), &[header]].concat();
+        let associated = [b"turnfleet label 2", lane.as_str().as_bytes(), &[header]].concat();
         let wire = [vec![header], siv(&key, &associated, &content)].concat();
         let text = data_encoding::BASE32HEX_NOPAD.encode(&wire);
         assert_eq!(keys().seal(&label(), lane), text.to_lowercase());
@@ -143,18 +156,18 @@ fn labels_anew() {
     }
 }
 
-/// What the wire was when first released; other versions of the fleet's daemons read it.
+/// The wire as other versions of the fleet's daemons read it.
 /// Made with Python's `cryptography` (`AESSIV`) by the steps of `labels_anew`.
 #[test]
 fn labels() {
     for (lane, text) in [
         (
             Lane::A,
-            "3cq3odpvngn7v3tbcnihnnsitlrebn508un9bdo3r1o22e5blfm4g1hftjkq07o",
+            "5c422fos0c1a9gcddtpr5292gm1le6omngvrv4do3sm6q2lrl3noegh4oujer70",
         ),
         (
             Lane::B,
-            "3fm3746uguuf2lkqut4uggj5tf1ka27edhio0lr2gtmb8avka51o93vb7i2bepo",
+            "5fo23k6aup8f388h4aso7ohibg6i5167vrj03i5jm32ahijus8k1nnpfuubj560",
         ),
     ] {
         assert_eq!(keys().seal(&label(), lane), text);

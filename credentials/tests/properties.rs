@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use credentials::label::{LABEL_LEN, Label, LabelKey, LabelKeys, Lane, Tag};
+use credentials::label::{LABEL_LEN, Label, LabelKey, LabelKeys, Lane, Tag, TenantTag, Transport};
 use credentials::{
     Refused, Secret, SecretRing, TtlPolicy, UnixTime, candidate_passwords, check_expiry, issue,
     limits, parse_username, password,
@@ -27,17 +27,31 @@ fn accepts(ring: &SecretRing, username: &str, password: &str) -> bool {
     candidate_passwords(ring, username).any(|candidate| *candidate == password)
 }
 
+/// 2024-01-01.
+const EPOCH: u64 = 1_704_067_200;
+
+/// Labels that expire at a whole minute, as all do that have travelled.
 fn label() -> impl Strategy<Value = Label> {
     let tag = || prop::option::of((1..=u32::MAX).prop_map(Tag));
-    let expires = (1..=u64::from(u32::MAX)).prop_map(UnixTime);
-    (0..1_u64 << 48, tag(), tag(), tag(), expires).prop_map(
-        |(draw, region, first, second, expires)| Label {
+    let tenant = prop::option::of((1..=u16::MAX).prop_map(TenantTag));
+    let transport = prop::option::of(prop::sample::select(&Transport::ALL[..]));
+    let minutes = 1..1_u64 << 24;
+    (
+        any::<u32>(),
+        tag(),
+        [tag(), tag()],
+        tenant,
+        transport,
+        minutes,
+    )
+        .prop_map(|(draw, region, avoid, tenant, transport, minutes)| Label {
             draw,
             region,
-            avoid: [first, second],
-            expires,
-        },
-    )
+            avoid,
+            tenant,
+            transport,
+            expires: UnixTime(EPOCH + minutes * 60),
+        })
 }
 
 fn keys(byte: u8, previous: &[u8]) -> LabelKeys {
@@ -138,6 +152,15 @@ proptest! {
     }
 
     #[test]
+    fn an_expiry_travels_as_a_whole_minute_that_is_not_earlier(label in label(), early in 0..60_u64) {
+        let keys = keys(1, &[]);
+        let asked = Label { expires: label.expires.saturating_sub(early), ..label };
+        let text = keys.seal(&asked, Lane::A);
+        let before = label.expires.saturating_sub(1);
+        prop_assert_eq!(keys.open(text.as_bytes(), Lane::A, before), Some(label));
+    }
+
+    #[test]
     fn labels_of_other_lanes_keys_and_shapes_open_to_nothing(
         label in label(), at in 0..LABEL_LEN, symbol: u8, noise in prop::collection::vec(any::<u8>(), 0..80),
     ) {
@@ -180,6 +203,33 @@ proptest! {
         ] {
             prop_assert_eq!(ring.open(&text, Lane::B, UnixTime(0)), opened);
         }
+    }
+}
+
+#[test]
+fn expiries_that_the_wire_does_not_reach() {
+    let keys = keys(1, &[]);
+    let opened = |expires, now| {
+        let label = Label {
+            draw: 0,
+            region: None,
+            avoid: [None; 2],
+            tenant: None,
+            transport: None,
+            expires: UnixTime(expires),
+        };
+        let text = keys.seal(&label, Lane::A);
+        let opened = keys.open(text.as_bytes(), Lane::A, UnixTime(now));
+        opened.map(|label| label.expires.0)
+    };
+    let last = EPOCH + 60 * ((1 << 24) - 1);
+    for end in [last, last + 1, u64::MAX] {
+        assert_eq!(opened(end, last - 1), Some(last));
+        assert_eq!(opened(end, last), None);
+    }
+    for end in [0, EPOCH] {
+        assert_eq!(opened(end, EPOCH - 1), Some(EPOCH), "nothing ends earlier");
+        assert_eq!(opened(end, EPOCH), None);
     }
 }
 
@@ -245,6 +295,8 @@ fn tags_of_one_thing_written_differently() {
     assert_ne!(address("2001:db8::1"), address("2001:db8::2"));
     assert_eq!(Tag::of_name("EU-West"), Tag::of_name("eu-west"));
     assert_ne!(Tag::of_name("eu"), Tag::of_name("us"));
+    assert_eq!(TenantTag::of_key("demo"), TenantTag::of_key("demo"));
+    assert_ne!(TenantTag::of_key("demo"), TenantTag::of_key("other"));
 }
 
 #[test]

@@ -314,6 +314,8 @@ fn label(lane: Lane, expires: u64) -> String {
         draw: 7,
         region: None,
         avoid: [None, None],
+        tenant: None,
+        transport: None,
         expires: UnixTime(expires),
     };
     keys.seal(&label, lane)

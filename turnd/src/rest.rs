@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use credentials::http::{ApiKey, Endpoint, InvalidIssuer, Issuer, Ports, Provider, RateLimit};
+use credentials::label::Lane;
 use credentials::{Credential, Secret, TtlPolicy, UnixTime};
 use liveness::State;
 use serde_json::json;
@@ -114,10 +115,10 @@ fn ports(config: &Config) -> Ports {
 /// An `RTCIceServer` list with the names of both lanes, for a credential minted by hand.
 pub fn ice_servers(config: &Config, credential: &Credential) -> serde_json::Value {
     let zone = &config.relay.zone;
-    let hosts = ["a", "b"].map(|lane| format!("{lane}.{zone}"));
+    let host = |lane: Lane, _| format!("{}.{zone}", lane.as_str());
     json!({
         "iceServers": [{
-            "urls": ports(config).turn(&hosts),
+            "urls": ports(config).turn(host),
             "username": credential.username,
             "credential": credential.password.as_str(),
         }],

@@ -1,33 +1,34 @@
-//! One answer: a credential and two fresh owner names, in the shapes that callers speak.
+//! One answer: a credential and fresh owner names, in the shapes that callers speak.
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::params::Ask;
-use super::{ApiKey, Issuer, Ports};
-use crate::label::{Label, Lane, Tag};
+use super::{ApiKey, Issuer};
+use crate::label::{Label, Lane, Tag, TenantTag, Transport};
 use crate::{Credential, IssueError, UnixTime, issue};
 
 /// What both shapes are made from.
 #[derive(Debug)]
 pub(super) struct Answer {
+    issuer: Arc<Issuer>,
     credential: Credential,
     expires: UnixTime,
-    /// `<label>.<lane>.<zone>`, lane a first.
-    hosts: [String; 2],
-    ports: Ports,
-    stun: bool,
+    /// What every label says, save the transport.
+    label: Label,
 }
 
 impl Answer {
-    /// For `user` of the tenant `key`. `draw` decides in dnsd among equals; both lanes get the same,
-    /// so that they stay disjoint.
+    /// For `user` of the tenant `key`. `draw` decides in dnsd among equals; all labels get the same,
+    /// so that the lanes stay disjoint.
     pub(super) fn new(
-        issuer: &Issuer,
+        issuer: Arc<Issuer>,
         key: &ApiKey,
         user: &str,
         ask: &Ask,
         now: UnixTime,
-        draw: u64,
+        draw: u32,
     ) -> Result<Self, IssueError> {
         let ttl = key.ttl.clamp(ask.ttl);
         let user_id = format!("{}/{user}", key.id);
@@ -38,36 +39,53 @@ impl Answer {
             draw,
             region: region.as_deref().map(Tag::of_name),
             avoid: ask.failed.map(|relay| relay.map(Tag::of_addr)),
+            tenant: Some(TenantTag::of_key(&key.id)),
+            transport: None,
             expires: UnixTime(now.0.saturating_add(u64::from(issuer.label_ttl))),
         };
-        let hosts = Lane::ALL.map(|lane| {
-            let sealed = issuer.labels.seal(&label, lane);
-            format!("{sealed}.{}.{}", lane.as_str(), issuer.endpoint.zone)
-        });
         Ok(Self {
+            issuer,
             credential,
             expires: UnixTime(now.0.saturating_add(u64::from(ttl))),
-            hosts,
-            ports: issuer.endpoint.ports,
-            stun: issuer.endpoint.stun,
+            label,
         })
+    }
+
+    /// `<label>.<lane>.<zone>`.
+    fn host(&self, lane: Lane, transport: Option<Transport>) -> String {
+        let label = Label {
+            transport,
+            ..self.label
+        };
+        let sealed = self.issuer.labels.seal(&label, lane);
+        format!("{sealed}.{}.{}", lane.as_str(), self.issuer.endpoint.zone)
+    }
+
+    fn turn(&self) -> Vec<String> {
+        let ports = self.issuer.endpoint.ports;
+        ports.turn(|lane, transport| self.host(lane, Some(transport)))
     }
 
     /// `RTCIceServer`s, and beside them what a caller wants to know about them.
     pub(super) fn ice_servers(&self) -> Value {
         let mut servers = vec![json!({
-            "urls": self.ports.turn(&self.hosts),
+            "urls": self.turn(),
             "username": self.credential.username,
             "credential": *self.credential.password,
         })];
-        if self.stun {
-            servers.push(json!({ "urls": self.ports.stun(&self.hosts) }));
+        let endpoint = &self.issuer.endpoint;
+        if endpoint.stun {
+            let urls = endpoint
+                .ports
+                .stun(|lane| self.host(lane, Some(Transport::Udp)));
+            servers.push(json!({ "urls": urls }));
         }
+        let [a, b] = Lane::ALL.map(|lane| self.host(lane, None));
         json!({
             "iceServers": servers,
             "ttl": self.credential.ttl,
             "expires": self.expires.0,
-            "lanes": { "a": self.hosts[0], "b": self.hosts[1] },
+            "lanes": { "a": a, "b": b },
         })
     }
 
@@ -77,7 +95,7 @@ impl Answer {
             "username": self.credential.username,
             "password": *self.credential.password,
             "ttl": self.credential.ttl,
-            "uris": self.ports.turn(&self.hosts),
+            "uris": self.turn(),
         })
     }
 }

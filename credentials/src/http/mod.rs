@@ -7,7 +7,8 @@
 //! stand in the query, in a form or in a JSON object; unknown ones are ignored, so that older
 //! relays of a fleet serve newer callers. The user id in the credential is `<API key id>/<user>`, so
 //! that tenants share no quota and can be revoked as a whole; who is given no user gets one drawn at
-//! random. Every answer hands out fresh labels below both lanes, made from one draw.
+//! random. Every answer hands out fresh labels below both lanes, one for each transport, made from
+//! one draw; `lanes` names one more each, for callers that put URLs together themselves.
 
 mod answer;
 mod auth;
@@ -301,14 +302,15 @@ async fn serve(app: &App, request: Request, style: Style) -> Result<Answer, ApiE
         ));
     }
     let ask = Ask::read(&given, style)?;
-    let mut draw = [0; 8];
-    app.provider.fill(&mut draw[2..]);
+    let mut draw = [0; 4];
+    app.provider.fill(&mut draw);
     let user = ask.user.clone().unwrap_or_else(|| {
         // Callers without a name would otherwise be one user, with one quota, each second.
         let mut id = [0; 8];
         app.provider.fill(&mut id);
         data_encoding::BASE32_NOPAD.encode(&id).to_ascii_lowercase()
     });
-    Answer::new(&issuer, tenant, &user, &ask, now, u64::from_be_bytes(draw))
+    let draw = u32::from_be_bytes(draw);
+    Answer::new(Arc::clone(&issuer), tenant, &user, &ask, now, draw)
         .map_err(|error| ApiError::parameter(style.user(), &error.to_string()))
 }

@@ -1,5 +1,7 @@
 //! The URIs of TURN and STUN servers (RFC 7064, RFC 7065).
 
+use crate::label::{Lane, Transport};
+
 /// The ports that relays serve on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
@@ -12,30 +14,31 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// TURN URIs of these hosts, in the order clients should try them: UDP loses no time on what is
-    /// lost, TCP passes most firewalls, TLS nearly all.
-    pub fn turn(&self, hosts: &[String]) -> Vec<String> {
-        let transports = [
-            ("turn", Some(self.udp), "udp"),
-            ("turn", self.tcp, "tcp"),
-            ("turns", self.tls, "tcp"),
-        ];
-        let served = transports
+    /// TURN URIs in the order clients should try them, lane a before lane b; `host` names the relays
+    /// of a lane by a transport.
+    pub fn turn(&self, host: impl Fn(Lane, Transport) -> String) -> Vec<String> {
+        let uri = |transport: Transport| {
+            let (scheme, port, over) = match transport {
+                Transport::Udp => ("turn", self.udp, "udp"),
+                Transport::Tcp => ("turn", self.tcp?, "tcp"),
+                Transport::Tls => ("turns", self.tls?, "tcp"),
+            };
+            let host = &host;
+            let uri =
+                move |lane| format!("{scheme}:{}:{port}?transport={over}", host(lane, transport));
+            Some(Lane::ALL.map(uri))
+        };
+        Transport::ALL
             .into_iter()
-            .filter_map(|(scheme, port, transport)| Some((scheme, port?, transport)));
-        served
-            .flat_map(|(scheme, port, transport)| {
-                let uri =
-                    move |host: &String| format!("{scheme}:{host}:{port}?transport={transport}");
-                hosts.iter().map(uri)
-            })
+            .filter_map(uri)
+            .flatten()
             .collect()
     }
 
-    /// STUN URIs of these hosts.
-    pub fn stun(&self, hosts: &[String]) -> Vec<String> {
-        let uri = |host: &String| format!("stun:{host}:{}", self.udp);
-        hosts.iter().map(uri).collect()
+    /// STUN URIs, lane a before lane b.
+    pub fn stun(&self, host: impl Fn(Lane) -> String) -> Vec<String> {
+        let uri = |lane| format!("stun:{}:{}", host(lane), self.udp);
+        Lane::ALL.map(uri).into()
     }
 }
 
@@ -45,21 +48,18 @@ mod tests {
 
     #[test]
     fn only_what_is_served_is_named() {
-        let hosts = ["a.example".to_owned()];
+        let host = |lane: Lane, transport| format!("{transport:?}.{}.example", lane.as_str());
         let mut ports = Ports {
             udp: 1,
             tcp: None,
             tls: None,
         };
-        assert_eq!(ports.turn(&hosts), ["turn:a.example:1?transport=udp"]);
+        let udp = ["a", "b"].map(|lane| format!("turn:Udp.{lane}.example:1?transport=udp"));
+        assert_eq!(ports.turn(host), udp);
         ports.tls = Some(2);
-        assert_eq!(
-            ports.turn(&hosts),
-            [
-                "turn:a.example:1?transport=udp",
-                "turns:a.example:2?transport=tcp"
-            ]
-        );
-        assert_eq!(ports.stun(&hosts), ["stun:a.example:1"]);
+        let tls = ["a", "b"].map(|lane| format!("turns:Tls.{lane}.example:2?transport=tcp"));
+        assert_eq!(ports.turn(host), [udp, tls].concat());
+        let stun = ports.stun(|lane| host(lane, Transport::Udp));
+        assert_eq!(stun, ["stun:Udp.a.example:1", "stun:Udp.b.example:1"]);
     }
 }

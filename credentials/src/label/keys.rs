@@ -10,7 +10,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256, Sha512};
 use zeroize::Zeroizing;
 
-use super::{LABEL_LEN, Label, Lane, Tag};
+use super::{LABEL_LEN, Label, Lane, Tag, TenantTag, Transport};
 use crate::limits;
 use crate::secret::{RingTooLong, Secret, SecretRing};
 use crate::time::UnixTime;
@@ -24,9 +24,11 @@ const CONTENT_LEN: usize = 22;
 /// Bytes of a label before its encoding.
 const WIRE_LEN: usize = 1 + SIV_LEN + CONTENT_LEN;
 /// Version in the header's high bits.
-const VERSION: u8 = 1;
-/// The part of `Label::draw` that travels.
-const DRAW_MASK: u64 = (1 << 48) - 1;
+const VERSION: u8 = 2;
+/// 2024-01-01T00:00:00Z, from which the expiry counts.
+const EPOCH: u64 = 1_704_067_200;
+/// The latest expiry, in minutes since the epoch.
+const MINUTES_MAX: u32 = (1 << 24) - 1;
 
 /// Lower-case base32hex that reads any case: resolvers may change it (DNS 0x20).
 static TEXT: LazyLock<Encoding> = LazyLock::new(|| {
@@ -153,7 +155,7 @@ impl LabelKeys {
 
 /// What is authenticated besides the content, so that no label speaks in another place.
 fn associated(lane: Lane, header: u8) -> [u8; 19] {
-    let mut data = *b"turnfleet label 1__";
+    let mut data = *b"turnfleet label 2__";
     data[17] = match lane {
         Lane::A => b'a',
         Lane::B => b'b',
@@ -164,34 +166,34 @@ fn associated(lane: Lane, header: u8) -> [u8; 19] {
 
 fn encode(label: &Label) -> [u8; CONTENT_LEN] {
     let tag = |tag: Option<Tag>| tag.map_or(0, |tag| tag.0).to_be_bytes();
-    let expires = u32::try_from(label.expires.0).unwrap_or(u32::MAX);
+    let minutes = label.expires.seconds_since(UnixTime(EPOCH)).div_ceil(60);
+    let minutes = u32::try_from(minutes).map_or(MINUTES_MAX, |minutes| minutes.min(MINUTES_MAX));
     let mut content = [0; CONTENT_LEN];
-    content[..6].copy_from_slice(&(label.draw & DRAW_MASK).to_be_bytes()[2..]);
-    content[6..10].copy_from_slice(&tag(label.region));
-    content[10..14].copy_from_slice(&tag(label.avoid[0]));
-    content[14..18].copy_from_slice(&tag(label.avoid[1]));
-    content[18..].copy_from_slice(&expires.to_be_bytes());
+    content[..4].copy_from_slice(&label.draw.to_be_bytes());
+    content[4..8].copy_from_slice(&tag(label.region));
+    content[8..12].copy_from_slice(&tag(label.avoid[0]));
+    content[12..16].copy_from_slice(&tag(label.avoid[1]));
+    let tenant = label.tenant.map_or(0, |tenant| tenant.0);
+    content[16..18].copy_from_slice(&tenant.to_be_bytes());
+    content[18] = label.transport.map_or(0, |transport| transport as u8);
+    content[19..].copy_from_slice(&minutes.to_be_bytes()[1..]);
     content
 }
 
 fn decode(content: &[u8; CONTENT_LEN]) -> Label {
-    let word = |at: usize| {
-        u32::from_be_bytes([
-            content[at],
-            content[at + 1],
-            content[at + 2],
-            content[at + 3],
-        ])
+    let number = |at: usize, len: usize| {
+        let bytes = content[at..at + len].iter();
+        bytes.fold(0, |number, &byte| number << 8 | u32::from(byte))
     };
-    let tag = |at| Some(word(at)).filter(|&word| word != 0).map(Tag);
-    let draw = content[..6]
-        .iter()
-        .fold(0, |draw, &byte| draw << 8 | u64::from(byte));
-    let expires = UnixTime(u64::from(word(18)));
+    let tag = |at| Some(number(at, 4)).filter(|&tag| tag != 0).map(Tag);
+    let tenant = u16::from_be_bytes([content[16], content[17]]);
+    let mut transports = Transport::ALL.into_iter();
     Label {
-        draw,
-        region: tag(6),
-        avoid: [tag(10), tag(14)],
-        expires,
+        draw: number(0, 4),
+        region: tag(4),
+        avoid: [tag(8), tag(12)],
+        tenant: Some(tenant).filter(|&tag| tag != 0).map(TenantTag),
+        transport: transports.find(|transport| *transport as u8 == content[18]),
+        expires: UnixTime(EPOCH + 60 * u64::from(number(19, 3))),
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! A label is one DNS label of 63 characters. To everybody but the fleet it is noise; to dnsd it
 //! says which draw decides among equals, the client's region, up to two relays the client just
-//! saw failing, and until when to believe that. A forged, foreign or old label opens to nothing
-//! and is then answered like its lane's plain name.
+//! saw failing, whose client it is, by which transport it comes, and until when to believe that.
+//! A forged, foreign or old label opens to nothing and is then answered like its lane's plain name.
 //!
-//! Wire: one header byte (version in the high four bits, key hint in the low four), the 16-byte
-//! synthetic IV of AES-256-SIV (RFC 5297), then 22 encrypted bytes, all big-endian: draw 6,
-//! region 4, avoid 4 and 4, expiry 4. Associated data: `turnfleet label 1`, the lane's letter and
-//! the header byte. Together 39 bytes, in base32hex without padding (RFC 4648, 7), lower case.
+//! Wire, version 2: one header byte (version in the high four bits, key hint in the low four), the
+//! 16-byte synthetic IV of AES-256-SIV (RFC 5297), then 22 encrypted bytes, all big-endian: draw 4,
+//! region 4, avoid 4 and 4, tenant 2, transport 1 (0 any, 1 UDP, 2 TCP, 3 TLS; others count as
+//! any), expiry 3 (in whole minutes since 2024). Associated data: `turnfleet label 2`, the lane's
+//! letter and the header byte. Together 39 bytes, in base32hex without padding (RFC 4648, 7), lower
+//! case.
 
 mod keys;
 
@@ -75,15 +77,49 @@ impl Tag {
     }
 }
 
+/// A short hash that stands for a tenant; 0 stands for none and is never made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantTag(pub u16);
+
+impl TenantTag {
+    /// The tag of an API key's id.
+    pub fn of_key(id: &str) -> Self {
+        let Tag(tag) = Tag::of(b"turnfleet tenant tag 1", id.as_bytes());
+        Self(((tag >> 16) as u16).max(1))
+    }
+}
+
+/// What a client speaks to the relay that it finds by a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TURN over UDP.
+    Udp = 1,
+    /// TURN over TCP.
+    Tcp,
+    /// TURN over TLS over TCP.
+    Tls,
+}
+
+impl Transport {
+    /// All of them, in the order clients should try them: UDP loses no time on what is lost, TCP
+    /// passes most firewalls, TLS nearly all.
+    pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+}
+
 /// What a label carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label {
-    /// Decides among equals; both lanes of one answer share it. The lower 48 bits travel.
-    pub draw: u64,
+    /// Decides among equals; all labels of one answer share it.
+    pub draw: u32,
     /// The client's region.
     pub region: Option<Tag>,
     /// Relays that just failed this client.
     pub avoid: [Option<Tag>; 2],
-    /// From when on the label says nothing any more. Until 2106, where the wire's 32 bits end.
+    /// The tenant whose client it is; `None` for labels that were sealed without an API key.
+    pub tenant: Option<TenantTag>,
+    /// By what the client comes; `None`: it may be anything.
+    pub transport: Option<Transport>,
+    /// From when on the label says nothing any more. Travels as whole minutes, rounded up; ends in
+    /// 2055, where the wire's 24 bits end.
     pub expires: UnixTime,
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::{Method, Request, StatusCode};
 use credentials::http::RateLimit;
-use credentials::label::{Label, Tag};
+use credentials::label::{Label, LabelKeys, Lane, Tag, TenantTag, Transport};
 use credentials::{UnixTime, password};
 use serde_json::json;
 
@@ -14,44 +14,88 @@ use crate::{KEY, NOW, OTHER_KEY, ZONE, call, get, post, request, ring, world};
 async fn ice_servers_for_a_browser() {
     let reply = get("/v1/credentials?user=alice:1@example.org&ttl=7200").await;
     assert_eq!(reply.status, StatusCode::OK);
-    let hosts = ["a", "b"].map(|lane| reply.body["lanes"][lane].as_str().expect("a host"));
-    let [a, b] = hosts;
     let username = format!("{}:demo/alice:1@example.org", NOW + 7200);
     assert_eq!(
         reply.body,
         json!({
             "iceServers": [
                 {
-                    "urls": [
-                        format!("turn:{a}:3478?transport=udp"),
-                        format!("turn:{b}:3478?transport=udp"),
-                        format!("turn:{a}:3479?transport=tcp"),
-                        format!("turn:{b}:3479?transport=tcp"),
-                        format!("turns:{a}:443?transport=tcp"),
-                        format!("turns:{b}:443?transport=tcp"),
-                    ],
+                    "urls": TURN.map(|(scheme, transport, end)| {
+                        Lane::ALL.map(|lane| format!("{scheme}:{}{end}", host(lane, Some(transport))))
+                    }).concat(),
                     "username": username,
                     "credential": *password(ring().current(), &username),
                 },
-                { "urls": hosts.map(|host| format!("stun:{host}:3478")) },
+                {
+                    "urls": Lane::ALL.map(|lane| format!("stun:{}:3478", host(lane, Some(Transport::Udp))))
+                },
             ],
             "ttl": 7200,
             "expires": NOW + 7200,
-            "lanes": { "a": hosts[0], "b": hosts[1] },
+            "lanes": { "a": host(Lane::A, None), "b": host(Lane::B, None) },
         })
     );
+}
+
+/// Every URI of TURN, without its host.
+const TURN: [(&str, Transport, &str); 3] = [
+    ("turn", Transport::Udp, ":3478?transport=udp"),
+    ("turn", Transport::Tcp, ":3479?transport=tcp"),
+    ("turns", Transport::Tls, ":443?transport=tcp"),
+];
+
+/// The host that the first answer to Alice names, without region and failures.
+fn host(lane: Lane, transport: Option<Transport>) -> String {
+    let label = Label {
+        draw: 0x0101_0101,
+        region: None,
+        avoid: [None; 2],
+        tenant: Some(TenantTag::of_key("demo")),
+        transport,
+        expires: UnixTime(NOW + 600),
+    };
+    let sealed = LabelKeys::derive(&ring()).seal(&label, lane);
+    format!("{sealed}.{}.{ZONE}", lane.as_str())
+}
+
+#[tokio::test]
+async fn labels_say_whose_client_comes_by_what() {
+    let reply = get("/v1/credentials?user=alice").await;
     let [a, b] = reply.labels();
     assert_eq!(a, b);
-    let expires = UnixTime(NOW + 600);
     assert_eq!(
-        a,
-        Label {
-            draw: 0x0101_0101_0101,
-            region: None,
-            avoid: [None; 2],
-            expires
-        }
+        (a.tenant, a.transport),
+        (Some(TenantTag::of_key("demo")), None)
     );
+    // Every URL has a name of its own; all of one draw.
+    let urls = reply.body["iceServers"][0]["urls"]
+        .as_array()
+        .expect("a list");
+    let keys = LabelKeys::derive(&ring());
+    let told: Vec<Label> = urls
+        .iter()
+        .enumerate()
+        .map(|(index, url)| {
+            let text = url
+                .as_str()
+                .and_then(|url| url.split([':', '.']).nth(1))
+                .expect("a label");
+            keys.open(text.as_bytes(), Lane::ALL[index % 2], UnixTime(NOW))
+                .expect("our own label")
+        })
+        .collect();
+    let of = |transport| Label {
+        transport: Some(transport),
+        ..a
+    };
+    let expected =
+        [Transport::Udp, Transport::Tcp, Transport::Tls].map(|transport| [of(transport); 2]);
+    assert_eq!(told, expected.concat());
+    let mut theirs = request(Method::GET, "/v1/credentials", "");
+    let other = format!("Bearer {OTHER_KEY}").parse().expect("a header");
+    theirs.headers_mut().insert("authorization", other);
+    let theirs = call(&world(RateLimit::default()), theirs).await;
+    assert_eq!(theirs.labels()[0].tenant, Some(TenantTag::of_key("other")));
 }
 
 #[tokio::test]

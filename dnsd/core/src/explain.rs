@@ -246,6 +246,8 @@ pub struct SteeringTrace {
     pub region: String,
     /// Why that one.
     pub region_by: RegionBy,
+    /// What the client speaks, where the name or the label says.
+    pub transport: Option<Transport>,
     /// The region whose relays serve.
     pub served_by: String,
     /// The region that takes this client because the first in order lacks headroom.

@@ -1,5 +1,6 @@
 //! The ways to a relay: by transport and address family, each of which may be broken by itself.
 
+use credentials::label;
 use liveness::Transports;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,16 @@ impl Transport {
             Self::Udp => Transports::UDP,
             Self::Tcp => Transports::TCP,
             Self::Tls => Transports::TLS,
+        }
+    }
+}
+
+impl From<label::Transport> for Transport {
+    fn from(transport: label::Transport) -> Self {
+        match transport {
+            label::Transport::Udp => Self::Udp,
+            label::Transport::Tcp => Self::Tcp,
+            label::Transport::Tls => Self::Tls,
         }
     }
 }

@@ -9,22 +9,25 @@ use std::net::IpAddr;
 use common::asking::{EU, NOW, US, addresses, all_up, ask, keys, relays, snapshot};
 use common::{inventory, name, region, relay, six};
 use credentials::UnixTime;
-use credentials::label::{Label, Lane, Tag};
+use credentials::label::Transport::{Tcp, Tls, Udp};
+use credentials::label::{self, Label, Lane, Tag};
 use dnsd_core::answer::{Query, answer, trace};
 use dnsd_core::explain::{LabelUse, RegionBy};
 use dnsd_core::inventory::Inventory;
-use dnsd_core::paths::PathSet;
+use dnsd_core::paths::{self, Family, Path, PathSet};
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::{Flow, Seat, Spill, Standing};
 use hickory_proto::rr::{DNSClass, RecordType};
 use proptest::prelude::*;
 
-fn label(draw: u64, region: Option<&str>, avoid: &[IpAddr]) -> Label {
+fn label(draw: u32, region: Option<&str>, avoid: &[IpAddr]) -> Label {
     let mut tags = avoid.iter().map(|address| Tag::of_addr(*address));
     Label {
         draw,
         region: region.map(Tag::of_name),
         avoid: [tags.next(), tags.next()],
+        tenant: None,
+        transport: None,
         expires: UnixTime(NOW.0 + 60),
     }
 }
@@ -85,7 +88,7 @@ fn forged_and_old_labels_are_answered_like_their_lane() {
     let snapshot = snapshot();
     let plain = ask(&snapshot, "a.turn.example.", RecordType::A, US);
     let mut old = label(5, Some("eu"), &[]);
-    old.expires = UnixTime(NOW.0 - 1);
+    old.expires = UnixTime(NOW.0 - 60);
     let [old, _] = owners(&old);
     let [good, _] = owners(&label(5, Some("eu"), &[]));
     let other_lane = good.replace(".a.turn", ".b.turn");
@@ -148,10 +151,117 @@ fn both_lanes_of_a_client_that_spills_go_to_one_region_and_share_no_vendor() {
     assert!((440..=560).contains(&spilled), "{spilled}");
 }
 
+/// Six relays of which the first two have no TLS that works, and the third no TCP.
+fn with_broken_paths() -> Snapshot {
+    let inventory = six();
+    let mut view = all_up(&inventory);
+    let broken = |transport| Family::ALL.map(|family| Path { transport, family });
+    for seat in &mut view.seats[..2] {
+        seat.withdrawn = broken(paths::Transport::Tls).into_iter().collect();
+    }
+    view.seats[2].withdrawn = broken(paths::Transport::Tcp).into_iter().collect();
+    Snapshot::compile(&inventory, &view, 42)
+}
+
+#[test]
+fn a_label_of_a_transport_leaves_out_the_relays_where_that_is_broken() {
+    let snapshot = with_broken_paths();
+    let mut named: [BTreeSet<u8>; 4] = Default::default();
+    for draw in 0..200 {
+        for (transport, named) in [None, Some(Udp), Some(Tcp), Some(Tls)]
+            .into_iter()
+            .zip(&mut named)
+        {
+            let label = Label {
+                transport,
+                ..label(draw, Some("eu"), &[])
+            };
+            for owner in owners(&label) {
+                for record_type in [RecordType::A, RecordType::AAAA] {
+                    named.extend(relays(&ask(&snapshot, &owner, record_type, US)));
+                }
+            }
+        }
+    }
+    assert_eq!(
+        named,
+        [
+            [11, 12, 13].into(),
+            [11, 12, 13].into(),
+            [11, 12].into(),
+            [13].into(),
+        ]
+    );
+    let [owner, _] = owners(&Label {
+        transport: Some(Tls),
+        ..label(1, None, &[])
+    });
+    let name = name(&owner);
+    let query = Query {
+        name: &name,
+        record_type: RecordType::A,
+        class: DNSClass::IN,
+        client: EU.parse().unwrap(),
+        subnet: None,
+    };
+    let trace = trace(&snapshot, &keys(), NOW, &query);
+    assert_eq!(
+        trace.steering.unwrap().transport,
+        Some(paths::Transport::Tls)
+    );
+}
+
 proptest! {
+    /// Where every relay's every transport works, it makes no difference which one a label names.
+    #[test]
+    fn where_all_works_a_transport_changes_nothing(
+        draw: u32,
+        region in proptest::option::of(proptest::sample::select(vec!["eu", "us"])),
+        avoided in proptest::collection::vec(11..14u8, 0..3),
+        client in proptest::sample::select(vec![EU, US, "192.0.2.1"]),
+    ) {
+        let avoid: Vec<IpAddr> = avoided.iter().map(|host| [198, 51, 100, *host].into()).collect();
+        let snapshot = snapshot();
+        let label = label(draw, region, &avoid);
+        for record_type in [RecordType::A, RecordType::AAAA] {
+            let answers = |transport| owners(&Label { transport, ..label }).map(|owner| {
+                let answer = ask(&snapshot, &owner, record_type, client);
+                (addresses(&answer.answers), answer.answers[0].ttl, answer.scope)
+            });
+            let plain = answers(None);
+            for transport in label::Transport::ALL {
+                prop_assert_eq!(&answers(Some(transport)), &plain);
+            }
+        }
+    }
+
+    /// Whatever is broken, the lanes of one draw and one transport share no vendor while there are two.
+    #[test]
+    fn the_lanes_of_a_transport_share_no_vendor(draw: u32, broken in proptest::collection::vec(0..64u8, 6)) {
+        let inventory = six();
+        let mut view = all_up(&inventory);
+        for (seat, bits) in view.seats.iter_mut().zip(&broken) {
+            let paths = Path::all().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+            seat.withdrawn = paths.map(|(_, path)| path).collect();
+        }
+        let snapshot = Snapshot::compile(&inventory, &view, 1);
+        for (transport, sealed) in paths::Transport::ALL.into_iter().zip(label::Transport::ALL) {
+            for (family, record_type) in Family::ALL.into_iter().zip([RecordType::A, RecordType::AAAA]) {
+                let works = view.seats[..3].iter().filter(|seat| seat.works(Path { transport, family }));
+                if works.count() < 2 {
+                    continue;
+                }
+                let label = Label { transport: Some(sealed), ..label(draw, Some("eu"), &[]) };
+                let [a, b] = owners(&label).map(|owner| relays(&ask(&snapshot, &owner, record_type, US)));
+                // The last digit tells the vendor.
+                prop_assert!(a.iter().all(|x| b.iter().all(|y| x % 10 != y % 10)), "{a:?} {b:?}");
+            }
+        }
+    }
+
     #[test]
     fn relays_to_avoid_are_avoided_whenever_some_variant_allows(
-        draw in 0..1u64 << 48,
+        draw: u32,
         first in 0..8usize,
         second in proptest::option::of(0..8usize),
         answers in 1..3usize,

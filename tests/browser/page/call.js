@@ -181,10 +181,11 @@ class Call {
     const answer = await fetch(`/credentials?user=${end.user}${failed}`);
     if (!answer.ok) throw new Error(`credentials: ${answer.status} ${await answer.text()}`);
     const { iceServers, lanes } = await answer.json();
-    const hosts = this.lanes.map((lane) => lanes[lane]);
+    // Every URL has a name of its own; what stands below the first label is its lane.
+    const ends = this.lanes.map((lane) => lanes[lane].slice(lanes[lane].indexOf('.')));
     const servers = iceServers.map((server) => ({
       ...server,
-      urls: [server.urls].flat().filter((url) => hosts.some((host) => url.includes(host))),
+      urls: [server.urls].flat().filter((url) => ends.some((end) => url.includes(end))),
     }));
     const used = servers.filter((server) => server.urls.length > 0);
     this.log(`${end.user}: ${used.flatMap((server) => server.urls).join(' ')}`);

@@ -71,6 +71,8 @@ pub(super) fn find<'a>(snapshot: &Snapshot, name: &'a Name) -> Found<'a> {
 pub(super) struct Steering<'a> {
     pub(super) region: usize,
     pub(super) region_by: RegionBy,
+    /// What the client speaks, where the name or the label says.
+    pub(super) transport: Option<Transport>,
     pub(super) label: LabelUse,
     pub(super) avoid: Vec<u16>,
     pub(super) plan: &'a RegionPlan,
@@ -113,6 +115,8 @@ pub(super) fn steer<'a>(
     let opened = lane
         .zip(label)
         .and_then(|(lane, label)| keys.open(label, lane, now));
+    let by_label = opened.as_ref().and_then(|label| label.transport);
+    let transport = transport.or_else(|| by_label.map(Transport::from));
     let (network, subnet) = client_network(query);
     let (region, region_by) = match owner {
         Owner::Region(region) => (region, RegionBy::Name),
@@ -122,7 +126,7 @@ pub(super) fn steer<'a>(
     let spread = spread_network(network);
     let draw = opened
         .as_ref()
-        .map_or_else(|| hash_network(spread), |label| mix(label.draw));
+        .map_or_else(|| hash_network(spread), |label| mix(label.draw.into()));
     let spilled_to = spill(home, draw);
     let spilled = spilled_to.and_then(|to| snapshot.regions.get(to));
     let plan = spilled.map_or(home, |region| region.plan(transport));
@@ -151,6 +155,7 @@ pub(super) fn steer<'a>(
     Some(Steering {
         region,
         region_by,
+        transport,
         label,
         avoid,
         plan,

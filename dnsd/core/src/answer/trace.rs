@@ -89,6 +89,7 @@ fn describe_steering(
     SteeringTrace {
         region: region_name(snapshot, steering.region),
         region_by: steering.region_by,
+        transport: steering.transport,
         served_by: region_name(snapshot, steering.plan.served_by),
         tier: steering.plan.tier,
         spilled_to: steering.spilled_to.map(|to| region_name(snapshot, to)),

@@ -222,9 +222,11 @@ impl Sim {
             Tag::of_addr((*address.ip()).into())
         });
         let label = Label {
-            draw: self.random.next(),
+            draw: self.random.next() as u32,
             region,
             avoid: [avoid, None],
+            tenant: None,
+            transport: None,
             expires: UnixTime(super::super::common::world::EPOCH + 1_000_000),
         };
         Lane::ALL.map(|lane| {
