@@ -13,9 +13,9 @@ use crate::control::Input;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 
-/// What an operator wants to be done about the configuration.
+/// What is to be done about the configuration.
 #[derive(Debug)]
-pub enum Wish {
+pub enum Task {
     /// Say what this one would change.
     Compare(Box<Config>),
     /// Read the file again and put it in force.
@@ -25,11 +25,11 @@ pub enum Wish {
     },
 }
 
-/// A wish, and where the answer goes.
+/// An operator's order.
 #[derive(Debug)]
 pub struct Order {
-    /// What is wanted.
-    pub wish: Wish,
+    /// What is to be done.
+    pub task: Task,
     /// What became of it, or why nothing did.
     pub reply: oneshot::Sender<Result<Judgement, String>>,
 }
@@ -103,10 +103,10 @@ const ENDING: &str = "the daemon is ending";
 
 impl Reloader {
     /// Carries an order out.
-    pub async fn obey(&mut self, Order { wish, reply }: Order) {
-        let answer = match wish {
-            Wish::Compare(config) => self.judge(&config).await,
-            Wish::Reload { insisted } => self.reload(insisted).await,
+    pub async fn obey(&mut self, Order { task, reply }: Order) {
+        let answer = match task {
+            Task::Compare(config) => self.judge(&config).await,
+            Task::Reload { insisted } => self.reload(insisted).await,
         };
         // Whoever asked may have gone.
         let _ = reply.send(answer);

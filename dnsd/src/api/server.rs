@@ -27,7 +27,7 @@ use crate::control::Input;
 use crate::http;
 use crate::limits::CONFIGURATION_BYTES;
 use crate::metrics::Code;
-use crate::reload::{Judgement, Order, Wish};
+use crate::reload::{Judgement, Order, Task};
 use crate::serve::Served;
 
 /// What the control socket answers from.
@@ -153,7 +153,7 @@ async fn compare(
     text: String,
 ) -> Result<Json<Judgement>, Refused> {
     let config = Config::parse(&File::new(name, text)).map_err(|errors| bad(errors.to_string()))?;
-    order(&api, Wish::Compare(Box::new(config))).await
+    order(&api, Task::Compare(Box::new(config))).await
 }
 
 /// Whether it is meant.
@@ -166,12 +166,12 @@ async fn reload(
     State(api): State<Api>,
     Query(Meant { insisted }): Query<Meant>,
 ) -> Result<Json<Judgement>, Refused> {
-    order(&api, Wish::Reload { insisted }).await
+    order(&api, Task::Reload { insisted }).await
 }
 
-async fn order(api: &Api, wish: Wish) -> Result<Json<Judgement>, Refused> {
+async fn order(api: &Api, task: Task) -> Result<Json<Judgement>, Refused> {
     let (reply, answer) = oneshot::channel();
-    let sent = api.orders.send(Order { wish, reply }).await;
+    let sent = api.orders.send(Order { task, reply }).await;
     sent.map_err(|_| Ending)?;
     answer.await.map_err(|_| Ending)?.map(Json).map_err(bad)
 }

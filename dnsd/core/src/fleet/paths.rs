@@ -119,20 +119,20 @@ impl Fleet {
 
     /// Judges one relay's paths.
     pub(super) fn judge_paths(&mut self, now: Instant, index: usize) {
-        let t = self.inventory.thresholds().clone();
+        let t = self.inventory.thresholds();
         for place in 0..self.members[index].paths.len() {
             let member = &self.members[index];
             let own = &member.paths[place];
             let path = own.verdict().path;
-            let charge = own.charge(now, &t, |since| member.health.works_since(since, &t));
-            let charge = charge.filter(|_| !member.health.fails(&t));
+            let charge = own.charge(now, t, |since| member.health.works_since(since, t));
+            let charge = charge.filter(|_| !member.health.fails(t));
             let doubtful = charge.is_some() && self.is_path_doubtful(now, path);
             let guard = charge.and_then(|_| self.unwithdrawn(path, index, doubtful));
-            let changed = self.members[index].paths[place].judge(now, &t, charge, guard);
+            let changed = self.members[index].paths[place].judge(now, t, charge, guard);
             self.publish_wanted |= changed;
             if doubtful {
                 for path in self.members.iter_mut().filter_map(|m| m.path_mut(path)) {
-                    self.publish_wanted |= path.release(now, &t);
+                    self.publish_wanted |= path.release(now, t);
                 }
             }
         }
