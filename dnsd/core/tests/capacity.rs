@@ -184,6 +184,44 @@ fn answers_live_half_as_long_while_clients_spill() {
 }
 
 #[test]
+fn a_restart_or_a_reload_in_the_midst_of_a_spill_sends_nobody_home_at_once() {
+    let mut world = world(inventory(true, 20));
+    load(&mut world, &US, 10);
+    load(&mut world, &EU, 94);
+    load(&mut world, &[RESERVE], 90);
+    world.run(SECOND * 60);
+    // The calls end; but for the reserve, which the others could not do without.
+    load(&mut world, &EU, 77);
+    load(&mut world, &[RESERVE], 2);
+    world.run(SECOND * 20);
+    let spilled = sent_to(&world, &US);
+    assert!(spilled.len() > NETWORKS / 2, "{}", spilled.len());
+    world.fleet.reconfigure(world.now, inventory(true, 20));
+    world.settle();
+    assert!(sent_to(&world, &US) == spilled, "after a reload");
+
+    let mut again = world.restarted(2);
+    assert!(sent_to(&again, &US) == spilled, "before anything is heard");
+    assert!(!sent_to(&again, &[RESERVE]).is_empty());
+    load(&mut again, &US, 10);
+    load(&mut again, &EU, 77);
+    load(&mut again, &[RESERVE], 2);
+    let mut before = spilled;
+    for _ in 0..5 {
+        again.run(SECOND * 29);
+        let now = sent_to(&again, &US);
+        assert!(now.is_subset(&before) && before.len() - now.len() <= NETWORKS / 6);
+        before = now;
+    }
+    again.run(SECOND * 200);
+    assert!(sent_to(&again, &US).is_empty());
+    assert!(
+        !sent_to(&again, &[RESERVE]).is_empty(),
+        "as without the restart"
+    );
+}
+
+#[test]
 fn a_region_that_dies_takes_back_what_it_took() {
     let mut world = world(inventory(false, 20));
     load(&mut world, &US, 10);

@@ -362,6 +362,7 @@ fn trace_tells_what_answer_does() {
             free: 1000,
             served: PathSet::ALL,
             withdrawn: PathSet::NONE,
+            ends: None,
         };
     }
     let snapshot = Snapshot::compile(&inventory, &view, 7);

@@ -6,12 +6,15 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::asking::{EU, US, keys};
 use common::{SECOND, UNIX, six, start};
 use credentials::UnixTime;
+use dnsd_core::answer::{Query, answer};
 use dnsd_core::fleet::{Fleet, Saved};
 use dnsd_core::health::{Override, State};
 use dnsd_core::limits::OVERRIDES_MAX;
 use dnsd_core::overrides::{Entry, KEPT, Merged, Overrides};
+use hickory_proto::rr::{DNSClass, RecordType};
 use proptest::prelude::*;
 
 fn entry(scope: &str, decision: Option<Override>, until: Option<u64>, at_ms: u64) -> Entry {
@@ -337,4 +340,57 @@ fn what_a_decision_would_do_is_foreseen() {
     assert_eq!(below, [(2, 3), (2, 3)]);
     let up = fleet.foresee(UNIX, entry("region:eu", Some(Override::Up), None, 1));
     assert_eq!(up.below_floor().count(), 0);
+}
+
+#[test]
+fn answers_are_cached_no_longer_than_a_decision_holds() {
+    let inventory = six();
+    let mut fleet = Fleet::new(inventory, None, start(), UNIX);
+    let relays: Vec<_> = fleet.inventory().relays().iter().map(|r| r.id).collect();
+    for relay in &relays {
+        let up = entry(relay.as_str(), Some(Override::Up), None, 1);
+        assert_eq!(fleet.take_override(start(), UNIX, up), Merged::News);
+    }
+    // Ten minutes of a drain, long after anything else has changed.
+    let until = UNIX.0 + 600;
+    let drain = entry("fra-1", Some(Override::Drain), Some(until), 2);
+    assert_eq!(fleet.take_override(start(), UNIX, drain), Merged::News);
+    let later = start() + SECOND * 500;
+    let snapshot = fleet.publish(later, UnixTime(UNIX.0 + 500));
+    let ttl = |client: &str, left: u64| {
+        let name = common::name("turn.example.");
+        let query = Query {
+            name: &name,
+            record_type: RecordType::A,
+            class: DNSClass::IN,
+            client: client.parse().unwrap(),
+            subnet: None,
+        };
+        let now = UnixTime(until - left);
+        answer(&snapshot, &keys(), now, &query).answers[0].ttl
+    };
+    for (left, expected) in [
+        (100, 30),
+        (31, 30),
+        (29, 29),
+        (12, 12),
+        (6, 6),
+        (3, 5),
+        (0, 5),
+    ] {
+        assert_eq!(ttl(EU, left), expected, "{left} s before its end");
+        assert_eq!(ttl(US, left), 30, "of those it does not concern");
+    }
+    // And of a region that others serve while it lasts.
+    for relay in ["ams-1", "par-1"] {
+        let down = entry(relay, Some(Override::Down), None, 3);
+        assert_eq!(fleet.take_override(start(), UNIX, down), Merged::News);
+    }
+    let snapshot = fleet.publish(later, UnixTime(UNIX.0 + 500));
+    let plans: Vec<_> = snapshot.plans().map(|(_, plan)| plan).collect();
+    assert_eq!(plans[0].served_by, 1);
+    assert_eq!(
+        (plans[0].ends, plans[1].ends),
+        (Some(UnixTime(until)), None)
+    );
 }

@@ -53,6 +53,7 @@ fn clients_are_spread_by_weight() {
         free: 1000,
         served: PathSet::ALL,
         withdrawn: PathSet::NONE,
+        ends: None,
     };
     let view = View {
         seats: vec![seat; 6],
@@ -170,6 +171,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         free: 1000,
         served: PathSet::ALL,
         withdrawn: PathSet::NONE,
+        ends: None,
     };
     let (up, down) = (seat(Standing::Up), seat(Standing::Down));
     let ipv6 = |seats: Vec<Seat>| {
@@ -202,6 +204,7 @@ fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
         free: 1000,
         served: PathSet::ALL,
         withdrawn: PathSet::NONE,
+        ends: None,
     };
     let view = View {
         seats: vec![seat; relays.len()],

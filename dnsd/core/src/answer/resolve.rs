@@ -147,6 +147,7 @@ pub(super) fn steer<'a>(
     } else {
         longest.max(spread.prefix_len())
     };
+    let least = snapshot.policy.ttl_min;
     let label = match (label, &opened) {
         (None, _) => LabelUse::None,
         (Some(_), Some(_)) => LabelUse::Opened,
@@ -163,7 +164,7 @@ pub(super) fn steer<'a>(
         variant,
         scope,
         spilled_to,
-        ttl: home.ttl.min(plan.ttl),
+        ttl: home.ttl_at(now, least).min(plan.ttl_at(now, least)),
         lane,
     })
 }

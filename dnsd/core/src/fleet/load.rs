@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use liveness::Report;
+use serde::{Deserialize, Serialize};
 
 use super::{Fleet, Member};
 use crate::inventory::Thresholds;
@@ -37,7 +38,39 @@ impl Default for Load {
     }
 }
 
+/// One relay's load as it survives a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedLoad {
+    /// In millionths.
+    used: u32,
+    /// In thousandths.
+    free: u32,
+    /// When it was told, in seconds since 1970.
+    at: u64,
+    boot: u64,
+}
+
 impl Load {
+    /// As it stands, to be kept; `None` where nothing was told.
+    pub(super) fn saved(&self, unix_of: impl Fn(Instant) -> u64) -> Option<SavedLoad> {
+        let (used, at, boot) = self.used?;
+        Some(SavedLoad {
+            used: u32::try_from(used).unwrap_or_default(),
+            free: self.free,
+            at: unix_of(at),
+            boot,
+        })
+    }
+
+    /// As it was kept.
+    pub(super) fn restored(saved: SavedLoad, instant_of: impl Fn(u64) -> Instant) -> Self {
+        let used = i64::from(saved.used.min(1_000_000));
+        Self {
+            used: Some((used, instant_of(saved.at), saved.boot)),
+            free: saved.free.clamp(STEP, 1000),
+        }
+    }
+
     /// Takes what a report says.
     pub(super) fn observe(&mut self, now: Instant, report: &Report, t: &Thresholds) {
         let told = used(report);

@@ -180,6 +180,8 @@ impl Fleet {
             valves: Valves::default(),
             load_due: now,
         };
+        let valves = restored.map_or(&[][..], |saved| &saved.valves);
+        fleet.valves = Valves::restored(now, &fleet.inventory, valves);
         fleet.find_dark(now);
         fleet.quiet = fleet.members.iter().filter(|m| m.is_quiet()).count();
         fleet.obey(now);
@@ -216,7 +218,8 @@ impl Fleet {
         self.dark.clear();
         self.mending.clear();
         self.find_dark(now);
-        self.valves = Valves::default();
+        let valves = self.valves.saved(&old);
+        self.valves = Valves::restored(now, &self.inventory, &valves);
         self.quiet = self.members.iter().filter(|m| m.is_quiet()).count();
         self.obey(now);
         self.tell();
@@ -390,6 +393,7 @@ impl Fleet {
             configuration: self.configuration,
             overrides: self.overrides.entries().cloned().collect(),
             journal: self.overrides.journal().cloned().collect(),
+            valves: self.valves.saved(&self.inventory),
             relays: relays
                 .enumerate()
                 .map(|(index, (entry, member))| {
@@ -431,6 +435,11 @@ impl Fleet {
                 free: member.load.free(),
                 served: entry.paths(member.reported),
                 withdrawn: member.withdrawn(),
+                ends: self
+                    .overrides
+                    .holding(entry)
+                    .and_then(|held| held.until)
+                    .map(UnixTime),
             }
         });
         View {

@@ -8,10 +8,12 @@ use liveness::{KeyId, RelayId, ReplayGuard, Transports};
 use serde::{Deserialize, Serialize};
 
 use super::Member;
+use super::load::{Load, SavedLoad};
 use crate::health::{Health, PathReason, Reason, Remembered, State};
 use crate::inventory::{Applicant, RelayEntry, Thresholds};
 use crate::overrides::{Entry, Overrides};
 use crate::paths::Path;
+use crate::steer::SavedValve;
 
 /// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
 /// taken with care: unknown relays are skipped, times in the future count as now.
@@ -31,6 +33,9 @@ pub struct Saved {
     /// Those before them.
     #[serde(default)]
     pub(super) journal: Vec<Entry>,
+    /// What regions do about their loads.
+    #[serde(default)]
+    pub(super) valves: Vec<SavedValve>,
     pub(super) relays: Vec<SavedRelay>,
 }
 
@@ -62,6 +67,8 @@ pub(super) struct SavedRelay {
     /// The paths that are withdrawn.
     #[serde(default)]
     withdrawn: Vec<SavedPath>,
+    #[serde(default)]
+    load: Option<SavedLoad>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +99,7 @@ impl SavedRelay {
             sequence: guard.sequence(),
             key: None,
             transports: member.reported.0,
+            load: member.load.saved(unix_of),
             withdrawn: member
                 .paths
                 .iter()
@@ -139,6 +147,9 @@ impl SavedRelay {
             now.checked_sub(age).unwrap_or(now)
         };
         let mut member = Member::new(self.health(entry, now, instant_of), guard, now);
+        if let Some(load) = self.load {
+            member.load = Load::restored(load, instant_of);
+        }
         if self.transports != 0 {
             member.reported = Transports(self.transports);
         }

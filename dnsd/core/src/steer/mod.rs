@@ -14,13 +14,14 @@ mod valve;
 
 use std::time::Instant;
 
+use credentials::UnixTime;
 use serde::Serialize;
 
 use crate::paths::{Path, PathSet};
 
 pub use plan::{Choice, Plans, RegionPlan, Variant, plan};
 pub(crate) use pool::serving;
-pub(crate) use valve::{Carried, Valves};
+pub(crate) use valve::{Carried, SavedValve, Valves};
 pub use valve::{Flow, Spill, Strain};
 
 /// How a relay counts in the choice.
@@ -67,6 +68,8 @@ pub struct Seat {
     pub served: PathSet,
     /// Those of them that clients are kept off.
     pub withdrawn: PathSet,
+    /// When a person's decision about it runs out, if one does: it may then count otherwise.
+    pub ends: Option<UnixTime>,
 }
 
 impl Seat {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use credentials::UnixTime;
+
 use super::deal::{self, Card, FAMILIES};
 use super::pick::pick;
 use super::pool::{Pool, pool};
@@ -21,6 +23,16 @@ pub struct Choice {
     pub ipv4: Box<[u16]>,
     /// Answered with their IPv6 address.
     pub ipv6: Box<[u16]>,
+}
+
+impl RegionPlan {
+    /// Seconds an answer may be cached that is given now; `least` where a decision is about to run
+    /// out.
+    pub fn ttl_at(&self, now: UnixTime, least: u32) -> u32 {
+        let left = self.ends.map(|ends| ends.0.saturating_sub(now.0));
+        let left = left.map_or(self.ttl, |left| u32::try_from(left).unwrap_or(u32::MAX));
+        self.ttl.min(left.max(least))
+    }
 }
 
 impl Choice {
@@ -51,6 +63,9 @@ pub struct RegionPlan {
     pub spill: Box<[Spill]>,
     /// Seconds the answers may be cached.
     pub ttl: u32,
+    /// When they may change because a person's decision runs out: none is cached for longer, save
+    /// for the least that any is.
+    pub ends: Option<UnixTime>,
     /// The answers; regions with the same pool share them.
     pub variants: Arc<[Variant]>,
     /// Answers for clients that must avoid a relay that every one of `variants` names. Their lanes
@@ -110,6 +125,7 @@ fn plan_for(
         served_by: pool.served_by,
         spill: spill.into(),
         ttl,
+        ends: pool.ends,
         variants,
         detours,
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use credentials::UnixTime;
+
 use super::{Standing, Tier, View};
 use crate::inventory::Inventory;
 use crate::paths::{Family, Path, Transport};
@@ -19,6 +21,8 @@ pub(crate) struct Pool {
     pub(crate) ipv6: Vec<usize>,
     /// Whether the choice may soon be another.
     pub(crate) doubt: bool,
+    /// When the choice may be another because a person's decision runs out.
+    pub(crate) ends: Option<UnixTime>,
 }
 
 /// The tiers in the order they are tried, whether relays must have spoken for themselves lately,
@@ -91,6 +95,13 @@ pub(crate) fn pool(
         relays
     };
     let (ipv4, ipv6) = (family(Family::Ipv4), family(Family::Ipv6));
+    // What becomes of a relay further off than the one that serves changes nothing.
+    let reach = inventory.reach(region);
+    let last = reach.iter().position(|near| *near == base.region);
+    let looked_at = reach.get(..=last.unwrap_or_default()).unwrap_or(reach);
+    let within = |relay: &usize| looked_at.contains(&inventory.home(*relay));
+    let all = (0..view.seats.len()).filter(within);
+    let ends = all.filter_map(|relay| view.seats[relay].ends).min();
     let near = |home: usize| home == region || home == base.region;
     let seats = view.seats.iter().enumerate();
     let doubt = view.cautious
@@ -104,6 +115,7 @@ pub(crate) fn pool(
         ipv4,
         ipv6,
         doubt,
+        ends,
     }
 }
 

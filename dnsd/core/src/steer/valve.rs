@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Standing, View};
 use crate::inventory::{Inventory, Thresholds};
@@ -134,6 +134,15 @@ struct Valve {
     spill: Vec<Damped>,
 }
 
+/// One region's valve as it survives a restart, or other regions; by names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedValve {
+    region: String,
+    reserve: bool,
+    /// To which regions, in thousandths of the clients that are left.
+    spill: Vec<(String, u32)>,
+}
+
 /// All regions' valves.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Valves {
@@ -207,6 +216,49 @@ impl Valves {
             }
         };
         self.valves.iter().enumerate().map(flow).collect()
+    }
+
+    /// As they stand, to be kept; those that are shut are left out.
+    pub(crate) fn saved(&self, inventory: &Inventory) -> Vec<SavedValve> {
+        let regions = inventory.regions();
+        let flows = regions.iter().zip(self.flows(inventory));
+        let open = flows.filter(|(_, flow)| flow.reserve || !flow.spill.is_empty());
+        open.map(|(region, flow)| SavedValve {
+            region: region.id.to_string(),
+            reserve: flow.reserve,
+            spill: flow
+                .spill
+                .iter()
+                .map(|spill| (regions[spill.to].id.to_string(), spill.permille))
+                .collect(),
+        })
+        .collect()
+    }
+
+    /// As they were kept. Nothing closes at once: the loads have yet to be heard.
+    pub(crate) fn restored(now: Instant, inventory: &Inventory, saved: &[SavedValve]) -> Self {
+        let regions = inventory.regions();
+        let valve = |(region, entry): (usize, &crate::inventory::Region)| {
+            let mut valve = Valve::default();
+            let was = saved.iter().find(|was| was.region == entry.id.as_str());
+            if was.is_some_and(|was| was.reserve) {
+                valve.reserve.set(now, 1);
+            }
+            for near in inventory.reach(region).iter().skip(1) {
+                let id = regions[*near].id.as_str();
+                let spill = was.and_then(|was| was.spill.iter().find(|(to, _)| to == id));
+                let mut damped = Damped::default();
+                if let Some((_, permille)) = spill {
+                    damped.set(now, i64::from(*permille).min(1000));
+                }
+                valve.spill.push(damped);
+            }
+            valve
+        };
+        Self {
+            valves: regions.iter().enumerate().map(valve).collect(),
+            sums: Vec::new(),
+        }
     }
 
     /// How strained each region is, in the inventory's order.

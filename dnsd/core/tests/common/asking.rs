@@ -31,6 +31,7 @@ pub fn all_up(inventory: &Inventory) -> View {
         free: 1000,
         served: PathSet::ALL,
         withdrawn: PathSet::NONE,
+        ends: None,
     };
     View {
         seats: vec![seat; inventory.relays().len()],

@@ -116,6 +116,7 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
             free: 1000,
             served: PathSet::ALL,
             withdrawn: PathSet::NONE,
+            ends: None,
         }
     });
     // Whether a region's reserve is called is drawn, too.
