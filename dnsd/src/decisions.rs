@@ -54,8 +54,7 @@ impl Control {
             return Err(format!("the reason has 1 to {WHY_MAX} bytes"));
         }
         let before = self.fleet.overrides().get(&wish.scope);
-        let mut relays = self.fleet.inventory().relays().iter();
-        if !relays.any(|relay| wish.scope.covers(relay)) && before.is_none() {
+        if !wish.scope.is_in(self.fleet.inventory()) && before.is_none() {
             return Err(format!("no relay is of {}", wish.scope));
         }
         if before.is_none() && self.fleet.overrides().is_full() {

@@ -162,6 +162,7 @@ mod tests {
             zone: "zone".into(),
             vendor: "vendor".into(),
             weight: 1,
+            standby: false,
             most: 1,
         };
         let inventory = inventory()

@@ -258,3 +258,20 @@ fn a_decision_runs_out_and_wrong_ones_are_not_made() {
     }
     assert!(!server.verdict("fra-1").starts_with("forced"));
 }
+
+#[test]
+fn machines_that_are_yet_to_come_can_be_decided_about() {
+    let mut server = Server::new(57, two());
+    server.rules = "[[keys]]\nid = 2\nkey = \"the key of one group of machines\"\n\
+                    [[enrolment]]\nkey = 2\nnetworks = [\"127.0.43.0/24\"]\nregion = \"eu\"\n\
+                    zone = \"eu-x\"\nvendor = \"delta\"\nstandby = true\n"
+        .to_owned();
+    let server = server.start();
+    done(&server, &["drain", "vendor:delta", "--why", "it burns"]);
+    done(
+        &server,
+        &["force", "down", "zone:eu-x", "--why", "no power"],
+    );
+    let said = refused(&server, &["drain", "vendor:nobody", "--why", "it burns"]);
+    assert!(said.contains("no relay is of vendor:nobody"), "{said}");
+}

@@ -11,7 +11,7 @@ use std::fmt;
 use liveness::RelayId;
 use serde::Serialize;
 
-use crate::inventory::{Inventory, RegionId};
+use crate::inventory::{Inventory, RegionId, RelayEntry};
 use crate::steer::{View, serving};
 
 /// What goes from the answers, told by the relays in them, and what is new.
@@ -165,7 +165,8 @@ impl Difference {
         let serving = serving(before, view);
         let now = relays.filter(|(index, _)| serving.contains(index));
         let now: BTreeSet<RelayId> = now.map(|(_, relay)| relay.id).collect();
-        let stays = |id: &RelayId| same_place(before, after, *id);
+        let known = |id: &RelayId| both(before, after, *id).is_some();
+        let stays = |id: &RelayId| both(before, after, *id).is_some_and(serves_on);
         let texts = |ids: BTreeSet<RelayId>| ids.iter().map(ToString::to_string).collect();
         let all = after.relays().iter().map(|relay| relay.id);
         let (was, becomes) = (&before.zone().name, &after.zone().name);
@@ -175,17 +176,26 @@ impl Difference {
             zone: (was != becomes).then(|| (was.to_string(), becomes.to_string())),
             serving: now.len(),
             removed: texts(now.iter().copied().filter(|id| !stays(id)).collect()),
-            added: texts(all.filter(|id| !stays(id)).collect()),
+            added: texts(all.filter(|id| !known(id)).collect()),
             regions: regions(before, after, &now, &stays),
         }
     }
 }
 
-/// Whether a relay is in both inventories, with the same addresses.
-fn same_place(before: &Inventory, after: &Inventory, id: RelayId) -> bool {
-    let (old, new) = (before.relay_index(&id), after.relay_index(&id));
-    old.zip(new)
-        .is_some_and(|(old, new)| before.relays()[old].is_same_place(&after.relays()[new]))
+/// A relay as it is in both inventories, if it has the same addresses in both.
+fn both<'a>(
+    before: &'a Inventory,
+    after: &'a Inventory,
+    id: RelayId,
+) -> Option<[&'a RelayEntry; 2]> {
+    let (old, new) = (before.relay_index(&id)?, after.relay_index(&id)?);
+    let (old, new) = (&before.relays()[old], &after.relays()[new]);
+    old.is_same_place(new).then_some([old, new])
+}
+
+/// Whether a relay that serves goes on: not if it is put in reserve.
+fn serves_on([old, new]: [&RelayEntry; 2]) -> bool {
+    old.standby || !new.standby
 }
 
 /// The regions that lose relays or are gone.

@@ -11,7 +11,7 @@ use common::{SECOND, inventory, region, relay, six, zone};
 use dnsd_core::fleet::ReportOutcome;
 use dnsd_core::health::{Override, State};
 use dnsd_core::inventory::{Enrolment, Inventory, Policy, Refusal, RelayEntry, Thresholds};
-use dnsd_core::overrides::Entry;
+use dnsd_core::overrides::{Entry, Scope};
 use liveness::{KeyId, State as Claim};
 
 const KEY: u32 = 9;
@@ -25,6 +25,7 @@ fn rule() -> Enrolment {
         zone: "eu-x".to_owned(),
         vendor: "delta".to_owned(),
         weight: 100,
+        standby: false,
         most: 3,
     }
 }
@@ -350,4 +351,44 @@ fn a_vendor_that_is_evacuated_gets_no_new_machines_either() {
     let new = world.appear("asg-1", KEY, "10.0.0.7:3478");
     world.run(MINUTE);
     assert_eq!(world.state(new), State::ForcedDown);
+}
+
+#[test]
+fn machines_of_a_reserve_rest_until_they_are_needed() {
+    let reserve = Enrolment {
+        standby: true,
+        ..rule()
+    };
+    let inventory = six().with_enrolments(vec![reserve]).unwrap();
+    let mut world = World::new(inventory, 1);
+    world.run(SECOND * 30);
+    let new = world.appear("asg-1", KEY, "10.0.0.7:3478");
+    world.run(MINUTE * 3);
+    assert_eq!(world.state(new), State::Up);
+    let answered = |world: &World| {
+        let plans = world.snapshot.as_ref().unwrap().plans();
+        let variants = plans.flat_map(|(_, plan)| plan.variants.iter());
+        let mut relays = variants.flat_map(|variant| variant.apex.relays());
+        relays.any(|relay| usize::from(relay) == 6)
+    };
+    assert!(!answered(&world), "the listed ones do");
+    for listed in ["fra-1", "ams-1", "par-1"] {
+        let gone = world.index(listed);
+        world.befall(gone, Fate::Killed);
+    }
+    world.run(MINUTE);
+    assert!(answered(&world));
+}
+
+#[test]
+fn what_only_a_rule_names_can_be_decided_about() {
+    let inventory = six().with_enrolments(vec![rule()]).unwrap();
+    let is_in = |scope: &str, inventory| scope.parse::<Scope>().unwrap().is_in(inventory);
+    for scope in ["vendor:delta", "zone:eu-x", "vendor:alpha", "region:eu"] {
+        assert!(is_in(scope, &inventory), "{scope}");
+    }
+    for scope in ["vendor:eu-x", "zone:delta", "relay:delta", "vendor:nobody"] {
+        assert!(!is_in(scope, &inventory), "{scope}");
+    }
+    assert!(!is_in("vendor:delta", &six()));
 }

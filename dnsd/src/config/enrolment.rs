@@ -20,6 +20,7 @@ pub(super) struct Rule {
     zone: String,
     vendor: String,
     weight: u32,
+    standby: bool,
     most: usize,
 }
 
@@ -39,6 +40,7 @@ fn rule(mut table: Table<'_>) -> Option<Rule> {
     let zone = table.required_parsed("zone", "the availability zone", "\"eu-a\"", place);
     let vendor = table.required_parsed("vendor", "who runs the machines", "\"alpha\"", place);
     let weight = table.with_default_in("weight", WEIGHT, 1..=WEIGHT_MAX);
+    let standby = table.with_default("standby", false);
     let most = table.with_default_in("most", MOST, 1..=RELAYS_MAX);
     Some(Rule {
         key: key?,
@@ -47,6 +49,7 @@ fn rule(mut table: Table<'_>) -> Option<Rule> {
         zone: zone?.value,
         vendor: vendor?.value,
         weight: weight.value,
+        standby: standby.value,
         most: most.value,
     })
 }
@@ -60,6 +63,7 @@ impl From<&Rule> for Enrolment {
             zone: rule.zone.clone(),
             vendor: rule.vendor.clone(),
             weight: rule.weight,
+            standby: rule.standby,
             most: rule.most,
         }
     }

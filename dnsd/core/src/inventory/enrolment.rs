@@ -26,6 +26,8 @@ pub struct Enrolment {
     pub vendor: String,
     /// The share of clients of each, 1 to [`limits::WEIGHT_MAX`].
     pub weight: u32,
+    /// Whether they are kept in reserve.
+    pub standby: bool,
     /// As many may join, 1 to [`limits::RELAYS_MAX`].
     pub most: usize,
 }
@@ -95,7 +97,7 @@ impl Enrolment {
             ipv4: v4,
             ipv6: v6,
             weight: self.weight,
-            standby: false,
+            standby: self.standby,
             keys: vec![self.key],
             transports: None,
             tcp_port: None,

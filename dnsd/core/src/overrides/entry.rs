@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::KEPT;
 use crate::health::Override;
-use crate::inventory::RelayEntry;
+use crate::inventory::{Inventory, RelayEntry};
 use crate::limits::{PLACE_MAX, WHO_MAX, WHY_MAX};
 
 /// Kinds of what can be decided about, the most particular first.
@@ -98,6 +98,19 @@ impl Scope {
                 ScopeKind::Region => relay.region.as_str(),
                 ScopeKind::Vendor => &relay.vendor,
             }
+    }
+
+    /// Whether a relay is of it, or one that joins by a rule would be.
+    pub fn is_in(&self, inventory: &Inventory) -> bool {
+        let rules = inventory.enrolments().iter();
+        let mut places = rules.filter_map(|rule| match self.kind {
+            ScopeKind::Relay => None,
+            ScopeKind::Zone => Some(rule.zone.as_str()),
+            ScopeKind::Region => Some(rule.region.as_str()),
+            ScopeKind::Vendor => Some(rule.vendor.as_str()),
+        });
+        inventory.relays().iter().any(|relay| self.covers(relay))
+            || places.any(|place| place == self.name)
     }
 }
 
