@@ -191,6 +191,32 @@ integers! {
     usize: "a whole number of at least 0"
 }
 
+impl Value for f64 {
+    const EXPECTED: &'static str = "a number";
+    const EXAMPLE: &'static str = "1.5";
+
+    fn read(scalar: Scalar<'_>) -> Result<Self, Wrong> {
+        match scalar {
+            Scalar::Float(number) => Ok(number),
+            // Whole ones that a file means are small enough to be exact.
+            Scalar::Integer(number) => i32::try_from(number)
+                .map(Self::from)
+                .map_err(|_| Wrong::because("out of range")),
+            Scalar::String(text) => Err(match text.parse::<Self>() {
+                Ok(number) => {
+                    Wrong::because("a number stands without quotes").write(number.to_string())
+                }
+                Err(_) => Wrong::default(),
+            }),
+            _ => Err(Wrong::default()),
+        }
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for IpAddr {
     const EXPECTED: &'static str = "an IP address in quotes";
     const EXAMPLE: &'static str = "\"192.0.2.1\"";

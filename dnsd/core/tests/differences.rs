@@ -86,7 +86,7 @@ fn a_region_keeps_its_last_relay_and_its_name() {
     );
     let six = six();
     let mut regions = six.regions()[..1].to_vec();
-    regions[0].fallback.clear();
+    regions[0].fallback = Some(Vec::new());
     let mut relays = six.relays().to_vec();
     for relay in &mut relays {
         relay.region = regions[0].id.clone();
@@ -196,4 +196,27 @@ fn time_goes_on_after_another_inventory() {
     let _ = world.fleet.publish(world.now, world.unix());
     let due = world.fleet.poll_timeout();
     assert!(due.is_some_and(|due| due > world.now), "{due:?}");
+}
+
+#[test]
+fn a_relay_that_is_put_in_reserve_is_one_less() {
+    let rest = |ids: &[&str]| {
+        changed(|relays| {
+            for relay in relays {
+                relay.standby |= ids.contains(&relay.id.as_str());
+            }
+        })
+    };
+    let world = settled(six());
+    let two = difference(&world, &rest(&["fra-1", "nyc-1"]));
+    assert_eq!(two.removed, ["fra-1", "nyc-1"]);
+    assert_eq!(two.objections(30).len(), 1);
+    assert!(two.added.is_empty(), "they are known");
+    let all = difference(&world, &rest(&["fra-1", "ams-1", "par-1"]));
+    assert!(matches!(&all.objections(100)[..], [Objection::Last { .. }]));
+    // One that rests already serves nobody who would miss it, nor does one that is waked.
+    let world = settled(rest(&["fra-1"]));
+    for to in [rest(&["fra-1"]), six()] {
+        assert_eq!(difference(&world, &to).removed, [""; 0]);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{name, region, relay, six};
 use dnsd_core::inventory::{
-    Inventory, Policy, Problem, Region, RelayEntry, Subject, Thresholds, Zone,
+    Coordinates, Inventory, Policy, Problem, Region, RelayEntry, Subject, Thresholds, Zone,
 };
 
 struct Parts {
@@ -80,6 +80,12 @@ fn each_mistake_is_found_where_it_is() {
     assert_finds(S::Nameserver(0), "lane a", |p| {
         p.zone.nameservers[0].name = name("A.turn.example.");
     });
+    assert_finds(S::Region(1), "needs an order of fallbacks", |p| {
+        p.regions[1].fallback = None;
+    });
+    assert_finds(S::Region(1), "all regions have coordinates", |p| {
+        p.regions[0].coordinates = Coordinates::new(50.1, 8.7).ok();
+    });
     assert_finds(S::Regions, "exactly one region", |p| {
         p.regions[1].default = true;
     });
@@ -87,10 +93,10 @@ fn each_mistake_is_found_where_it_is() {
         p.regions[0].default = false;
     });
     assert_finds(S::Region(0), "fallback region mars is not", |p| {
-        p.regions[0].fallback.push("mars".parse().unwrap());
+        p.regions[0].fallback = Some(vec!["mars".parse().unwrap()]);
     });
     assert_finds(S::Region(0), "listed twice", |p| {
-        p.regions[0].fallback.push("eu".parse().unwrap());
+        p.regions[0].fallback = Some(vec!["eu".parse().unwrap()]);
     });
     assert_finds(S::Region(1), "already belongs to region eu", |p| {
         p.regions[1].clients.push("127.0.1.9/24".parse().unwrap());

@@ -70,7 +70,8 @@ impl Whole<'_> {
         let mut networks = BTreeMap::new();
         for region in self.regions {
             let own = region.id.value.as_str();
-            for (index, fallback) in region.fallback.iter().enumerate() {
+            let listed = region.fallback.as_deref();
+            for (index, fallback) in listed.into_iter().flatten().enumerate() {
                 let name = fallback.value.as_str();
                 if name == own {
                     let what = format!("region {own:?} falls back to itself");
@@ -79,8 +80,10 @@ impl Whole<'_> {
                         what,
                         "name other regions, nearest first",
                     ));
-                } else if region.fallback[..index]
-                    .iter()
+                } else if listed
+                    .into_iter()
+                    .flatten()
+                    .take(index)
                     .any(|other| other.value == fallback.value)
                 {
                     let what = format!("fallback region {name:?} is named twice");
@@ -90,6 +93,7 @@ impl Whole<'_> {
                     problems.push(problem(fallback.span, what, self.known_regions()));
                 }
             }
+            self.reach(region, problems);
             for client in &region.clients {
                 if let Some(other) = networks.insert(client.value, own) {
                     let what = format!("{} already belongs to region {other:?}", client.value);
@@ -120,6 +124,25 @@ impl Whole<'_> {
                 problems.push(problem(first.id.span, "no region is the default", help));
             }
             (None, None) => {}
+        }
+    }
+
+    /// A region's order: listed, or by distance, which takes the place of all.
+    fn reach(&self, region: &Region, problems: &mut Vec<Problem>) {
+        let placed = |region: &Region| region.coordinates.is_some();
+        let id = region.id.value.as_str();
+        if placed(region) {
+            return;
+        }
+        if self.regions.iter().any(placed) {
+            let what = format!("region {id:?} has no coordinates, and others have");
+            let help = "write its `latitude` and `longitude`";
+            problems.push(problem(region.id.span, what, help));
+        } else if region.fallback.is_none() && self.regions.len() > 1 {
+            let what = format!("region {id:?} does not say who serves its clients when it cannot");
+            let help = "write `fallback`, nearest first, or the coordinates of all regions; \
+                        `fallback = []` for nobody";
+            problems.push(problem(region.id.span, what, help));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
-use dnsd_core::inventory::{self, RegionId, RelayEntry};
+use dnsd_core::inventory::{self, Coordinates, RegionId, RelayEntry};
 use dnsd_core::limits::{PLACE_MAX, RELAY_KEYS_MAX, WEIGHT_MAX};
 use dnsd_core::paths::Transport;
 use ipnet::IpNet;
@@ -21,7 +21,9 @@ pub(super) const WEIGHT: u32 = 100;
 #[derive(Debug)]
 pub(super) struct Region {
     pub(super) id: Spanned<RegionId>,
-    pub(super) fallback: Vec<Spanned<RegionId>>,
+    /// The fallbacks that are listed, and where; without them the order is that of distance.
+    pub(super) fallback: Option<Vec<Spanned<RegionId>>>,
+    pub(super) coordinates: Option<Coordinates>,
     pub(super) clients: Vec<Spanned<IpNet>>,
     pub(super) default: Option<Spanned<bool>>,
 }
@@ -52,12 +54,15 @@ pub(super) fn regions(root: &mut Table<'_>) -> (Vec<Region>, bool) {
     }
     let read = |mut table: Table<'_>| {
         let id = table.required_parsed("id", REGION, "\"eu\"", str::parse);
+        let listed = table.has("fallback");
         let fallback = table.list_parsed("fallback", REGION, "\"us\"", str::parse);
+        let coordinates = coordinates(&mut table);
         let clients = table.list::<IpNet>("clients");
         let default = table.optional::<bool>("default");
         Some(Region {
             id: id?,
-            fallback,
+            fallback: listed.then_some(fallback),
+            coordinates: coordinates.ok()?,
             clients,
             default,
         })
@@ -65,6 +70,27 @@ pub(super) fn regions(root: &mut Table<'_>) -> (Vec<Region>, bool) {
     let regions: Vec<_> = tables.into_iter().filter_map(read).collect();
     let every = count > 0 && regions.len() == count;
     (regions, every)
+}
+
+/// Where a region lies, if the file says so; `Err` where that is wrong.
+fn coordinates(table: &mut Table<'_>) -> Result<Option<Coordinates>, ()> {
+    let keys = ["latitude", "longitude"].map(|key| table.has(key));
+    let latitude = table.optional_in("latitude", -90.0..=90.0);
+    let longitude = table.optional_in("longitude", -180.0..=180.0);
+    match (keys, latitude, longitude) {
+        ([false, false], ..) => Ok(None),
+        ([true, true], Some(latitude), Some(longitude)) => {
+            let read = Coordinates::new(latitude.value, longitude.value);
+            read.map(Some).map_err(drop)
+        }
+        ([true, true], ..) => Err(()),
+        _ => {
+            let what = "a region's place needs both `latitude` and `longitude`";
+            let help = "write both in degrees, south and west negative";
+            table.error(table.span(), what, help);
+            Err(())
+        }
+    }
 }
 
 /// The relays that could be read, and whether those are all.
@@ -194,9 +220,9 @@ impl From<&Region> for inventory::Region {
             id: region.id.value.clone(),
             fallback: region
                 .fallback
-                .iter()
-                .map(|fallback| fallback.value.clone())
-                .collect(),
+                .as_ref()
+                .map(|listed| listed.iter().map(|id| id.value.clone()).collect()),
+            coordinates: region.coordinates,
             clients: region.clients.iter().map(|client| client.value).collect(),
             default: region.default.is_some_and(|default| default.value),
         }

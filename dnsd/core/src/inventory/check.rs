@@ -8,7 +8,7 @@ use hickory_proto::rr::Name;
 
 use credentials::label::Tag;
 
-use super::{Nameserver, Policy, Region, RelayEntry, Thresholds, Zone};
+use super::{Nameserver, Policy, Region, RelayEntry, Thresholds, Zone, geography};
 use crate::limits;
 use crate::paths::Transport;
 
@@ -192,8 +192,21 @@ fn check_regions(regions: &[Region], problems: &mut Problems) {
     let mut taken = BTreeMap::new();
     for (index, region) in regions.iter().enumerate() {
         let subject = Subject::Region(index);
+        problems.require(
+            region.fallback.is_some() || region.coordinates.is_some() || count == 1,
+            subject,
+            format!(
+                "region {} needs an order of fallbacks, or coordinates",
+                region.id
+            ),
+        );
+        problems.require(
+            region.coordinates.is_some() == regions[0].coordinates.is_some(),
+            subject,
+            "either all regions have coordinates or none has",
+        );
         let mut seen = BTreeSet::from([&region.id]);
-        for fallback in &region.fallback {
+        for fallback in region.fallback.iter().flatten() {
             problems.require(
                 ids.contains(fallback),
                 subject,
@@ -229,8 +242,9 @@ fn check_relays(regions: &[Region], relays: &[RelayEntry], problems: &mut Proble
     let ids: BTreeSet<_> = regions.iter().map(|region| &region.id).collect();
     let homes: BTreeSet<_> = relays.iter().map(|relay| &relay.region).collect();
     for (index, region) in regions.iter().enumerate() {
+        let mut reach = geography::reach(regions, index).into_iter();
         problems.require(
-            homes.contains(&region.id) || region.fallback.iter().any(|id| homes.contains(id)),
+            reach.any(|near| homes.contains(&regions[near].id)),
             Subject::Region(index),
             format!(
                 "region {} has no relay, nor has any of its fallbacks",

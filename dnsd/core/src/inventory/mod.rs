@@ -2,6 +2,7 @@
 
 mod check;
 mod enrolment;
+mod geography;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use liveness::{KeyId, RelayId, Report, Transports};
 
 pub use check::{Problem, Subject};
 pub use enrolment::{Applicant, Enrolment, Refusal};
+pub use geography::{BadCoordinates, Coordinates};
 pub use policy::{Policy, Thresholds};
 
 use crate::paths::{Family, Path, PathSet, Transport};
@@ -79,8 +81,10 @@ pub struct Region {
     /// Its id.
     pub id: RegionId,
     /// The regions that serve its clients when it has no healthy relay, best first. Regions not
-    /// named here never serve them.
-    pub fallback: Vec<RegionId>,
+    /// named here never serve them. `None`: all others, the nearest first.
+    pub fallback: Option<Vec<RegionId>>,
+    /// Where it lies; of all regions or of none.
+    pub coordinates: Option<Coordinates>,
     /// The networks its clients come from; the longest match over all regions wins.
     pub clients: Vec<IpNet>,
     /// Whether it takes the clients that no network matches; true for exactly one region.
@@ -243,14 +247,8 @@ impl Inventory {
             .map(|(index, region)| (&region.id, index))
             .collect();
         let find = |id: &RegionId| region_index.get(id).copied();
-        let reach = regions
-            .iter()
-            .enumerate()
-            .map(|(own, region)| {
-                std::iter::once(own)
-                    .chain(region.fallback.iter().filter_map(find))
-                    .collect()
-            })
+        let reach = (0..regions.len())
+            .map(|own| geography::reach(&regions, own))
             .collect();
         // `check` has found every region that is named, so nothing falls back to 0 here.
         let homes = relays

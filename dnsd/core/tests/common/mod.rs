@@ -63,7 +63,8 @@ pub fn zone() -> Zone {
 pub fn region(id: &str, fallback: &[&str], clients: &[&str]) -> Region {
     Region {
         id: id.parse().unwrap(),
-        fallback: fallback.iter().map(|id| id.parse().unwrap()).collect(),
+        fallback: Some(fallback.iter().map(|id| id.parse().unwrap()).collect()),
+        coordinates: None,
         clients: clients.iter().map(|net| net.parse().unwrap()).collect(),
         default: false,
     }
