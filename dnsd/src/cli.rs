@@ -113,7 +113,8 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Show what the running daemon would answer, and how it comes to that
+    /// Show what the running daemon would answer, how it comes to that, and why each relay that is
+    /// not in the answer is not
     Answer {
         /// The name to ask for
         name: String,
@@ -123,6 +124,9 @@ enum Command {
         /// Who asks: a resolver's address, or a client's network as EDNS Client Subnet tells it
         #[arg(long, value_name = "ADDRESS|NETWORK")]
         from: Option<String>,
+        /// The only relay of which to tell why it is not answered
+        #[arg(long, value_name = "RELAY")]
+        relay: Option<String>,
         #[command(flatten)]
         daemon: Daemon,
         #[command(flatten)]
@@ -212,12 +216,15 @@ pub fn main() -> ExitCode {
             name,
             kind,
             from,
+            relay,
             daemon,
             output,
         } => {
             let mut path = format!("/v1/answer?name={}&type={}", escaped(&name), escaped(&kind));
-            if let Some(from) = from {
-                let _ = write!(path, "&from={}", escaped(&from));
+            for (key, value) in [("from", from), ("relay", relay)] {
+                if let Some(value) = value {
+                    let _ = write!(path, "&{key}={}", escaped(&value));
+                }
             }
             ask(&daemon, &path, output.json, readable::answer)
         }

@@ -171,7 +171,7 @@ pub fn evidence(value: &Value) -> String {
     format!("{report}; {}; {}", probe("stun"), probe("echo"))
 }
 
-/// `dnsd answer`: the records, then how they were chosen.
+/// `dnsd answer`: the records, then how they were chosen, then what became of each relay.
 pub fn answer(value: &Value) -> String {
     let mut out = String::new();
     for section in ["answers", "authorities", "additionals"] {
@@ -182,10 +182,23 @@ pub fn answer(value: &Value) -> String {
     let _ = writeln!(out, "{:12}{}", "rcode", text(&value["rcode"]));
     let _ = writeln!(out, "{:12}/{}", "scope", text(&value["scope"]));
     let mut trace = value["trace"].clone();
+    let steering = trace["steering"].as_object_mut();
+    let relays = steering.and_then(|steering| steering.remove("relays"));
     if let Some(map) = trace.as_object_mut() {
         map.retain(|key, _| !["answers", "rcode"].contains(&key.as_str()));
     }
     branch(&trace, 0, &mut out);
+    let heads = ["RELAY", "PLACE", "REGION", "ZONE", "VENDOR", "WHY NOT"];
+    let mut rows = vec![heads.map(str::to_owned)];
+    for relay in relays.iter().filter_map(Value::as_array).flatten() {
+        rows.push(
+            ["relay", "place", "region", "zone", "vendor", "why"].map(|key| text(&relay[key])),
+        );
+    }
+    if rows.len() > 1 {
+        out.push('\n');
+        table(&rows, &mut out);
+    }
     out
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::health::{Evidence, Override, PathReason, Reason, Spared, State, Unwithdrawn};
 use crate::paths::{Family, Transport};
+use crate::steer::Absence;
 use crate::votes::{Cause, Tally, Vote};
 
 /// Everything known about one relay.
@@ -266,4 +267,26 @@ pub struct SteeringTrace {
     pub apex: Vec<String>,
     /// The addresses answered.
     pub addresses: Vec<IpAddr>,
+    /// Every relay, in the inventory's order, and why those are not answered that are not; empty
+    /// where no addresses are asked for.
+    pub relays: Vec<RelayTrace>,
+}
+
+/// What became of one relay in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RelayTrace {
+    /// Its id.
+    pub relay: String,
+    /// Its region.
+    pub region: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// Its vendor.
+    pub vendor: String,
+    /// Its place in the answer, from 1.
+    pub place: Option<usize>,
+    /// Why it has none.
+    pub absence: Option<Absence>,
+    /// The same in words.
+    pub why: Option<String>,
 }

@@ -76,6 +76,8 @@ pub struct Snapshot {
     /// The names one label below the zone, in lower case.
     names: BTreeMap<Box<[u8]>, Owner>,
     region_tags: BTreeMap<Tag, usize>,
+    /// What it was compiled from, to tell why it is so.
+    basis: (Inventory, View),
     address_tags: BTreeMap<Tag, u16>,
 }
 
@@ -163,6 +165,7 @@ impl Snapshot {
                 .collect(),
             names,
             region_tags,
+            basis: (inventory.clone(), view.clone()),
             address_tags,
         }
     }
@@ -182,6 +185,11 @@ impl Snapshot {
         self.regions
             .iter()
             .map(|region| (region.id.as_str(), region.plan(None)))
+    }
+
+    /// What it was compiled from.
+    pub(crate) fn basis(&self) -> (&Inventory, &View) {
+        (&self.basis.0, &self.basis.1)
     }
 
     /// What the name with this one label below the zone stands for; any case.

@@ -14,7 +14,7 @@ use credentials::label::{self, Label, Lane, Tag};
 use dnsd_core::answer::{Query, answer, trace};
 use dnsd_core::explain::{LabelUse, RegionBy};
 use dnsd_core::inventory::Inventory;
-use dnsd_core::paths::{self, Family, Path, PathSet};
+use dnsd_core::paths::{self, Family, Path};
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::{Flow, Seat, Spill, Standing};
 use hickory_proto::rr::{DNSClass, RecordType};
@@ -354,15 +354,8 @@ fn trace_tells_what_answer_does() {
     let mut view = all_up(&inventory);
     for seat in &mut view.seats[..3] {
         *seat = Seat {
-            standing: Standing::Down,
-            last_good: None,
             doubt: true,
-            speaks: false,
-            share: 1000,
-            free: 1000,
-            served: PathSet::ALL,
-            withdrawn: PathSet::NONE,
-            ends: None,
+            ..Seat::new(Standing::Down)
         };
     }
     let snapshot = Snapshot::compile(&inventory, &view, 7);

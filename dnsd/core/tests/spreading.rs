@@ -6,7 +6,6 @@ mod common;
 use common::shapes::{Shape, build};
 use common::{inventory, region, relay, zone};
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
-use dnsd_core::paths::PathSet;
 use dnsd_core::steer::{self, RegionPlan, Seat, Standing, Variant, View};
 use proptest::prelude::*;
 
@@ -44,17 +43,7 @@ fn clients_are_spread_by_weight() {
     };
     let inventory =
         Inventory::new(zone(), vec![eu], relays, policy, Thresholds::default()).unwrap();
-    let seat = Seat {
-        standing: Standing::Up,
-        last_good: None,
-        doubt: false,
-        speaks: false,
-        share: 1000,
-        free: 1000,
-        served: PathSet::ALL,
-        withdrawn: PathSet::NONE,
-        ends: None,
-    };
+    let seat = Seat::new(Standing::Up);
     let view = View {
         seats: vec![seat; 6],
         cautious: false,
@@ -162,17 +151,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
         vec![region("eu", &["us"], &[]), region("us", &["eu"], &[])],
         vec![v4_only, dual, far],
     );
-    let seat = |standing| Seat {
-        standing,
-        last_good: None,
-        doubt: false,
-        speaks: false,
-        share: 1000,
-        free: 1000,
-        served: PathSet::ALL,
-        withdrawn: PathSet::NONE,
-        ends: None,
-    };
+    let seat = Seat::new;
     let (up, down) = (seat(Standing::Up), seat(Standing::Down));
     let ipv6 = |seats: Vec<Seat>| {
         let plans = plan(
@@ -195,17 +174,7 @@ fn an_address_family_that_is_gone_here_is_fetched_from_further_away_only_if_it_w
 }
 
 fn up(relays: Vec<RelayEntry>) -> (Inventory, View) {
-    let seat = Seat {
-        standing: Standing::Up,
-        last_good: None,
-        doubt: false,
-        speaks: false,
-        share: 1000,
-        free: 1000,
-        served: PathSet::ALL,
-        withdrawn: PathSet::NONE,
-        ends: None,
-    };
+    let seat = Seat::new(Standing::Up);
     let view = View {
         seats: vec![seat; relays.len()],
         cautious: false,

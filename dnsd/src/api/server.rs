@@ -97,6 +97,8 @@ struct Question {
     name: String,
     r#type: Option<String>,
     from: Option<String>,
+    /// The only relay of which is told why it is not answered.
+    relay: Option<String>,
 }
 
 async fn answered(
@@ -124,7 +126,18 @@ async fn answered(
     let published = api.served.published.load();
     let (snapshot, labels, now) = (&published.snapshot, &published.labels, clock::unix());
     let given = answer::answer(snapshot, labels, now, &query);
-    let trace = answer::trace(snapshot, labels, now, &query);
+    let mut trace = answer::trace(snapshot, labels, now, &query);
+    if let Some((relay, steering)) = question.relay.as_deref().zip(trace.steering.as_mut())
+        && !steering.relays.is_empty()
+    {
+        steering.relays.retain(|known| known.relay == relay);
+        if steering.relays.is_empty() {
+            return Err(Refused(
+                StatusCode::NOT_FOUND,
+                format!("no relay {relay} is configured"),
+            ));
+        }
+    }
     let texts = |records: &[Record]| records.iter().map(ToString::to_string).collect::<Vec<_>>();
     Ok(Json(json!({
         "name": name.to_string(),

@@ -83,7 +83,7 @@ pub(super) struct Steering<'a> {
     pub(super) spilled_to: Option<usize>,
     /// Seconds the answer may be cached.
     pub(super) ttl: u32,
-    lane: Option<Lane>,
+    pub(super) lane: Option<Lane>,
 }
 
 impl Steering<'_> {

@@ -1,14 +1,16 @@
 //! How an answer came about, in words.
 
 use credentials::UnixTime;
-use credentials::label::LabelKeys;
-use hickory_proto::rr::RData;
+use credentials::label::{LabelKeys, Lane};
+use hickory_proto::rr::{RData, RecordType};
 
 use super::resolve::{Found, Steering, find, steer};
 use super::{Answer, Query, answer};
-use crate::explain::{AnswerTrace, LabelUse, SteeringTrace};
+use crate::explain::{AnswerTrace, LabelUse, RelayTrace, SteeringTrace};
+use crate::inventory::RelayEntry;
+use crate::paths::Family;
 use crate::snapshot::{Owner, Snapshot};
-use crate::steer::Choice;
+use crate::steer::{Absence, Asked, Choice, absences};
 
 /// Says how [`answer`](super::answer()) comes to its answer. Takes the same path and adds words.
 pub fn trace(
@@ -31,7 +33,10 @@ pub fn trace(
         label: steering
             .as_ref()
             .map_or(LabelUse::None, |steering| steering.label),
-        steering: steering.map(|steering| describe_steering(snapshot, &steering, &answer)),
+        steering: steering.map(|steering| SteeringTrace {
+            relays: describe_relays(snapshot, &steering, query.record_type),
+            ..describe_steering(snapshot, &steering, &answer)
+        }),
         answers: answer.answers.iter().map(ToString::to_string).collect(),
         serial: snapshot.serial(),
     }
@@ -106,7 +111,54 @@ fn describe_steering(
         ],
         apex: relays(&steering.variant.apex),
         addresses: addresses.collect(),
+        relays: Vec::new(),
     }
+}
+
+/// What became of each relay.
+fn describe_relays(
+    snapshot: &Snapshot,
+    steering: &Steering<'_>,
+    record_type: RecordType,
+) -> Vec<RelayTrace> {
+    let (family, answered) = match record_type {
+        RecordType::A => (Family::Ipv4, &steering.choice().ipv4),
+        RecordType::AAAA => (Family::Ipv6, &steering.choice().ipv6),
+        _ => return Vec::new(),
+    };
+    let (inventory, view) = snapshot.basis();
+    let asked = Asked {
+        region: steering.region,
+        spilled_to: steering.spilled_to,
+        transport: steering.transport,
+        family,
+        lane: steering.lane.map(|lane| usize::from(lane == Lane::B)),
+        variant: steering.variant,
+        avoid: &steering.avoid,
+    };
+    let absences = absences(inventory, view, &asked);
+    let relays = inventory.relays().iter().zip(absences).enumerate();
+    let trace = |(index, (entry, absence)): (usize, (&RelayEntry, Option<Absence>))| {
+        let place = answered
+            .iter()
+            .position(|relay| usize::from(*relay) == index);
+        debug_assert_eq!(
+            place.is_some(),
+            absence.is_none(),
+            "{} {absence:?}",
+            entry.id
+        );
+        RelayTrace {
+            relay: entry.id.to_string(),
+            region: entry.region.to_string(),
+            zone: entry.zone.clone(),
+            vendor: entry.vendor.clone(),
+            place: place.map(|place| place + 1),
+            absence,
+            why: absence.map(|absence| absence.to_string()),
+        }
+    };
+    relays.map(trace).collect()
 }
 
 fn relay_name(snapshot: &Snapshot, index: usize) -> String {

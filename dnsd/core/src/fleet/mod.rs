@@ -425,16 +425,18 @@ impl Fleet {
             let verdict = member.health.verdict();
             let recent = |since: Instant| now.saturating_duration_since(since) < t.recent;
             let lately = recent(verdict.since) || member.path_changed().is_some_and(recent);
-            let forced = verdict.state == State::ForcedDown;
+            let forced = member.health.decision().is_some();
+            let put_aside = verdict.state == State::ForcedDown;
             Seat {
                 standing,
-                last_good: member.health.last_good(now).filter(|_| !forced),
+                last_good: member.health.last_good(now).filter(|_| !put_aside),
                 doubt: standing == Standing::Suspect || lately,
                 speaks: member.health.speaks(),
                 share: member.health.share(now, t),
                 free: member.load.free(),
                 served: entry.paths(member.reported),
                 withdrawn: member.withdrawn(),
+                forced,
                 ends: self
                     .overrides
                     .holding(entry)

@@ -73,13 +73,14 @@ pub(super) fn rank(cards: &mut [Card], variant: usize) {
     cards.sort_by_cached_key(|card| (card.suspect, score(card).to_bits(), card.relay));
 }
 
-/// All ranked cards as one lane.
-pub(super) fn all(cards: &[Card]) -> Lane {
-    FAMILIES.map(|family| {
+/// All ranked cards in the first of two lanes.
+pub(super) fn whole(cards: &[Card]) -> [Lane; 2] {
+    let all = FAMILIES.map(|family| {
         (0..cards.len())
             .filter(|index| cards[*index].has[family])
             .collect()
-    })
+    });
+    [all, Lane::default()]
 }
 
 /// Splits ranked cards into the two lanes: by vendor, else by availability zone, else by relay,

@@ -6,6 +6,7 @@
 //!                   ─► pick (which addresses, in which order)
 //! ```
 
+mod absence;
 mod deal;
 mod pick;
 mod plan;
@@ -19,6 +20,8 @@ use serde::Serialize;
 
 use crate::paths::{Path, PathSet};
 
+pub use absence::Absence;
+pub(crate) use absence::{Asked, absences};
 pub use plan::{Choice, Plans, RegionPlan, Variant, plan};
 pub(crate) use pool::serving;
 pub(crate) use valve::{Carried, SavedValve, Valves};
@@ -68,11 +71,30 @@ pub struct Seat {
     pub served: PathSet,
     /// Those of them that clients are kept off.
     pub withdrawn: PathSet,
+    /// Whether it counts as a person decided.
+    pub forced: bool,
     /// When a person's decision about it runs out, if one does: it may then count otherwise.
     pub ends: Option<UnixTime>,
 }
 
 impl Seat {
+    /// One that counts as `standing`, of which nothing else is to be said: it has room, and serves
+    /// every path.
+    pub fn new(standing: Standing) -> Self {
+        Self {
+            standing,
+            last_good: None,
+            doubt: false,
+            speaks: false,
+            share: 1000,
+            free: 1000,
+            served: PathSet::ALL,
+            withdrawn: PathSet::NONE,
+            forced: false,
+            ends: None,
+        }
+    }
+
     /// Whether clients may be sent there on a path.
     pub fn works(&self, path: Path) -> bool {
         self.served.has(path) && !self.withdrawn.has(path)

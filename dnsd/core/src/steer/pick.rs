@@ -3,14 +3,15 @@
 use super::deal::{Card, FAMILIES, Lane};
 
 /// Chosen cards: per lane, per family, best first.
-type Picked = [[Vec<usize>; 2]; 2];
+pub(super) type Picked = [[Vec<usize>; 2]; 2];
 
 /// Picks up to `count` cards per lane and family. The first of each family is what counts: it is
 /// healthy where the lane has anything healthy; the two lanes' first ones share no availability
 /// zone where that can be had; a lane's first A and first AAAA differ in vendor, else in zone,
 /// else in relay, where they can. The rest is vendor-distinct, then zone-distinct, and never in a
-/// zone that the other lane uses, unless both lanes stand in one zone anyway.
-pub(super) fn pick(cards: &[Card], lanes: &[Lane; 2], count: usize) -> Picked {
+/// zone that the other lane uses, unless both lanes stand in one zone anyway: the second thing
+/// returned says whether they do not.
+pub(super) fn pick(cards: &[Card], lanes: &[Lane; 2], count: usize) -> (Picked, bool) {
     let mut picked = Picked::default();
     let mut apart = true;
     for family in FAMILIES {
@@ -26,7 +27,21 @@ pub(super) fn pick(cards: &[Card], lanes: &[Lane; 2], count: usize) -> Picked {
             }
         }
     }
-    picked
+    (picked, apart)
+}
+
+/// Whether a card may not be added to a lane because of what the other one has.
+pub(super) fn clashes(
+    cards: &[Card],
+    index: usize,
+    lane: usize,
+    picked: &Picked,
+    apart: bool,
+) -> bool {
+    picked[1 - lane]
+        .iter()
+        .flatten()
+        .any(|other| index == *other || (apart && cards[index].zone == cards[*other].zone))
 }
 
 /// Picks the first card of both lanes for one family; false when the lanes could not be kept in
@@ -101,13 +116,7 @@ fn next(
     apart: bool,
 ) -> Option<usize> {
     let own = &picked[lane][family];
-    let free = |index: &usize| {
-        !own.contains(index)
-            && picked[1 - lane].iter().flatten().all(|other| {
-                let (card, other_card) = (&cards[*index], &cards[*other]);
-                index != other && !(apart && card.zone == other_card.zone)
-            })
-    };
+    let free = |index: &usize| !own.contains(index) && !clashes(cards, *index, lane, picked, apart);
     lane_cards.iter().copied().filter(free).min_by_key(|index| {
         let card = &cards[*index];
         let vendor = own.iter().any(|other| cards[*other].vendor == card.vendor);

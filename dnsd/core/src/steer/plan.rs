@@ -49,6 +49,10 @@ pub struct Variant {
     pub lanes: [Choice; 2],
     /// What names without a lane answer.
     pub apex: Choice,
+    /// What its relays were ranked by.
+    pub(super) number: usize,
+    /// The relay that it leads around.
+    pub(super) without: Option<u16>,
 }
 
 /// How one region's clients are served.
@@ -135,7 +139,7 @@ fn plan_for(
 fn variants(inventory: &Inventory, view: &View, pool: &Pool) -> [Arc<[Variant]>; 2] {
     let mut cards = deal::cards(inventory, view, pool);
     let policy = inventory.policy();
-    let variants = compile(&mut cards, policy.variants, policy.answers);
+    let variants = compile(&mut cards, None, policy.variants, policy.answers);
     let everywhere = |relay: u16| {
         let named = |variant: &Variant| {
             variant
@@ -155,7 +159,7 @@ fn variants(inventory: &Inventory, view: &View, pool: &Pool) -> [Arc<[Variant]>;
                 .filter(|other| other.relay != card.relay);
             let mut rest: Vec<Card> = rest.collect();
             if can_do_with(&cards, &rest) {
-                compile(&mut rest, DETOURS, policy.answers)
+                compile(&mut rest, Some(card.relay), DETOURS, policy.answers)
             } else {
                 Vec::new()
             }
@@ -179,9 +183,14 @@ fn can_do_with(all: &[Card], rest: &[Card]) -> bool {
     })
 }
 
-fn compile(cards: &mut [Card], variants: usize, answers: usize) -> Vec<Variant> {
-    let variant = |variant| {
-        deal::rank(cards, variant);
+fn compile(
+    cards: &mut [Card],
+    without: Option<u16>,
+    variants: usize,
+    answers: usize,
+) -> Vec<Variant> {
+    let variant = |number| {
+        deal::rank(cards, number);
         let choice = |picked: &[Vec<usize>; 2]| {
             let [ipv4, ipv6] = FAMILIES.map(|family| {
                 picked[family]
@@ -191,12 +200,25 @@ fn compile(cards: &mut [Card], variants: usize, answers: usize) -> Vec<Variant> 
             });
             Choice { ipv4, ipv6 }
         };
-        let lanes = pick(cards, &deal::deal(cards), answers);
-        let whole = pick(cards, &[deal::all(cards), deal::Lane::default()], answers);
+        let (lanes, _) = pick(cards, &deal::deal(cards), answers);
+        let (whole, _) = pick(cards, &deal::whole(cards), answers);
         Variant {
             lanes: [choice(&lanes[0]), choice(&lanes[1])],
             apex: choice(&whole[0]),
+            number,
+            without,
         }
     };
     (0..variants).map(variant).collect()
+}
+
+/// Deals a pool's cards as they were dealt for a variant: to two lanes, or to one.
+pub(super) fn deal_again(cards: &mut Vec<Card>, variant: &Variant, lanes: bool) -> [deal::Lane; 2] {
+    cards.retain(|card| Some(card.relay) != variant.without);
+    deal::rank(cards, variant.number);
+    if lanes {
+        deal::deal(cards)
+    } else {
+        deal::whole(cards)
+    }
 }

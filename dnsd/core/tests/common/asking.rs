@@ -6,7 +6,6 @@ use credentials::UnixTime;
 use credentials::label::{LabelKey, LabelKeys};
 use dnsd_core::answer::{Answer, Query, answer};
 use dnsd_core::inventory::Inventory;
-use dnsd_core::paths::PathSet;
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::{Seat, Standing, View};
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
@@ -23,15 +22,8 @@ pub fn keys() -> LabelKeys {
 
 pub fn all_up(inventory: &Inventory) -> View {
     let seat = Seat {
-        standing: Standing::Up,
         last_good: Some(start()),
-        doubt: false,
-        speaks: false,
-        share: 1000,
-        free: 1000,
-        served: PathSet::ALL,
-        withdrawn: PathSet::NONE,
-        ends: None,
+        ..Seat::new(Standing::Up)
     };
     View {
         seats: vec![seat; inventory.relays().len()],

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
-use dnsd_core::paths::PathSet;
 use dnsd_core::steer::{Flow, Seat, Standing, Tier, View};
 use proptest::prelude::*;
 
@@ -108,15 +107,8 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
             shape.good_minutes_ago.map(ago)
         };
         Seat {
-            standing,
             last_good,
-            doubt: false,
-            speaks: false,
-            share: 1000,
-            free: 1000,
-            served: PathSet::ALL,
-            withdrawn: PathSet::NONE,
-            ends: None,
+            ..Seat::new(standing)
         }
     });
     // Whether a region's reserve is called is drawn, too.
