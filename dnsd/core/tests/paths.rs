@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -172,6 +173,92 @@ fn what_fails_with_the_whole_relay_is_not_held_against_a_path() {
     }
 }
 
+/// What fails beside a relay that is about to be found failing: before that, while it lasts, after
+/// it, and however the moments lie.
+#[test]
+fn a_refusal_that_comes_with_the_relays_own_failure_is_not_held_against_a_path() {
+    let most = Cell::new(0);
+    for moment in 0..40 {
+        let mut world = world(six());
+        world.run(SECOND / 4 * moment);
+        world.befall(0, Fate::Deaf);
+        for path in Path::all().filter(|path| path.transport != Transport::Udp) {
+            world.broken.insert((0, path), true);
+        }
+        let wrongly = |world: &World| {
+            most.set(most.get().max(path_points(world, 0)));
+            !withdrawn(world).is_empty()
+        };
+        let failing = world.run_for(SECOND * 4, wrongly);
+        assert_eq!(failing, None, "{moment}: while the relay fails");
+        world.befall(0, Fate::Alive);
+        world.broken.clear();
+        let after = world.run_for(SECOND * 30, wrongly);
+        assert_eq!(after, None, "{moment}: when it is over");
+    }
+    assert!(most.get() >= 6, "some were about to be withdrawn");
+}
+
+/// The most points that any path of a relay has.
+fn path_points(world: &World, relay: usize) -> u32 {
+    let known = world.fleet.explain(world.now, world.relays[relay].id);
+    let paths = known.unwrap().paths.into_iter();
+    paths
+        .map(|facts| facts.probe.points)
+        .max()
+        .unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_withdrawn_of_a_relay_that_is_down_not_even_for_its_certificate() {
+    let mut world = world(six());
+    let relay = world.relays[2].id;
+    let left = HOUR + SECOND * 60;
+    world.fleet.handle_certificate(world.now, relay, TLS, left);
+    world.befall(2, Fate::Hung);
+    world.run(SECOND * 120);
+    assert_eq!(
+        (world.state(2), withdrawn(&world)),
+        (State::Down, Vec::new())
+    );
+    world.befall(2, Fate::Alive);
+    world
+        .run_for(SECOND * 120, |world| withdrawn(world) == [(2, TLS)])
+        .expect("it is up again, and its certificate still expires");
+}
+
+#[test]
+fn a_relay_of_tls_alone_is_left_before_its_certificate_expires() {
+    let tls = |mut entry: dnsd_core::inventory::RelayEntry| {
+        entry.transports = Some(Transports::TLS);
+        entry.ipv6 = None;
+        entry
+    };
+    let relays = six().relays().iter().cloned().map(tls).collect();
+    let regions = six().regions().to_vec();
+    let mut world = World::new(inventory(regions, relays), 11);
+    world.transports = Transports::TLS;
+    world.run(SECOND * 60);
+    let relay = world.relays[2].id;
+    let left = HOUR + SECOND * 60;
+    world.fleet.handle_certificate(world.now, relay, TLS, left);
+    assert_eq!(verdict(&world, 2, TLS).expires, Some(world.now + left));
+    world.run(SECOND * 55);
+    assert!(answered(&world, 0, Family::Ipv4).contains(&2));
+    world.run(SECOND * 10);
+    assert_eq!(withdrawn(&world), [(2, TLS)]);
+    for transport in [0, 2] {
+        let named = answered(&world, transport, Family::Ipv4);
+        assert_eq!(named, BTreeSet::from([0, 1, 3, 4, 5]));
+    }
+    assert_eq!(world.state(2), State::Up, "it is only not named");
+    world
+        .fleet
+        .handle_certificate(world.now, relay, TLS, HOUR * 2000);
+    world.run(SECOND * 30);
+    assert_eq!(withdrawn(&world), []);
+}
+
 #[test]
 fn a_path_that_comes_and_goes_is_held_longer_each_time() {
     let mut world = world(six());
@@ -307,6 +394,21 @@ fn probes_of_paths_are_spread_over_the_interval() {
         "{told}"
     );
     assert!(most <= 12, "{most} of {} at one moment", 10 * 8);
+}
+
+#[test]
+fn the_first_probes_of_paths_are_spread_too() {
+    let mut world = World::new(ten(), 3);
+    world.transports = EVERY;
+    let (mut most, mut before) = (0, 0);
+    for _ in 0..22 {
+        world.run(SECOND / 2);
+        most = most.max(world.path_probes - before);
+        before = world.path_probes;
+    }
+    // Six paths of ten relays within the first interval: three in half a second, by chance more.
+    assert!((60..=90).contains(&before), "{before}");
+    assert!(most <= 12, "{most} of 60 in half a second");
 }
 
 #[test]

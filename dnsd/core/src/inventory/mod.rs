@@ -180,10 +180,12 @@ impl RelayEntry {
     }
 
     /// Those of its paths that are judged apart from it: its own verdict is about the only family
-    /// of its main transport.
+    /// of its main transport. TLS always is: that a certificate expires says nothing of the relay.
     pub fn judged_paths(&self, reported: Transports) -> impl Iterator<Item = Path> {
         let (main, both) = (self.main_transport(), Family::ALL.map(|f| self.has(f)));
-        let apart = move |path: &Path| path.transport != main || both == [true; 2];
+        let apart = move |path: &Path| {
+            path.transport != main || path.transport == Transport::Tls || both == [true; 2]
+        };
         self.paths(reported).iter().filter(apart)
     }
 

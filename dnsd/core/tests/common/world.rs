@@ -99,6 +99,8 @@ pub struct World {
     pub transports: Transports,
     /// Paths that fail by themselves, and whether they are refused.
     pub broken: BTreeMap<(usize, Path), bool>,
+    /// How many probes of paths were asked for.
+    pub path_probes: usize,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     tie: u64,
     random: u64,
@@ -162,6 +164,7 @@ impl World {
             offline: false,
             transports: Transports::UDP,
             broken: BTreeMap::new(),
+            path_probes: 0,
             queue: BinaryHeap::new(),
             tie: 0,
             random: seed,
@@ -408,6 +411,7 @@ impl World {
         let there = |sim: &SimRelay| sim.id == id && (sim.ipv4.is_none() || sim.ipv4 == place);
         let relay = self.relays.iter().position(there).unwrap();
         let stun = probe.kind == ProbeKind::Stun;
+        self.path_probes += usize::from(matches!(probe.kind, ProbeKind::Path(_)));
         let fate = self.relays[relay].fate;
         let lost = self.lost() | self.lost();
         let round_trip = self.delay() + self.delay();
@@ -417,7 +421,9 @@ impl World {
         };
         let kind = match fate {
             _ if self.offline => 3,
-            Fate::Alive | Fate::Muted if broken.is_some() => 2 - u8::from(broken == Some(&true)),
+            Fate::Alive | Fate::Muted | Fate::Deaf if broken.is_some() => {
+                2 - u8::from(broken == Some(&true))
+            }
             _ if lost || round_trip > probe.timeout => 2,
             Fate::Alive | Fate::Muted => 0,
             Fate::Killed | Fate::Shut => 1,
