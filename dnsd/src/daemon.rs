@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 
 use arc_swap::ArcSwap;
+use dnsd_core::answer::Complaint;
 use dnsd_core::fleet::{Fleet, Saved};
 use dnsd_core::votes::Observer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -26,6 +28,7 @@ use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::reload::{Order, Reloader};
+use crate::serve::complaints::Complaints;
 use crate::serve::tcp::Front;
 use crate::serve::udp::Workers;
 use crate::serve::{Published, Served};
@@ -202,7 +205,7 @@ impl Daemon {
             tasks.spawn(admin::serve(listener, admin));
         }
         // What was known before the restart is served before anything new is learnt.
-        let (fleet, served) = restore(config, &metrics);
+        let (fleet, served, complaints) = restore(config, &metrics);
         let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
         let front = Front::start(dns.tcp, descriptors(), &served);
         let front = front.map_err(system("starting DNS over TCP"))?;
@@ -233,6 +236,7 @@ impl Daemon {
             isolated: None,
             served,
             labels: config.labels.clone(),
+            complaints,
             states,
             node: node.id,
             verdicts: BTreeMap::new(),
@@ -287,7 +291,7 @@ impl Daemon {
 }
 
 /// The fleet as it was saved, and the answers that follow from it.
-fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>) {
+fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>, Receiver<Complaint>) {
     let saved = config.node.state.as_deref().and_then(persist::load);
     let inventory = config.inventory.clone();
     let mut fleet = Fleet::new(inventory, saved.as_ref(), clock::now(), clock::unix());
@@ -315,11 +319,14 @@ fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>) {
         labels: config.labels.clone(),
     };
     let published = ArcSwap::from_pointee(published);
+    let (complaints, waiting) = Complaints::new(metrics.complaints());
     (
         fleet,
         Arc::new(Served {
             published,
+            complaints,
             metrics: Arc::clone(metrics),
         }),
+        waiting,
     )
 }

@@ -18,6 +18,15 @@ pub const PLAIN_PAYLOAD: u16 = 512;
 /// Most UDP listener threads.
 pub const UDP_WORKERS: usize = 16;
 
+/// Complaints of clients that may wait for the control loop.
+pub const COMPLAINTS_WAITING: usize = 4096;
+/// Complaints of the control loop's one turn.
+pub const COMPLAINTS_PER_TURN: usize = 256;
+/// Rations of complaints; a tenant has the one that its tag picks.
+pub const COMPLAINT_RATIONS: usize = 256;
+/// Complaints that one ration holds each second: what says enough of any relay.
+pub const COMPLAINTS_PER_SECOND: u64 = 64;
+
 /// DNS connections over TCP that may be open at once.
 pub const TCP_CONNECTIONS: usize = 512;
 /// DNS connections over TCP that one client network (/24 or /56) may hold.

@@ -66,6 +66,8 @@ pub struct Explanation {
     pub stun: ProbeFacts,
     /// What echo probes found.
     pub echo: ProbeFacts,
+    /// What clients say of it by the labels they ask with.
+    pub complaints: ComplaintFacts,
     /// The paths that are judged apart from the relay.
     pub paths: Vec<PathFacts>,
     /// Earlier verdicts, oldest first.
@@ -152,6 +154,21 @@ pub struct ProbeFacts {
     pub rtt_us: Option<u64>,
     /// How the last failure looked.
     pub last_failure: Option<String>,
+}
+
+/// What clients have said of a relay within a minute, as far as it can be told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ComplaintFacts {
+    /// How many tenants' clients complain; all labels without a tenant are one.
+    pub tenants: usize,
+    /// From how many networks.
+    pub networks: u32,
+    /// The same without the tenant without whom there are fewest: one tenant alone has none.
+    pub networks_apart: u32,
+    /// How much longer it stays in doubt for that at least, milliseconds.
+    pub doubted_ms: Option<u64>,
+    /// How often it has been in doubt for that lately.
+    pub times: u32,
 }
 
 /// What is known of one path to a relay.

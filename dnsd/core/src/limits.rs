@@ -36,6 +36,8 @@ pub const JOURNAL_MAX: usize = 256;
 pub const WHY_MAX: usize = 200;
 /// Longest name of whoever decides, in bytes.
 pub const WHO_MAX: usize = 64;
+/// Tenants that are told apart among those who complain about one relay.
+pub const COMPLAINING_TENANTS_MAX: usize = 16;
 /// Changes of verdict remembered per relay.
 pub const HISTORY_MAX: usize = 16;
 /// Longest failure text of a probe that is kept, in bytes.

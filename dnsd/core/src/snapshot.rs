@@ -9,6 +9,7 @@ use credentials::UnixTime;
 use credentials::label::{Lane, Tag};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData};
+use liveness::RelayId;
 
 use crate::inventory::{Inventory, Policy, Zone};
 use crate::paths::Transport;
@@ -69,7 +70,7 @@ pub struct Snapshot {
     pub(crate) soa: RData,
     pub(crate) nameservers: Vec<Host>,
     pub(crate) relays: Vec<Host>,
-    pub(crate) relay_ids: Vec<String>,
+    pub(crate) relay_ids: Vec<RelayId>,
     pub(crate) regions: Vec<RegionAnswers>,
     pub(crate) default_region: usize,
     pub(crate) networks: Networks,
@@ -148,11 +149,7 @@ impl Snapshot {
                 })
                 .collect(),
             relays: relay_hosts(inventory),
-            relay_ids: inventory
-                .relays()
-                .iter()
-                .map(|relay| relay.id.to_string())
-                .collect(),
+            relay_ids: inventory.relays().iter().map(|relay| relay.id).collect(),
             regions: regions
                 .map(|(region, plans)| RegionAnswers {
                     id: region.id.to_string(),
@@ -203,6 +200,12 @@ impl Snapshot {
 
     pub(crate) fn region_by_tag(&self, tag: Tag) -> Option<usize> {
         self.region_tags.get(&tag).copied()
+    }
+
+    /// The relay that has an address with this tag.
+    pub fn relay_tagged(&self, tag: Tag) -> Option<RelayId> {
+        let index = self.relay_by_tag(tag)?;
+        self.relay_ids.get(usize::from(index)).copied()
     }
 
     pub(crate) fn relay_by_tag(&self, tag: Tag) -> Option<u16> {

@@ -9,8 +9,10 @@ mod telling;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use credentials::label::LabelKeys;
+use dnsd_core::answer::Complaint;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{ProbeKind, Verdict};
 use dnsd_core::inventory::Refusal;
@@ -24,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock;
 use crate::config::Config;
 use crate::intake::Intake;
-use crate::limits::{OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
+use crate::limits::{COMPLAINTS_PER_TURN, OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
 use crate::metrics::ReportOutcome;
 use crate::probe::Prober;
 use crate::serve::{Published, Served};
@@ -58,6 +60,8 @@ pub struct Control {
     pub verdicts: BTreeMap<RelayId, Verdict>,
     /// When it was last logged that a relay may not join.
     pub refused: Option<Instant>,
+    /// What clients say of relays.
+    pub complaints: Receiver<Complaint>,
     /// What was last logged of relays' paths.
     pub paths: BTreeMap<(RelayId, Path), Told>,
 }
@@ -90,6 +94,7 @@ impl Control {
                 },
                 Some(question) = questions.recv() => self.answer(question),
             }
+            self.hear_clients();
             self.drain();
             self.reflect();
             if Instant::now() >= look {
@@ -142,6 +147,20 @@ impl Control {
                 let _ = reply.send(());
             }
             Input::Stop => {}
+        }
+    }
+
+    /// Takes what clients have said since the last turn; they wake nobody.
+    fn hear_clients(&mut self) {
+        let published = self.served.published.load();
+        for complaint in self.complaints.try_iter().take(COMPLAINTS_PER_TURN) {
+            let tags = complaint.relays.into_iter().flatten();
+            for relay in tags.filter_map(|tag| published.snapshot.relay_tagged(tag)) {
+                let Complaint {
+                    tenant, network, ..
+                } = complaint;
+                self.fleet.handle_complaint(relay, tenant, network);
+            }
         }
     }
 

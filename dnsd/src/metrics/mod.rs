@@ -45,6 +45,17 @@ struct SharedLabels {
     outcome: Shared,
 }
 
+/// What became of clients' complaints; counted without a look-up, on the query path.
+#[derive(Debug, Clone, Default)]
+pub struct Complaints {
+    /// Passed on to the control loop.
+    pub noted: Counter,
+    /// Beyond their tenant's ration.
+    pub rationed: Counter,
+    /// Beyond what may wait.
+    pub dropped: Counter,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProbeLabels {
     kind: Probed,
@@ -70,6 +81,25 @@ impl PathLabels {
             relay: relay.to_string(),
             transport: path.transport.as_str(),
             family: path.family.as_str(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ComplaintLabels {
+    outcome: &'static str,
+}
+
+impl Complaints {
+    fn registered(registry: &mut Registry) -> Self {
+        let family = Family::<ComplaintLabels, Counter>::default();
+        let help = "Queries whose labels complain about relays";
+        registry.register("complaints", help, family.clone());
+        let of = |outcome| family.get_or_create(&ComplaintLabels { outcome }).clone();
+        Self {
+            noted: of("noted"),
+            rationed: of("rationed"),
+            dropped: of("dropped"),
         }
     }
 }
@@ -106,6 +136,7 @@ pub struct Metrics {
     regions: regions::Regions,
     isolated: Gauge,
     observers: Gauge,
+    complaints: Complaints,
     paths: Family<PathLabels, Gauge>,
     certificates: Family<PathLabels, Gauge>,
     serial: Gauge,
@@ -150,6 +181,7 @@ impl Default for Metrics {
             "Other nameservers whose ballots are fresh",
             observers.clone(),
         );
+        let complaints = Complaints::registered(&mut registry);
         registry.register("probes", "Probes ended", probes.clone());
         registry.register(
             "relay_verdict",
@@ -204,6 +236,7 @@ impl Default for Metrics {
             regions,
             isolated,
             observers,
+            complaints,
             paths,
             certificates,
             serial,
@@ -248,6 +281,11 @@ impl Metrics {
     /// Counts a liveness report.
     pub fn report(&self, outcome: ReportOutcome) {
         self.reports.get_or_create(&ReportLabels { outcome }).inc();
+    }
+
+    /// Where complaints of clients are counted.
+    pub fn complaints(&self) -> Complaints {
+        self.complaints.clone()
     }
 
     /// Counts a datagram between nameservers.

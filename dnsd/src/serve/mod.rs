@@ -1,5 +1,6 @@
 //! Serving DNS: what every listener shares.
 
+pub mod complaints;
 pub mod reply;
 pub mod tcp;
 pub mod udp;
@@ -27,6 +28,8 @@ pub struct Published {
 pub struct Served {
     /// The answers in force.
     pub published: ArcSwap<Published>,
+    /// Where labels that complain about relays are noted.
+    pub complaints: complaints::Complaints,
     /// The daemon's metrics.
     pub metrics: Arc<Metrics>,
 }

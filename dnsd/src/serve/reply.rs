@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use dnsd_core::answer::Answer;
+use dnsd_core::answer::{Answer, Complaint};
 use hickory_proto::op::{
     Edns, MessageType, Metadata, OpCode, Query, ResponseCode, emit_message_parts,
 };
@@ -28,6 +28,8 @@ pub struct Reply {
     pub(super) edns: Option<Edns>,
     /// Most bytes the requester can take.
     pub(super) limit: u16,
+    /// What the label in the question says against relays.
+    pub(super) complaint: Option<Complaint>,
 }
 
 impl Reply {
@@ -46,6 +48,7 @@ impl Reply {
             additionals: Vec::new(),
             edns: None,
             limit: PLAIN_PAYLOAD,
+            complaint: None,
         }
     }
 
@@ -60,6 +63,7 @@ impl Reply {
         self.answers = answer.answers;
         self.authorities = answer.authorities;
         self.additionals = answer.additionals;
+        self.complaint = answer.complaint;
     }
 
     /// The question's type, for counting.

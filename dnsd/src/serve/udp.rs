@@ -197,6 +197,9 @@ impl Worker {
                     }
                 };
                 self.tally.answer(reply.kind(), reply.code());
+                if let Some(complaint) = reply.complaint {
+                    self.served.complaints.note(complaint, now);
+                }
                 if !reply.encode(&mut self.reply) {
                     self.tally.drop(Drop::Encode);
                     continue;

@@ -6,7 +6,7 @@ mod trace;
 use std::net::IpAddr;
 
 use credentials::UnixTime;
-use credentials::label::LabelKeys;
+use credentials::label::{LabelKeys, Tag, TenantTag};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -50,6 +50,19 @@ pub struct Answer {
     /// How many bits of the client's network the answer depends on; the SCOPE PREFIX-LENGTH to
     /// send with EDNS Client Subnet (RFC 7871 section 7.2.1). 0: the same for everybody.
     pub scope: u8,
+    /// What the label it was asked with says against relays.
+    pub complaint: Option<Complaint>,
+}
+
+/// A client that is to be kept off relays, because they failed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The relays, by the tags of their addresses.
+    pub relays: [Option<Tag>; 2],
+    /// Whose client it is.
+    pub tenant: Option<TenantTag>,
+    /// The hash of its network (/24, /56): the one given by EDNS Client Subnet, else its resolver's.
+    pub network: u64,
 }
 
 impl Answer {
@@ -61,6 +74,7 @@ impl Answer {
             authorities: Vec::new(),
             additionals: Vec::new(),
             scope: 0,
+            complaint: None,
         }
     }
 
@@ -117,10 +131,12 @@ pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Quer
         return Answer::negative(snapshot, ResponseCode::NoError);
     }
     let steered = matches!(query.record_type, RecordType::A | RecordType::AAAA);
-    let scope = steering
-        .filter(|_| steered)
-        .map_or(0, |steering| steering.scope);
-    Answer { scope, ..answer }
+    let steering = steering.filter(|_| steered);
+    Answer {
+        scope: steering.as_ref().map_or(0, |steering| steering.scope),
+        complaint: steering.and_then(|steering| steering.complaint),
+        ..answer
+    }
 }
 
 /// The address records of one family, best first.

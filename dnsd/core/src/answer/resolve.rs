@@ -7,7 +7,7 @@ use credentials::label::{Label, LabelKeys, Lane};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 
-use super::Query;
+use super::{Complaint, Query};
 use crate::explain::{LabelUse, RegionBy};
 use crate::paths::Transport;
 use crate::snapshot::{Owner, Snapshot};
@@ -75,6 +75,7 @@ pub(super) struct Steering<'a> {
     pub(super) transport: Option<Transport>,
     pub(super) label: LabelUse,
     pub(super) avoid: Vec<u16>,
+    pub(super) complaint: Option<Complaint>,
     pub(super) plan: &'a RegionPlan,
     pub(super) index: usize,
     pub(super) variant: &'a Variant,
@@ -135,6 +136,12 @@ pub(super) fn steer<'a>(
         .flat_map(|label| label.avoid)
         .filter_map(|tag| snapshot.relay_by_tag(tag?))
         .collect();
+    let against = opened.as_ref().filter(|label| label.avoid[0].is_some());
+    let complaint = against.map(|label| Complaint {
+        relays: label.avoid,
+        tenant: label.tenant,
+        network: hash_network(spread),
+    });
     let (index, variant) = variant(plan, draw, &avoid)?;
     let by_network = !matches!(region_by, RegionBy::Label | RegionBy::Name);
     let longest = if by_network {
@@ -159,6 +166,7 @@ pub(super) fn steer<'a>(
         transport,
         label,
         avoid,
+        complaint,
         plan,
         index,
         variant,

@@ -162,7 +162,8 @@ fn describe_relays(
 }
 
 fn relay_name(snapshot: &Snapshot, index: usize) -> String {
-    snapshot.relay_ids.get(index).cloned().unwrap_or_default()
+    let id = snapshot.relay_ids.get(index);
+    id.map(ToString::to_string).unwrap_or_default()
 }
 
 fn region_name(snapshot: &Snapshot, index: usize) -> String {

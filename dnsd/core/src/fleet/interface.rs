@@ -107,6 +107,10 @@ pub struct Counters {
     pub ballots: u64,
     /// Ballots that did not.
     pub ballots_refused: u64,
+    /// Complaints of clients about relays that there are.
+    pub complaints: u64,
+    /// How often complaints cast doubt on a relay.
+    pub complained: u64,
     /// How often this node began to distrust itself.
     pub isolated: u64,
 }

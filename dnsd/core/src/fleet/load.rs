@@ -144,12 +144,13 @@ impl Fleet {
         moved || before != self.valves.flows(&self.inventory)
     }
 
-    /// Lets time pass for the loads: they are looked at together and not with every report, so
-    /// that answers change seldom.
+    /// Lets time pass for the loads, and for complaints: they are looked at together and not with
+    /// every report, so that answers change seldom.
     pub(super) fn pass_load(&mut self, now: Instant) {
         if self.load_due <= now {
             self.load_due = now + self.inventory.thresholds().load_interval;
             self.publish_wanted |= self.weigh(now);
+            self.weigh_complaints(now);
         }
     }
 

@@ -1,5 +1,6 @@
 //! All relays together: judges them one by one, asks for probes, says when to publish.
 
+mod complaints;
 mod council;
 mod decisions;
 mod interface;
@@ -31,6 +32,7 @@ use crate::overrides::Overrides;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, Valves, View};
 use crate::votes::{Peers, SelfDoubt};
+use complaints::Voices;
 use load::Load;
 
 /// All relays and what is known of them.
@@ -71,6 +73,8 @@ pub struct Fleet {
     valves: Valves,
     /// When the loads are looked at next.
     load_due: Instant,
+    /// Since when complaints have counted to the present half of their window.
+    hearing_since: Instant,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,7 @@ struct Member {
     undrain: bool,
     twins: Twins,
     load: Load,
+    voices: Voices,
 }
 
 impl Member {
@@ -99,6 +104,7 @@ impl Member {
             undrain: false,
             twins: Twins::default(),
             load: Load::default(),
+            voices: Voices::default(),
         }
     }
 
@@ -179,6 +185,7 @@ impl Fleet {
             overrides,
             valves: Valves::default(),
             load_due: now,
+            hearing_since: now,
         };
         let valves = restored.map_or(&[][..], |saved| &saved.valves);
         fleet.valves = Valves::restored(now, &fleet.inventory, valves);
@@ -375,6 +382,7 @@ impl Fleet {
             joined: self.inventory.has_joined(index),
             twins: self.members[index].twins.are_there(now),
             free_permille: self.members[index].load.free(),
+            complaints: self.members[index].voices.facts(now),
             paths: self.members[index]
                 .paths
                 .iter()

@@ -134,6 +134,7 @@ impl Fleet {
             frozen: self.doubt.current().map(|isolation| isolation.since),
             expecting: self.is_expecting(now),
             tally: self.tally(now, index),
+            complained: self.is_complained_of(index),
             ..Around::default()
         };
         if member.accused().is_some() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::evidence::ms;
 use super::machine::Health;
 use super::track::Track;
-use crate::explain::{Explanation, PastVerdict, ProbeFacts, ReportFacts};
+use crate::explain::{ComplaintFacts, Explanation, PastVerdict, ProbeFacts, ReportFacts};
 use crate::inventory::{RelayEntry, Thresholds};
 use crate::votes::Tally;
 
@@ -33,6 +33,7 @@ impl Health {
             spared: self.spared,
             share_permille: self.share(now, t),
             free_permille: 1000,
+            complaints: ComplaintFacts::default(),
             // These four are the fleet's to say.
             votes: Tally::default(),
             ballots: Vec::new(),

@@ -64,7 +64,7 @@ impl Health {
         } else if self.suspicion(now, t, disputed).is_some() {
             self.suspect_until = Some(now + t.suspect_hold);
         }
-        let (state, reason) = self.standing(now, t, disputed);
+        let (state, reason) = self.standing(now, t, disputed, around.complained);
         self.enter(now, state, reason, around)
     }
 
@@ -161,7 +161,13 @@ impl Health {
         true
     }
 
-    fn standing(&self, now: Instant, t: &Thresholds, disputed: bool) -> (State, Reason) {
+    fn standing(
+        &self,
+        now: Instant,
+        t: &Thresholds,
+        disputed: bool,
+        complained: bool,
+    ) -> (State, Reason) {
         match self.decision {
             Some(Override::Up) => return (State::ForcedUp, Reason::Override),
             Some(Override::Down | Override::Drain) => return (State::ForcedDown, Reason::Override),
@@ -205,6 +211,9 @@ impl Health {
                 State::Suspect,
                 self.suspicion(now, t, disputed).unwrap_or(fallback),
             );
+        }
+        if complained {
+            return (State::Suspect, Reason::Complaints);
         }
         let reason = if self.last.is_some() {
             Reason::Healthy

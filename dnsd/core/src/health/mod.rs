@@ -64,6 +64,8 @@ pub enum Reason {
     Voted,
     /// The other observers condemn it, and this node sees nothing wrong with it.
     Disputed,
+    /// Clients of several tenants complain, and not about others.
+    Complaints,
     /// It has joined by itself and has yet to show that it relays.
     Joining,
     /// It was down and has not yet done well for long enough.
@@ -90,6 +92,10 @@ pub enum Reason {
 
 /// What the judgement of one relay takes from how the other relays are, and the other observers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, in any combination"
+)]
 pub struct Around {
     /// Some clients have, or had until just now, no other relay that is up: nothing is held back.
     pub alone: bool,
@@ -101,6 +107,8 @@ pub struct Around {
     pub guards: Guards,
     /// This node distrusts itself because of what began at this time: silence changes nothing.
     pub frozen: Option<Instant>,
+    /// Clients' complaints cast doubt on it.
+    pub complained: bool,
     /// The votes on it, this node's own among them.
     pub tally: Tally,
 }

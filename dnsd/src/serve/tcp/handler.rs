@@ -49,6 +49,9 @@ impl RequestHandler for Handler {
         match self.judge(request) {
             Judged::Reply(reply) => {
                 tally.answer(reply.kind(), reply.code());
+                if let Some(complaint) = reply.complaint {
+                    self.served.complaints.note(complaint, clock::unix());
+                }
                 sent = send(&reply, request, sender).await;
                 if sent.is_none() {
                     tally.drop(Drop::Send);
