@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::reload::{Order, Reloader};
 use crate::serve::complaints::Complaints;
+use crate::serve::rate::Limiter;
 use crate::serve::tcp::Front;
 use crate::serve::udp::Workers;
 use crate::serve::{Published, Served};
@@ -205,7 +206,8 @@ impl Daemon {
             tasks.spawn(admin::serve(listener, admin));
         }
         // What was known before the restart is served before anything new is learnt.
-        let (fleet, served, complaints) = restore(config, &metrics);
+        let limiter = Limiter::start().map_err(system("drawing a key"))?;
+        let (fleet, served, complaints) = restore(config, &metrics, limiter);
         let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
         let front = Front::start(dns.tcp, descriptors(), &served);
         let front = front.map_err(system("starting DNS over TCP"))?;
@@ -237,6 +239,7 @@ impl Daemon {
             served,
             labels: config.labels.clone(),
             complaints,
+            rules: Arc::clone(&config.rules),
             states,
             node: node.id,
             verdicts: BTreeMap::new(),
@@ -291,7 +294,11 @@ impl Daemon {
 }
 
 /// The fleet as it was saved, and the answers that follow from it.
-fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>, Receiver<Complaint>) {
+fn restore(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    limiter: Limiter,
+) -> (Fleet, Arc<Served>, Receiver<Complaint>) {
     let saved = config.node.state.as_deref().and_then(persist::load);
     let inventory = config.inventory.clone();
     let mut fleet = Fleet::new(inventory, saved.as_ref(), clock::now(), clock::unix());
@@ -317,6 +324,7 @@ fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>, Rece
     let published = Published {
         snapshot,
         labels: config.labels.clone(),
+        rules: Arc::clone(&config.rules),
     };
     let published = ArcSwap::from_pointee(published);
     let (complaints, waiting) = Complaints::new(metrics.complaints());
@@ -326,6 +334,7 @@ fn restore(config: &Config, metrics: &Arc<Metrics>) -> (Fleet, Arc<Served>, Rece
             published,
             complaints,
             metrics: Arc::clone(metrics),
+            limiter,
         }),
         waiting,
     )

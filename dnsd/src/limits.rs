@@ -48,6 +48,15 @@ pub const TCP_DESCRIPTORS: usize = 3;
 /// Pause after a TCP listener failed: out of descriptors, most likely, and connections must end.
 pub const TCP_PAUSE: Duration = Duration::from_millis(100);
 
+/// Most responses a second that a network may be promised.
+pub const RESPONSES_PER_SECOND: u32 = 65_536;
+/// Networks that get all they ask for.
+pub const UNLIMITED_NETWORKS: usize = 64;
+/// Longest name that this server gives itself towards resolvers, in bytes (RFC 5001 leaves it open).
+pub const NSID_BYTES: usize = 64;
+/// Longest text of class CH, in bytes: one character string (RFC 1035 section 3.3.14).
+pub const CHAOS_BYTES: usize = 255;
+
 /// STUN probes that may be under way at once.
 pub const STUN_CONCURRENCY: usize = 1024;
 /// Echo probes that may be under way at once.

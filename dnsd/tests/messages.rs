@@ -22,6 +22,7 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     Published {
         snapshot: fleet.publish(now, unix),
         labels: config.labels,
+        rules: config.rules,
     }
 });
 

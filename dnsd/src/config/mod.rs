@@ -3,6 +3,7 @@
 //! Every section has its reader; what depends on several sections is judged in [`names`]. All
 //! problems of a file are told at once, with line and column.
 
+mod dns;
 mod enrolment;
 mod keys;
 mod names;
@@ -12,6 +13,7 @@ mod sharing;
 mod zone;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use credentials::SecretRing;
 use credentials::label::LabelKeys;
@@ -26,6 +28,7 @@ use relays::{Region, Relay};
 use zone::Zone;
 
 use crate::probe::tls::Trust;
+use crate::serve::rules::Rules;
 
 pub use node::{Format, Level, Log, Node};
 pub use sharing::Sharing;
@@ -44,6 +47,8 @@ pub struct Config {
     pub secrets: SecretRing,
     /// Opens labels.
     pub labels: LabelKeys,
+    /// How queries are treated.
+    pub rules: Arc<Rules>,
     /// The keys that reports are signed with.
     pub keys: KeyRing,
     /// What the relays' certificates must be good for.
@@ -105,6 +110,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let log = node::log(root);
     let zone = zone::zone(root);
     let policy = zone::policy(root);
+    let dns = dns::dns(root);
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
     let sharing = sharing::sharing(root, node.as_ref());
@@ -135,6 +141,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     Some(Config {
         node: node?,
         log,
+        rules: Arc::new(dns.rules(&secrets)),
         secrets,
         labels,
         keys: keys.ring,

@@ -29,6 +29,7 @@ use crate::intake::Intake;
 use crate::limits::{COMPLAINTS_PER_TURN, OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
 use crate::metrics::ReportOutcome;
 use crate::probe::Prober;
+use crate::serve::rules::Rules;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
 
@@ -52,6 +53,8 @@ pub struct Control {
     pub served: Arc<Served>,
     /// Opens labels.
     pub labels: LabelKeys,
+    /// How queries are treated.
+    pub rules: Arc<Rules>,
     /// What the state file should hold.
     pub states: watch::Sender<Arc<Saved>>,
     /// This daemon's name.
@@ -252,6 +255,7 @@ impl Control {
             wire.reload(sharing);
         }
         self.labels = config.labels;
+        self.rules = config.rules;
         self.fleet.reconfigure(clock::now(), config.inventory);
         self.roster();
         self.publish();
@@ -310,10 +314,12 @@ impl Control {
         self.served.metrics.configured(generation, newest);
         let snapshot = self.fleet.publish(clock::now(), clock::unix());
         let serial = snapshot.serial();
-        let labels = self.labels.clone();
-        self.served
-            .published
-            .store(Arc::new(Published { snapshot, labels }));
+        let published = Published {
+            snapshot,
+            labels: self.labels.clone(),
+            rules: Arc::clone(&self.rules),
+        };
+        self.served.published.store(Arc::new(published));
         self.served.metrics.published(serial);
         self.served.metrics.strained(&self.fleet.strains());
         self.tell();

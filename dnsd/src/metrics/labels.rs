@@ -103,6 +103,8 @@ label! {
         Refused = "REFUSED",
         /// An EDNS version above 0.
         BadVers = "BADVERS",
+        /// The ration is used up: come again with the cookie that goes along (RFC 7873).
+        BadCookie = "BADCOOKIE",
         /// Any other code.
         Other = "other",
     }
@@ -117,8 +119,21 @@ impl From<ResponseCode> for Code {
             ResponseCode::NotImp => Self::NotImp,
             ResponseCode::Refused => Self::Refused,
             ResponseCode::BADVERS => Self::BadVers,
+            ResponseCode::BADCOOKIE => Self::BadCookie,
             _ => Self::Other,
         }
+    }
+}
+
+label! {
+    /// The DNS cookies that queries come with (RFC 7873).
+    Cookie {
+        /// None.
+        None = "none",
+        /// The client's own, or one that is old, foreign or forged.
+        Client = "client",
+        /// One that a nameserver of the fleet gave to this address lately.
+        Good = "good",
     }
 }
 
@@ -139,6 +154,10 @@ label! {
         Receive = "receive",
         /// Too many TCP connections.
         Connections = "connections",
+        /// The client's network has used up its ration.
+        Ration = "ration",
+        /// The same, and the client was sent to TCP or given a cookie instead of an answer.
+        Truncated = "truncated",
     }
 }
 

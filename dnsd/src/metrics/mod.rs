@@ -17,9 +17,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
-pub use labels::{Code, Drop, Kind, ReportOutcome, Shared, Transport, name};
+pub use labels::{Code, Cookie, Drop, Kind, ReportOutcome, Shared, Transport, name};
 use labels::{ProbeOutcome, Probed, STATES};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,6 +32,12 @@ struct QueryLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DropLabels {
     reason: Drop,
+    transport: Transport,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CookieLabels {
+    cookie: Cookie,
     transport: Transport,
 }
 
@@ -109,12 +115,18 @@ impl Complaints {
 pub struct Tally {
     answers: [[u64; Code::ALL.len()]; Kind::ALL.len()],
     drops: [u64; Drop::ALL.len()],
+    cookies: [u64; Cookie::ALL.len()],
 }
 
 impl Tally {
     /// Counts an answer.
     pub fn answer(&mut self, kind: Kind, code: Code) {
         self.answers[kind as usize][code as usize] += 1;
+    }
+
+    /// Counts the cookie of a query that is answered.
+    pub fn cookie(&mut self, cookie: Cookie) {
+        self.cookies[cookie as usize] += 1;
     }
 
     /// Counts a query that is not answered.
@@ -129,6 +141,7 @@ pub struct Metrics {
     registry: Registry,
     queries: Family<QueryLabels, Counter>,
     drops: Family<DropLabels, Counter>,
+    cookies: Family<CookieLabels, Counter>,
     reports: Family<ReportLabels, Counter>,
     shared: Family<SharedLabels, Counter>,
     probes: Family<ProbeLabels, Counter>,
@@ -146,105 +159,80 @@ pub struct Metrics {
     state_saved: Gauge,
 }
 
+/// A new metric of the registry.
+fn registered<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("turnfleet_dnsd");
-        let queries = Family::default();
-        let drops = Family::default();
-        let reports = Family::default();
-        let shared = Family::default();
-        let (isolated, observers) = (Gauge::default(), Gauge::default());
-        let probes = Family::default();
-        let verdicts = Family::default();
-        let paths = Family::default();
-        let certificates = Family::default();
-        let (serial, reload_ok, state_saved) =
-            (Gauge::default(), Gauge::default(), Gauge::default());
-        let (generation, newest_generation) = (Gauge::default(), Gauge::default());
-        registry.register("queries", "Queries answered", queries.clone());
         let regions = regions::Regions::default();
         regions.register(&mut registry);
-        registry.register("drops", "Queries not answered", drops.clone());
-        registry.register("reports", "Liveness reports received", reports.clone());
-        registry.register(
-            "sharing_datagrams",
-            "Datagrams between nameservers",
-            shared.clone(),
-        );
-        registry.register(
-            "isolated",
-            "Whether this node distrusts itself",
-            isolated.clone(),
-        );
-        registry.register(
-            "observers",
-            "Other nameservers whose ballots are fresh",
-            observers.clone(),
-        );
         let complaints = Complaints::registered(&mut registry);
-        registry.register("probes", "Probes ended", probes.clone());
-        registry.register(
-            "relay_verdict",
-            "1 for the verdict each relay has, 0 for the others",
-            verdicts.clone(),
-        );
-        registry.register(
-            "relay_path_up",
-            "Whether clients are sent to a relay by a transport and address family",
-            paths.clone(),
-        );
-        registry.register(
-            "relay_certificate_expiry_seconds",
-            "When the certificate that a relay shows expires, seconds since 1970",
-            certificates.clone(),
-        );
-        registry.register(
-            "answer_serial",
-            "Serial of the answers in force",
-            serial.clone(),
-        );
-        registry.register(
-            "config_generation",
-            "Generation of the configuration in force",
-            generation.clone(),
-        );
-        registry.register(
-            "config_newest_generation",
-            "Highest generation that was ever in force here",
-            newest_generation.clone(),
-        );
-        registry.register(
-            "config_reload_ok",
-            "Whether the last configuration read is in force",
-            reload_ok.clone(),
-        );
-        registry.register(
-            "state_save_ok",
-            "Whether the last write of the state file succeeded",
-            state_saved.clone(),
-        );
-        reload_ok.set(1);
-        state_saved.set(1);
-        Self {
-            registry,
-            queries,
-            drops,
-            reports,
-            shared,
-            probes,
-            verdicts,
+        let new = &mut registry;
+        let metrics = Self {
+            queries: registered(new, "queries", "Queries answered"),
+            drops: registered(new, "drops", "Queries not answered"),
+            cookies: registered(
+                new,
+                "cookies",
+                "Queries answered, by the DNS cookie they came with",
+            ),
+            reports: registered(new, "reports", "Liveness reports received"),
+            shared: registered(new, "sharing_datagrams", "Datagrams between nameservers"),
+            probes: registered(new, "probes", "Probes ended"),
+            verdicts: registered(
+                new,
+                "relay_verdict",
+                "1 for the verdict each relay has, 0 for the others",
+            ),
             regions,
-            isolated,
-            observers,
+            isolated: registered(new, "isolated", "Whether this node distrusts itself"),
+            observers: registered(
+                new,
+                "observers",
+                "Other nameservers whose ballots are fresh",
+            ),
             complaints,
-            paths,
-            certificates,
-            serial,
-            generation,
-            newest_generation,
-            reload_ok,
-            state_saved,
-        }
+            paths: registered(
+                new,
+                "relay_path_up",
+                "Whether clients are sent to a relay by a transport and address family",
+            ),
+            certificates: registered(
+                new,
+                "relay_certificate_expiry_seconds",
+                "When the certificate that a relay shows expires, seconds since 1970",
+            ),
+            serial: registered(new, "answer_serial", "Serial of the answers in force"),
+            generation: registered(
+                new,
+                "config_generation",
+                "Generation of the configuration in force",
+            ),
+            newest_generation: registered(
+                new,
+                "config_newest_generation",
+                "Highest generation that was ever in force here",
+            ),
+            reload_ok: registered(
+                new,
+                "config_reload_ok",
+                "Whether the last configuration read is in force",
+            ),
+            state_saved: registered(
+                new,
+                "state_save_ok",
+                "Whether the last write of the state file succeeded",
+            ),
+            registry,
+        };
+        metrics.reload_ok.set(1);
+        metrics.state_saved.set(1);
+        metrics
     }
 }
 
@@ -273,6 +261,19 @@ impl Metrics {
                 transport,
             };
             self.drops
+                .get_or_create(&labels)
+                .inc_by(std::mem::take(count));
+        }
+        for (cookie, count) in Cookie::ALL
+            .iter()
+            .zip(&mut tally.cookies)
+            .filter(|(_, n)| **n > 0)
+        {
+            let labels = CookieLabels {
+                cookie: *cookie,
+                transport,
+            };
+            self.cookies
                 .get_or_create(&labels)
                 .inc_by(std::mem::take(count));
         }

@@ -1,11 +1,16 @@
 //! Serving DNS: what every listener shares.
 
 pub mod complaints;
+pub mod cookie;
+mod edns;
+pub mod rate;
 pub mod reply;
+pub mod rules;
 pub mod tcp;
 pub mod udp;
 pub mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,6 +18,8 @@ use credentials::label::LabelKeys;
 use dnsd_core::snapshot::Snapshot;
 
 use crate::metrics::Metrics;
+use rate::Limiter;
+use rules::Rules;
 
 /// The answers in force and the keys that open the labels they are asked by.
 #[derive(Debug)]
@@ -21,6 +28,8 @@ pub struct Published {
     pub snapshot: Snapshot,
     /// Opens labels.
     pub labels: LabelKeys,
+    /// How queries are treated.
+    pub rules: Arc<Rules>,
 }
 
 /// What the listeners read and count. Swapped under them, never locked.
@@ -32,4 +41,27 @@ pub struct Served {
     pub complaints: complaints::Complaints,
     /// The daemon's metrics.
     pub metrics: Arc<Metrics>,
+    /// What each network has had.
+    pub limiter: Limiter,
+}
+
+/// The /24 or /56 an address belongs to, by its first address: whom one site can be.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & 0xffff_ff00).into()),
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & (!0 << 72)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_one_site_share_a_network() {
+        let of = |text: &str| network(text.parse().expect("address"));
+        assert_eq!(of("2001:db8:0:aa01::1"), of("2001:db8:0:aaff::2"));
+        assert_ne!(of("2001:db8:0:ab00::1"), of("2001:db8:0:aaff::2"));
+        assert_eq!(of("192.0.2.1"), of("192.0.2.254"));
+    }
 }

@@ -12,7 +12,7 @@ use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Quer
 
 use super::wire::Judged;
 use crate::limits::PLAIN_PAYLOAD;
-use crate::metrics::{Code, Kind};
+use crate::metrics::{Code, Cookie, Kind};
 
 /// Length of a DNS header (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
@@ -26,6 +26,8 @@ pub struct Reply {
     authorities: Vec<Record>,
     additionals: Vec<Record>,
     pub(super) edns: Option<Edns>,
+    /// The cookie that the query came with.
+    pub(super) cookie: Cookie,
     /// Most bytes the requester can take.
     pub(super) limit: u16,
     /// What the label in the question says against relays.
@@ -47,6 +49,7 @@ impl Reply {
             authorities: Vec::new(),
             additionals: Vec::new(),
             edns: None,
+            cookie: Cookie::None,
             limit: PLAIN_PAYLOAD,
             complaint: None,
         }
@@ -64,6 +67,25 @@ impl Reply {
         self.authorities = answer.authorities;
         self.additionals = answer.additionals;
         self.complaint = answer.complaint;
+    }
+
+    /// Makes it the reply to a client that has used up its ration: nothing but what it needs to prove
+    /// its address, be it over TCP or by the cookie that goes along (RFC 7873 section 5.2.3).
+    pub(super) fn withhold(&mut self) {
+        self.answers.clear();
+        self.authorities.clear();
+        self.additionals.clear();
+        self.metadata.authoritative = false;
+        self.metadata.response_code = match self.cookie {
+            Cookie::None => ResponseCode::NoError,
+            Cookie::Client | Cookie::Good => ResponseCode::BADCOOKIE,
+        };
+        self.metadata.truncation = self.cookie == Cookie::None;
+    }
+
+    /// The cookie that the query came with.
+    pub fn cookie(&self) -> Cookie {
+        self.cookie
     }
 
     /// The question's type, for counting.

@@ -17,9 +17,10 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Served;
+use super::rate::Ruling;
 use super::wire::{self, Judged};
 use crate::limits::{BATCHES_PER_TURN, RECEIVE_BATCH, RECEIVE_BUFFER, RECEIVE_PAUSE, UDP_PAYLOAD};
-use crate::metrics::{Drop, Tally, Transport};
+use crate::metrics::{Cookie, Drop, Tally, Transport};
 
 /// Token of the waker that makes a worker look whether it should end; listeners count up from 0.
 const STOP: Token = Token(usize::MAX);
@@ -183,23 +184,39 @@ impl Worker {
 
     fn batch(&mut self, index: usize, meta: &[RecvMeta]) {
         let published = self.served.published.load();
-        let now = crate::clock::unix();
+        let (now, moment) = (crate::clock::unix(), crate::clock::now());
+        let rules = &*published.rules;
         let listener = &self.listeners[index];
         for (buffer, meta) in self.buffers.iter().zip(meta) {
             let train = &buffer[..meta.len.min(buffer.len())];
             for datagram in train.chunks(meta.stride.max(1)) {
                 let judged = wire::judge(datagram, meta.addr, Transport::Udp, &published, now);
-                let reply = match judged {
+                let mut reply = match judged {
                     Judged::Reply(reply) => reply,
                     Judged::Dropped(reason) => {
                         self.tally.drop(reason);
                         continue;
                     }
                 };
+                let client = meta.addr.ip().to_canonical();
+                if rules.limits(client) && reply.cookie() != Cookie::Good {
+                    match self.served.limiter.judge(rules.ration, client, moment) {
+                        Ruling::Send => {}
+                        Ruling::Truncate => {
+                            self.tally.drop(Drop::Truncated);
+                            reply.withhold();
+                        }
+                        Ruling::Withhold => {
+                            self.tally.drop(Drop::Ration);
+                            continue;
+                        }
+                    }
+                }
                 self.tally.answer(reply.kind(), reply.code());
                 if let Some(complaint) = reply.complaint {
                     self.served.complaints.note(complaint, now);
                 }
+                self.tally.cookie(reply.cookie());
                 if !reply.encode(&mut self.reply) {
                     self.tally.drop(Drop::Encode);
                     continue;

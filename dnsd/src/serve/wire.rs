@@ -1,17 +1,19 @@
-//! What becomes of one DNS message: whether it is answered at all, with what, and EDNS.
+//! What becomes of one DNS message: whether it is answered at all, and with what.
 //!
 //! Pure over its arguments, and the same for UDP and TCP; the two differ in how much fits.
 
 use std::net::{IpAddr, SocketAddr};
 
 use credentials::UnixTime;
-use dnsd_core::answer;
-use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use ipnet::IpNet;
+use dnsd_core::answer::{self, Answer};
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
 use super::Published;
+use super::edns::{self, Asked};
 use super::reply::Reply;
+use super::rules::Rules;
 use crate::limits::{PLAIN_PAYLOAD, UDP_PAYLOAD};
 use crate::metrics::{Drop, Transport};
 
@@ -81,6 +83,7 @@ fn respond(
     let Some(question) = queries.pop() else {
         return bare.with(ResponseCode::FormErr);
     };
+    let rules = &*published.rules;
     let mut reply = bare;
     reply.question = Some(question.clone());
     reply.limit = match (transport, &asked) {
@@ -88,53 +91,58 @@ fn respond(
         (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_PAYLOAD, UDP_PAYLOAD),
         (Transport::Udp, None) => PLAIN_PAYLOAD,
     };
-    let mut subnet = None;
+    let mut options = Asked::default();
     if let Some(asked) = &asked {
-        reply.edns = Some(offered(asked));
+        reply.edns = Some(edns::offered(asked));
         // RFC 6891 section 6.1.3.
         if asked.version() > 0 {
             return reply.with(ResponseCode::BADVERS);
         }
-        if let Some(EdnsOption::Subnet(asked)) = asked.option(EdnsCode::Subnet) {
-            match network(asked) {
-                Some(network) => subnet = Some((*asked, network)),
-                None => return reply.with(ResponseCode::FormErr),
-            }
+        match Asked::read(asked, rules, (client, transport), now) {
+            Ok(asked) => options = asked,
+            Err(code) => return reply.with(code),
         }
     }
+    reply.cookie = options.cookie();
     let query = answer::Query {
         name: question.name(),
         record_type: question.query_type(),
         class: question.query_class(),
         client,
-        // A source prefix of 0 says that the client is not to be told of (section 7.1.2).
-        subnet: subnet
-            .map(|(_, network)| network)
-            .filter(|network| network.prefix_len() > 0),
+        subnet: options.network(),
     };
-    let answer = answer::answer(&published.snapshot, &published.labels, now, &query);
-    if let (Some(edns), Some((asked, network))) = (&mut reply.edns, subnet) {
-        // RFC 7871 section 7.2.1: the option comes back with the scope the answer is good for,
-        // which is never more than was told.
-        let scope = answer.scope.min(asked.source_prefix());
-        let echo = ClientSubnet::new(network.addr(), asked.source_prefix(), scope);
-        edns.options_mut().insert(EdnsOption::Subnet(echo));
+    let answer = chaos(rules, &query)
+        .unwrap_or_else(|| answer::answer(&published.snapshot, &published.labels, now, &query));
+    if let Some(edns) = &mut reply.edns {
+        options.answer(edns, rules, (client, now), answer.scope);
+        if let Some(error) = answer.error {
+            edns::explain(edns, error);
+        }
     }
     reply.fill(answer);
     Judged::Reply(Box::new(reply))
 }
 
-/// Our OPT record: own payload size, version 0, the DO bit as asked (RFC 3225 section 3).
-fn offered(asked: &Edns) -> Edns {
-    let mut edns = Edns::new();
-    edns.set_max_payload(UDP_PAYLOAD)
-        .set_dnssec_ok(asked.flags().dnssec_ok);
-    edns
-}
-
-/// The network of a client subnet option, unless it breaks RFC 7871 section 6: bits beyond the
-/// source prefix, or a scope in a query.
-fn network(subnet: &ClientSubnet) -> Option<IpNet> {
-    let network = IpNet::new(subnet.addr(), subnet.source_prefix()).ok()?;
-    (network.trunc() == network && subnet.scope_prefix() == 0).then_some(network)
+/// What this server says of itself (RFC 4892): `None` for what is no question about that, or one
+/// that is not answered here.
+fn chaos(rules: &Rules, query: &answer::Query<'_>) -> Option<Answer> {
+    let asked = query.class == DNSClass::CH
+        && matches!(query.record_type, RecordType::TXT | RecordType::ANY);
+    if !asked {
+        return None;
+    }
+    let text = rules.chaos(&query.name.to_ascii())?;
+    let data = RData::TXT(TXT::new(vec![text.to_owned()]));
+    let mut record = Record::from_rdata(query.name.clone(), 0, data);
+    record.dns_class = DNSClass::CH;
+    Some(Answer {
+        rcode: ResponseCode::NoError,
+        authoritative: true,
+        answers: vec![record],
+        authorities: Vec::new(),
+        additionals: Vec::new(),
+        scope: 0,
+        complaint: None,
+        error: None,
+    })
 }

@@ -13,6 +13,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use ipnet::IpNet;
 
 use crate::snapshot::{Host, Owner, Snapshot};
+use crate::steer::Tier;
 use resolve::{Found, Steering, find, steer};
 
 pub use trace::trace;
@@ -34,6 +35,17 @@ pub struct Query<'a> {
     pub subnet: Option<IpNet>,
 }
 
+/// Why an answer is less than it might be (RFC 8914 section 5.2); the values are those of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtendedError {
+    /// The relays named are those that worked last: none in reach is known to work now.
+    Stale = 3,
+    /// What was asked for is not given out.
+    Prohibited = 18,
+    /// The name lies in no zone of this server.
+    NotAuthoritative = 20,
+}
+
 /// The three sections of a response and its flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -52,6 +64,8 @@ pub struct Answer {
     pub scope: u8,
     /// What the label it was asked with says against relays.
     pub complaint: Option<Complaint>,
+    /// What is to be said besides the response code, to those who understand it.
+    pub error: Option<ExtendedError>,
 }
 
 /// A client that is to be kept off relays, because they failed it.
@@ -66,7 +80,7 @@ pub struct Complaint {
 }
 
 impl Answer {
-    fn refused() -> Self {
+    fn refused(error: ExtendedError) -> Self {
         Self {
             rcode: ResponseCode::Refused,
             authoritative: false,
@@ -75,6 +89,7 @@ impl Answer {
             additionals: Vec::new(),
             scope: 0,
             complaint: None,
+            error: Some(error),
         }
     }
 
@@ -83,7 +98,11 @@ impl Answer {
             rcode: ResponseCode::NoError,
             authoritative: true,
             answers,
-            ..Self::refused()
+            authorities: Vec::new(),
+            additionals: Vec::new(),
+            scope: 0,
+            complaint: None,
+            error: None,
         }
     }
 
@@ -92,9 +111,8 @@ impl Answer {
         let soa = snapshot.soa_record(snapshot.zone.clone());
         Self {
             rcode,
-            authoritative: true,
             authorities: vec![soa],
-            ..Self::refused()
+            ..Self::found(Vec::new())
         }
     }
 }
@@ -108,10 +126,10 @@ impl Answer {
 pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Query<'_>) -> Answer {
     let transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
     if query.class != DNSClass::IN || transfer {
-        return Answer::refused();
+        return Answer::refused(ExtendedError::Prohibited);
     }
     let (owner, label) = match find(snapshot, query.name) {
-        Found::Outside => return Answer::refused(),
+        Found::Outside => return Answer::refused(ExtendedError::NotAuthoritative),
         Found::Missing => return Answer::negative(snapshot, ResponseCode::NXDomain),
         Found::Owner { owner, label } => (owner, label),
     };
@@ -132,8 +150,10 @@ pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Quer
     }
     let steered = matches!(query.record_type, RecordType::A | RecordType::AAAA);
     let steering = steering.filter(|_| steered);
+    let stale = |steering: &&Steering<'_>| steering.plan.tier >= Tier::LastKnownGood;
     Answer {
         scope: steering.as_ref().map_or(0, |steering| steering.scope),
+        error: (steering.as_ref().filter(stale)).map(|_| ExtendedError::Stale),
         complaint: steering.and_then(|steering| steering.complaint),
         ..answer
     }

@@ -52,6 +52,7 @@ impl RequestHandler for Handler {
                 if let Some(complaint) = reply.complaint {
                     self.served.complaints.note(complaint, clock::unix());
                 }
+                tally.cookie(reply.cookie());
                 sent = send(&reply, request, sender).await;
                 if sent.is_none() {
                     tally.drop(Drop::Send);
