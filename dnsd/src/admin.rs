@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use crate::api::view::View;
+use crate::history::Span;
 use crate::http;
 use crate::metrics::Metrics;
 
@@ -29,7 +30,8 @@ pub struct Admin {
 pub async fn serve(listener: TcpListener, admin: Admin) {
     let costly = Router::new()
         .route("/metrics", get(metrics))
-        .route("/api/status", get(status));
+        .route("/api/status", get(status))
+        .route("/api/history", get(history));
     // Whoever looks after the daemon does not queue for those who look at it.
     let router = http::bounded(costly, StatusCode::SERVICE_UNAVAILABLE)
         .route("/healthz", get(async || "ok\n"))
@@ -56,6 +58,13 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
 async fn status(State(admin): State<Admin>) -> Response {
     match admin.view.all().await {
         Ok(view) => view.into_response(),
+        Err(ending) => (StatusCode::SERVICE_UNAVAILABLE, ending.to_string()).into_response(),
+    }
+}
+
+async fn history(State(admin): State<Admin>, Query(span): Query<Span>) -> Response {
+    match admin.view.history(span).await {
+        Ok(told) => Json(told).into_response(),
         Err(ending) => (StatusCode::SERVICE_UNAVAILABLE, ending.to_string()).into_response(),
     }
 }

@@ -13,6 +13,7 @@ use settings::Errors;
 use crate::api::client;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon;
+use crate::history::text::history;
 use crate::orders::{self, Decide, Forced, Lift};
 use crate::readable;
 
@@ -21,9 +22,13 @@ const FAILURE: u8 = 1;
 /// A wrong configuration (`EX_CONFIG` of sysexits.h).
 const CONFIGURATION: u8 = 78;
 
+/// What `dnsd --help` says of them.
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 failure, as where no daemon runs or it refuses; \
+                          2 wrong usage; 78 wrong configuration";
+
 /// Health-steered authoritative DNS: answers only with TURN relays that work.
 #[derive(Debug, Parser)]
-#[command(name = "dnsd", version, max_term_width = 100)]
+#[command(name = "dnsd", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -108,6 +113,20 @@ enum Command {
     },
     /// Show what people have decided, here and at the other nameservers, and what before
     Overrides {
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what changed since the running daemon started, oldest first: verdicts, paths, answers,
+    /// loads, decisions, configurations, other nameservers
+    History {
+        /// Only the last DURATION, as in 1h: a whole number with s, m, h or d
+        #[arg(long = "for", value_name = "DURATION", value_parser = orders::seconds)]
+        lasting: Option<u64>,
+        /// Only what concerns this relay
+        #[arg(long, value_name = "RELAY")]
+        relay: Option<String>,
         #[command(flatten)]
         daemon: Daemon,
         #[command(flatten)]
@@ -211,6 +230,18 @@ pub fn main() -> ExitCode {
         } => decided(&daemon, decide.force(forced), output.json),
         Command::Overrides { daemon, output } => {
             ask(&daemon, orders::PATH, output.json, orders::decisions)
+        }
+        Command::History {
+            lasting,
+            relay,
+            daemon,
+            output,
+        } => {
+            let seconds = lasting.map(|seconds| format!("seconds={seconds}"));
+            let relay = relay.map(|relay| format!("relay={}", escaped(&relay)));
+            let asked: Vec<_> = seconds.into_iter().chain(relay).collect();
+            let path = format!("/v1/history?{}", asked.join("&"));
+            ask(&daemon, &path, output.json, history)
         }
         Command::Answer {
             name,

@@ -22,7 +22,8 @@ use crate::admin::{self, Admin};
 use crate::api::server::{self, Api};
 use crate::api::view::View;
 use crate::config::{Config, Node};
-use crate::control::{Control, Input};
+use crate::control::{Chronicle, Control, Input};
+use crate::history::Event;
 use crate::intake::Intake;
 use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
@@ -207,7 +208,7 @@ impl Daemon {
         }
         // What was known before the restart is served before anything new is learnt.
         let limiter = Limiter::start().map_err(system("drawing a key"))?;
-        let (fleet, served, complaints) = restore(config, &metrics, limiter);
+        let (fleet, served, complaints, chronicle) = restore(config, &metrics, limiter);
         let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
         let front = Front::start(dns.tcp, descriptors(), &served);
         let front = front.map_err(system("starting DNS over TCP"))?;
@@ -245,6 +246,7 @@ impl Daemon {
             verdicts: BTreeMap::new(),
             refused: None,
             paths: BTreeMap::new(),
+            chronicle,
         };
         let controlling = tokio::spawn(control.run(waiting, asked));
         Ok(Self {
@@ -298,8 +300,13 @@ fn restore(
     config: &Config,
     metrics: &Arc<Metrics>,
     limiter: Limiter,
-) -> (Fleet, Arc<Served>, Receiver<Complaint>) {
+) -> (Fleet, Arc<Served>, Receiver<Complaint>, Chronicle) {
     let saved = config.node.state.as_deref().and_then(persist::load);
+    let mut chronicle = Chronicle::default();
+    chronicle.history.add(Event::Started {
+        restored: saved.is_some(),
+        generation: config.inventory.generation(),
+    });
     let inventory = config.inventory.clone();
     let mut fleet = Fleet::new(inventory, saved.as_ref(), clock::now(), clock::unix());
     if let Some(sharing) = &config.sharing {
@@ -337,5 +344,6 @@ fn restore(
             limiter,
         }),
         waiting,
+        chronicle,
     )
 }

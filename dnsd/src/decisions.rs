@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::control::Control;
+use crate::history::Event;
 use crate::share::entries;
 
 /// What somebody wants.
@@ -119,7 +120,15 @@ impl Control {
         let unix = clock::unix();
         for entry in self.fleet.pass_overrides(clock::now(), unix) {
             let (scope, decision) = (&entry.scope, word(entry.decision));
-            if entry.holds(unix) {
+            let again = entry.holds(unix);
+            let event = Event::RanOut {
+                scope: scope.to_string(),
+                decision,
+                again,
+            };
+            self.chronicle
+                .cause(event, &format!("{decision} {scope} ended"));
+            if again {
                 tracing::info!(target: "audit", %scope, decision, "the clock went back: holds again");
             } else {
                 tracing::info!(target: "audit", %scope, decision, "ran out");
@@ -155,7 +164,7 @@ impl Control {
     }
 
     /// Records a new decision.
-    fn made(&self, entry: &Entry) {
+    fn made(&mut self, entry: &Entry) {
         tracing::info!(
             target: "audit",
             scope = %entry.scope,
@@ -167,6 +176,16 @@ impl Control {
             at_ms = entry.at_ms,
             "decided"
         );
+        let event = Event::Decided {
+            scope: entry.scope.to_string(),
+            decision: word(entry.decision),
+            until: entry.until,
+            why: entry.why.clone(),
+            who: entry.who.clone(),
+            node: entry.node.clone(),
+        };
+        let words = format!("{} {}", word(entry.decision), entry.scope);
+        self.chronicle.cause(event, &words);
         self.keep();
     }
 }

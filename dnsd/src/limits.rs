@@ -125,3 +125,11 @@ pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);
 pub const CONFIGURATION_BYTES: usize = settings::limits::FILE_BYTES as usize;
 /// Largest body the client side reads from the control socket, in bytes.
 pub const HTTP_BODY: usize = 8 * 1024 * 1024;
+/// Events of the history.
+pub const HISTORY_EVENTS: usize = 4096;
+/// Bytes of all events of the history together, as JSON.
+pub const HISTORY_BYTES: usize = 4 * 1024 * 1024;
+/// Longest text of one event, in bytes.
+pub const HISTORY_TEXT: usize = 1000;
+/// Causes that the history names for other answers.
+pub const HISTORY_CAUSES: usize = 16;

@@ -100,7 +100,11 @@ fn request(
     .to_string()
 }
 
-fn seconds(text: &str) -> Result<u64, &'static str> {
+/// A duration as people write it, in seconds: never 0.
+///
+/// # Errors
+/// What to write.
+pub fn seconds(text: &str) -> Result<u64, &'static str> {
     let wrong = "write a whole number with s, m, h or d, such as 90m";
     let duration = Duration::read(Scalar::String(text)).map_err(|_| wrong)?;
     let seconds = Some(duration.as_secs()).filter(|seconds| *seconds > 0);

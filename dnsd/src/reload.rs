@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::control::Input;
+use crate::history::{Event, short};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 
@@ -126,6 +127,20 @@ impl Reloader {
             Err(why) => Some(why.clone()),
         };
         self.metrics.reloaded(why.is_none());
+        let event = match (&answer, &why) {
+            (Ok(Judgement { difference, .. }), None) => Event::Reloaded {
+                generation: difference.generation,
+                insisted,
+                removed: difference.removed.clone(),
+                added: difference.added.clone(),
+            },
+            (_, why) => Event::ReloadRefused {
+                why: short(why.as_deref().unwrap_or_default()),
+            },
+        };
+        let event = Box::new(event);
+        // Gone only if the daemon ends.
+        let _ = self.inputs.send(Input::Note { event }).await;
         match why {
             None => tracing::info!(
                 %path,

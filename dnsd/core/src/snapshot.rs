@@ -2,7 +2,7 @@
 
 mod networks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use credentials::UnixTime;
@@ -182,6 +182,19 @@ impl Snapshot {
         self.regions
             .iter()
             .map(|region| (region.id.as_str(), region.plan(None)))
+    }
+
+    /// By region, where no transport is asked for: the region that serves its clients, and the
+    /// relays that do.
+    pub fn pools(&self) -> impl Iterator<Item = (String, (String, BTreeSet<String>))> {
+        self.regions.iter().map(|region| {
+            let plan = region.plan(None);
+            let id = |relay: &u16| self.relay_ids.get(usize::from(*relay));
+            let by = self.regions.get(plan.served_by).unwrap_or(region);
+            let relays = plan.relays.iter().filter_map(id);
+            let relays = relays.map(ToString::to_string).collect();
+            (region.id.clone(), (by.id.clone(), relays))
+        })
     }
 
     /// What it was compiled from.

@@ -24,6 +24,7 @@ use super::view::{All, Ending, View};
 use crate::clock;
 use crate::config::Config;
 use crate::control::Input;
+use crate::history::{Span, Told};
 use crate::http;
 use crate::limits::CONFIGURATION_BYTES;
 use crate::metrics::Code;
@@ -49,6 +50,7 @@ pub async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/relays", get(relays))
         .route("/v1/relays/{relay}", get(relay))
         .route("/v1/answer", get(answered))
+        .route("/v1/history", get(history))
         .route("/v1/diff", post(compare))
         .route("/v1/reload", post(reload))
         .layer(DefaultBodyLimit::max(CONFIGURATION_BYTES))
@@ -89,6 +91,10 @@ async fn relay(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<
         )
     };
     api.view.one(relay).await?.map(Json).ok_or_else(none)
+}
+
+async fn history(State(api): State<Api>, Query(span): Query<Span>) -> Result<Json<Told>, Refused> {
+    Ok(Json(api.view.history(span).await?))
 }
 
 /// What would be asked, and by whom.

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::clock;
 use crate::control::{Known, Question};
+use crate::history::{Span, Told};
 use crate::limits::STATUS_AGE;
 
 /// The control loop has ended.
@@ -76,11 +77,23 @@ impl View {
         Ok(self.ask(Some(relay)).await?.relays.pop())
     }
 
+    /// What changed.
+    pub async fn history(&self, span: Span) -> Result<Told, Ending> {
+        self.put(|reply| Question::History { span, reply }).await
+    }
+
     async fn ask(&self, relay: Option<RelayId>) -> Result<Known, Ending> {
-        let (reply, known) = oneshot::channel();
-        let question = Question { relay, reply };
-        self.questions.send(question).await.map_err(|_| Ending)?;
-        known.await.map_err(|_| Ending)
+        self.put(|reply| Question::Relays { relay, reply }).await
+    }
+
+    async fn put<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Ending> {
+        let (reply, told) = oneshot::channel();
+        let sent = self.questions.send(question(reply)).await;
+        sent.map_err(|_| Ending)?;
+        told.await.map_err(|_| Ending)
     }
 }
 
@@ -96,7 +109,9 @@ mod tests {
             let mut count = 0;
             while let Some(question) = asked.recv().await {
                 count += 1;
-                let _ = question.reply.send(Known::default());
+                if let Question::Relays { reply, .. } = question {
+                    let _ = reply.send(Known::default());
+                }
             }
             count
         });

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::decisions::{Made, Wish};
+use crate::history::{Event, Span, Told};
 use crate::probe::echo::Found;
 
 /// What is known of relays.
@@ -101,15 +102,30 @@ pub enum Input {
         /// Told when its answers are served.
         reply: oneshot::Sender<()>,
     },
+    /// For the history: what became of a configuration.
+    Note {
+        /// It.
+        event: Box<Event>,
+    },
     /// End.
     Stop,
 }
 
-/// All that is known of one relay, or of all, is asked for. Inputs have precedence.
+/// What somebody would like to know. Inputs have precedence.
 #[derive(Debug)]
-pub struct Question {
-    /// Which.
-    pub relay: Option<RelayId>,
-    /// Where to; empty for an unknown relay.
-    pub reply: oneshot::Sender<Known>,
+pub enum Question {
+    /// All that is known of one relay, or of all.
+    Relays {
+        /// Which.
+        relay: Option<RelayId>,
+        /// Where to; empty for an unknown relay.
+        reply: oneshot::Sender<Known>,
+    },
+    /// What changed.
+    History {
+        /// When, and about what.
+        span: Span,
+        /// Where to.
+        reply: oneshot::Sender<Told>,
+    },
 }

@@ -3,6 +3,7 @@
 //! Every input is handed to the core, then the core's actions are drained, then comes the next
 //! input. Answers are compiled here and swapped under the listeners the moment health changes.
 
+pub(crate) mod chronicle;
 mod input;
 mod telling;
 
@@ -16,6 +17,7 @@ use dnsd_core::answer::Complaint;
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome as Judged, Saved};
 use dnsd_core::health::{ProbeKind, Verdict};
 use dnsd_core::inventory::Refusal;
+use dnsd_core::overrides::Scope;
 use dnsd_core::paths::Path;
 use dnsd_core::votes::{Ballot, BallotOutcome, Cause};
 use liveness::{KeyId, NodeId, RelayId, Report};
@@ -25,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
+use crate::history::Event;
 use crate::intake::Intake;
 use crate::limits::{COMPLAINTS_PER_TURN, OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
 use crate::metrics::ReportOutcome;
@@ -33,6 +36,7 @@ use crate::serve::rules::Rules;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
 
+pub use chronicle::Chronicle;
 pub use input::{Input, Known, Question};
 pub use telling::Told;
 
@@ -67,6 +71,8 @@ pub struct Control {
     pub complaints: Receiver<Complaint>,
     /// What was last logged of relays' paths.
     pub paths: BTreeMap<(RelayId, Path), Told>,
+    /// What changed.
+    pub chronicle: Chronicle,
 }
 
 impl Control {
@@ -81,6 +87,11 @@ impl Control {
         self.roster();
         self.tell();
         self.drain();
+        // As things stood at the start is no news.
+        self.strained();
+        self.chronicle
+            .published(&self.served.published.load().snapshot);
+        self.chronicle.begun = true;
         loop {
             let due = self
                 .fleet
@@ -110,7 +121,7 @@ impl Control {
                 // What rises with every report, the replay floors, is kept to within this time.
                 refresh = Instant::now() + STATE_REFRESH;
                 self.keep();
-                self.served.metrics.strained(&self.fleet.strains());
+                self.strained();
             }
         }
         (self.fleet.saved(clock::now(), clock::unix()), self.prober)
@@ -149,6 +160,7 @@ impl Control {
                 self.reload(*config);
                 let _ = reply.send(());
             }
+            Input::Note { event } => self.chronicle.history.add(*event),
             Input::Stop => {}
         }
     }
@@ -180,6 +192,10 @@ impl Control {
             }
         };
         self.served.metrics.report(counted);
+        if matches!(counted, ReportOutcome::Ok | ReportOutcome::Twin) {
+            let twins = counted == ReportOutcome::Twin;
+            self.chronicle.reported(report.relay, twins);
+        }
         if let Some(reply) = reply {
             let revocations = 0;
             let ack = reply.ack(report, self.node, clock::unix_millis(), revocations);
@@ -203,10 +219,26 @@ impl Control {
         }
     }
 
-    fn answer(&self, Question { relay, reply }: Question) {
+    fn answer(&self, question: Question) {
         // Whoever asked may have gone.
-        if !reply.is_closed() {
-            let _ = reply.send(self.explain(relay));
+        match question {
+            Question::Relays { relay, reply } if !reply.is_closed() => {
+                let _ = reply.send(self.explain(relay));
+            }
+            Question::History { span, reply } if !reply.is_closed() => {
+                let inventory = self.fleet.inventory();
+                let asked = span.relay.as_deref().and_then(|relay| relay.parse().ok());
+                let index = asked.and_then(|relay| inventory.relay_index(&relay));
+                let entry = index.map(|index| &inventory.relays()[index]);
+                let of = |scope: &str| {
+                    let scope = scope.parse::<Scope>().ok();
+                    scope
+                        .zip(entry)
+                        .is_some_and(|(scope, entry)| scope.covers(entry))
+                };
+                let _ = reply.send(self.chronicle.history.told(&span, of));
+            }
+            Question::Relays { .. } | Question::History { .. } => {}
         }
     }
 
@@ -270,6 +302,7 @@ impl Control {
             let stays = inventory.relay_index(relay).is_some();
             if !stays {
                 self.served.metrics.forget(*relay);
+                self.chronicle.forget(*relay);
                 tracing::info!(%relay, "relay is none of the fleet any more");
             }
             stays
@@ -282,6 +315,13 @@ impl Control {
                 let relay = entry.id;
                 let addresses: Vec<_> = entry.addresses().collect();
                 tracing::info!(%relay, ?addresses, "relay has joined");
+                if self.chronicle.begun {
+                    let event = Event::Joined {
+                        relay: relay.to_string(),
+                        addresses: addresses.iter().map(ToString::to_string).collect(),
+                    };
+                    self.chronicle.cause(event, &format!("{relay} joined"));
+                }
             }
         }
     }
@@ -303,6 +343,7 @@ impl Control {
             wire.cast(&ballot);
         }
         let observers = self.fleet.observers(clock::now());
+        self.chronicle.observed(&observers);
         let fresh = observers.iter().filter(|other| other.fresh).count();
         self.served.metrics.observers(fresh);
     }
@@ -321,9 +362,18 @@ impl Control {
         };
         self.served.published.store(Arc::new(published));
         self.served.metrics.published(serial);
-        self.served.metrics.strained(&self.fleet.strains());
+        self.strained();
         self.tell();
+        self.chronicle
+            .published(&self.served.published.load().snapshot);
         self.keep();
+    }
+
+    /// Shows how full each region is, and what it does about that.
+    fn strained(&mut self) {
+        let strains = self.fleet.strains();
+        self.served.metrics.strained(&strains);
+        self.chronicle.strained(&strains);
     }
 
     pub(crate) fn keep(&self) {

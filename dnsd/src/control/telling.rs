@@ -8,6 +8,7 @@ use liveness::RelayId;
 
 use super::Control;
 use crate::clock;
+use crate::history::{Event, short};
 use crate::metrics::name;
 use crate::readable::evidence;
 
@@ -54,8 +55,11 @@ impl Control {
                     ?cause,
                     "this node distrusts itself: too much fell silent at once"
                 );
+                let cause = format!("{cause:?}").to_lowercase();
+                self.chronicle.history.add(Event::DoubtBegan { cause });
             } else {
                 tracing::info!("this node trusts itself again");
+                self.chronicle.history.add(Event::DoubtEnded);
             }
         }
     }
@@ -72,12 +76,24 @@ impl Control {
             let was = before.map_or(State::Unknown, |before| before.state);
             if was != verdict.state {
                 let known = self.known(relay, false).unwrap_or_default();
+                let (evidence, reason) = (evidence(&known), known["reason"].as_str());
+                if self.chronicle.begun {
+                    let event = Event::Verdict {
+                        relay: relay.to_string(),
+                        from: name(was),
+                        to: name(verdict.state),
+                        reason: reason.unwrap_or_default().to_owned(),
+                        evidence: short(&evidence),
+                    };
+                    let words = format!("{relay} is {}", name(verdict.state));
+                    self.chronicle.cause(event, &words);
+                }
                 tracing::info!(
                     %relay,
                     verdict = name(verdict.state),
                     was = name(was),
-                    reason = known["reason"].as_str(),
-                    evidence = evidence(&known),
+                    reason,
+                    evidence,
                     "verdict changed"
                 );
             }
@@ -86,25 +102,38 @@ impl Control {
                     .metrics
                     .path(relay, verdict.path, !verdict.withdrawn);
                 let told = self.paths.entry((relay, verdict.path)).or_default();
-                tell_path(relay, verdict, told);
+                if let Some(event) = tell_path(relay, verdict, told) {
+                    let (transport, family) = (verdict.path.transport, verdict.path.family);
+                    let words =
+                        format!("{} of {relay} over {}", transport.as_str(), family.as_str());
+                    self.chronicle.cause(event, &words);
+                }
             }
         }
     }
 }
 
-/// Logs it when clients are taken off a path, or let back.
-fn tell_path(relay: RelayId, verdict: PathVerdict, told: &mut Told) {
-    if std::mem::replace(&mut told.withdrawn, verdict.withdrawn) == verdict.withdrawn {
-        return;
+/// Logs it when clients are taken off a path, or let back; the event for the history.
+fn tell_path(relay: RelayId, verdict: PathVerdict, told: &mut Told) -> Option<Event> {
+    let withdrawn = verdict.withdrawn;
+    if std::mem::replace(&mut told.withdrawn, withdrawn) == withdrawn {
+        return None;
     }
     let (transport, family) = (
         verdict.path.transport.as_str(),
         verdict.path.family.as_str(),
     );
     let reason = verdict.reason.as_str();
-    if verdict.withdrawn {
+    if withdrawn {
         tracing::warn!(%relay, transport, family, reason, "path withdrawn");
     } else {
         tracing::info!(%relay, transport, family, reason, "path serves again");
     }
+    Some(Event::Path {
+        relay: relay.to_string(),
+        transport,
+        family,
+        withdrawn,
+        reason,
+    })
 }

@@ -62,6 +62,8 @@ pub struct RegionPlan {
     pub tier: Tier,
     /// The region whose relays serve.
     pub served_by: usize,
+    /// The relays that serve, in the inventory's order.
+    pub relays: Box<[u16]>,
     /// The regions that take some of its clients because there is no headroom, nearest first: each
     /// takes its share of those that the ones before it have left.
     pub spill: Box<[Spill]>,
@@ -127,6 +129,7 @@ fn plan_for(
     RegionPlan {
         tier: pool.tier,
         served_by: pool.served_by,
+        relays: pool.relays(),
         spill: spill.into(),
         ttl,
         ends: pool.ends,

@@ -155,6 +155,12 @@ pub(crate) fn pool(
 }
 
 impl Pool {
+    /// The relays that answer at all, in the inventory's order.
+    pub(super) fn relays(&self) -> Box<[u16]> {
+        let all: BTreeSet<usize> = self.ipv4.iter().chain(&self.ipv6).copied().collect();
+        all.into_iter().map(|relay| relay as u16).collect()
+    }
+
     /// Why a relay does not answer with its address of a family, if it does not. To be asked with
     /// what the pool was made of.
     pub(crate) fn absence(
