@@ -62,6 +62,10 @@ fn a_new_machine_is_answered_without_anybody_touching_the_nameserver() {
     server.wait_ready();
     assert_eq!(answers(&server, "turn.example"), ["127.0.43.1"]);
     let _second = Heartbeat::signed("asg-3", second.address, reports, 2, KEY);
+    wait_for("another one to join", Duration::from_secs(5), || {
+        let known = server.cli(&["explain", "asg-3"]);
+        known.status.success().then_some(())
+    });
     server.wait_up("asg-3");
     assert_eq!(server.json(&["explain", "asg-3"])["vendor"], "delta");
     // Without the rule both would go, the region's last among them.
