@@ -85,6 +85,7 @@ fn heal(view: &mut View, relay: usize) {
     let newest = view.seats.iter().filter_map(|seat| seat.last_good).max();
     let seat = &mut view.seats[relay];
     seat.standing = Standing::Up;
+    seat.gray = false;
     seat.last_good = newest.or_else(|| Some(common::start()));
 }
 

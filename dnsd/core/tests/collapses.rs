@@ -13,6 +13,9 @@ use dnsd_core::inventory::{Inventory, Thresholds};
 use dnsd_core::steer::Tier;
 use liveness::State as Claim;
 
+/// Found not to relay, and not taken out.
+const GRAY: (State, Reason) = (State::Suspect, Reason::EchoFails);
+
 fn settled(seed: u64) -> World {
     let mut world = World::new(six(), seed);
     world.run(SECOND * 200);
@@ -123,6 +126,30 @@ fn an_echo_that_fails_does_not_condemn_the_last_one_up() {
         (State::Suspect, Reason::EchoFails)
     );
     assert!(world.log.iter().all(|(_, _, state)| *state != State::Down));
+}
+
+#[test]
+fn a_region_whose_last_relays_do_not_relay_is_served_by_the_next() {
+    let mut world = settled(9);
+    // Half stay in any case, and those that are up are less.
+    for relay in [0, 3] {
+        world.befall(relay, Fate::Killed);
+    }
+    world.run(SECOND * 10);
+    for relay in [1, 2] {
+        world.befall(relay, Fate::Gray);
+    }
+    world.run(SECOND * 10);
+    for relay in [1, 2] {
+        assert_eq!((world.state(relay), reason(&world, relay)), GRAY);
+    }
+    assert_eq!(served(&world), (Tier::Healthy, BTreeSet::from([4, 5])));
+    // Nobody else is up: what may work is better than what is gone.
+    for relay in [4, 5] {
+        world.befall(relay, Fate::Killed);
+    }
+    world.run(SECOND * 10);
+    assert_eq!(served(&world), (Tier::Healthy, BTreeSet::from([1, 2])));
 }
 
 #[test]

@@ -86,6 +86,7 @@ proptest! {
             good_minutes_ago: None,
             weight: *weight,
             standby: false,
+            gray: false,
         };
         let shapes: Vec<Shape> = weights.iter().enumerate().map(shape).collect();
         let (inventory, view) = build(&shapes, 2);
@@ -130,6 +131,7 @@ fn two_nodes_with_the_same_view_choose_alike_and_regions_share_what_is_the_same(
             good_minutes_ago: None,
             weight: 100,
             standby: false,
+            gray: false,
         }),
         2,
     );

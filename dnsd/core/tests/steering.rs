@@ -64,9 +64,12 @@ fn check_membership(inventory: &Inventory, view: &View, region: usize, plan: &Re
                 assert!(relays.len() <= inventory.policy().answers);
                 let healthy = |r: &u16| view.seats[usize::from(*r)].standing.is_healthy();
                 assert!(!anyone_healthy || relays.iter().all(healthy));
-                let suspect = |r: &u16| view.seats[usize::from(*r)].standing == Standing::Suspect;
+                let doubt = |r: &u16| {
+                    let seat = view.seats[usize::from(*r)];
+                    (seat.standing == Standing::Suspect, seat.gray)
+                };
                 assert!(
-                    relays.is_sorted_by_key(suspect),
+                    relays.is_sorted_by_key(doubt),
                     "a suspect before a healthy one"
                 );
             }
@@ -227,7 +230,7 @@ proptest! {
         // Every relay in a zone of its own, so that zones bind nobody.
         let shapes: Vec<Shape> = (0..4).chain(hosts).enumerate().map(|(zone, vendor)| Shape {
             region: 0, vendor, zone: u8::try_from(zone).unwrap(), families: 3, standing: 0,
-            good_minutes_ago: None, weight: 100, standby: false,
+            good_minutes_ago: None, weight: 100, standby: false, gray: false,
         }).collect();
         let (inventory, view) = build(&shapes, answers);
         let vendor = |r: u16| inventory.relays()[usize::from(r)].vendor.clone();

@@ -174,5 +174,9 @@ fn carried(now: Instant, member: &Member, t: &Thresholds) -> Carried {
         }
         _ => used,
     };
-    Carried { standing, used }
+    Carried {
+        standing,
+        gray: member.is_gray(),
+        used,
+    }
 }

@@ -120,6 +120,11 @@ impl Member {
         self.standing().is_healthy() && self.health.quiet().is_some()
     }
 
+    /// Whether it serves although this node found that it does not relay.
+    fn is_gray(&self) -> bool {
+        self.standing() == Standing::Suspect && self.health.is_gray()
+    }
+
     fn standing(&self) -> Standing {
         let verdict = self.health.verdict();
         match verdict.state {
@@ -440,6 +445,7 @@ impl Fleet {
                 last_good: member.health.last_good(now).filter(|_| !put_aside),
                 doubt: standing == Standing::Suspect || lately,
                 speaks: member.health.speaks(),
+                gray: member.is_gray(),
                 share: member.health.share(now, t),
                 free: member.load.free(),
                 served: entry.paths(member.reported),

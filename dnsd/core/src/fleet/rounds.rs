@@ -83,18 +83,19 @@ impl Fleet {
         let member = &mut self.members[index];
         let (was_quiet, voted) = (usize::from(member.is_quiet()), member.health.finding());
         let before = (member.standing(), member.health.verdict().state);
-        let spoke = member.health.speaks();
+        let (spoke, was_gray) = (member.health.speaks(), member.is_gray());
         let finding = member.health.find(now, t, echo_doubtful);
         let around = self.around(now, index, echo_doubtful);
         let t = self.inventory.thresholds();
         let member = &mut self.members[index];
         member.health.judge(now, t, around);
         let after = (member.standing(), member.health.verdict().state);
+        let grayed = was_gray != member.is_gray();
         self.quiet = self.quiet + usize::from(member.is_quiet()) - was_quiet;
         // Where nothing is up, those that speak serve first.
         let spoken = dark && spoke != member.health.speaks();
         let silent = member.health.is_silent();
-        self.publish_wanted |= before.0 != after.0 || spoken;
+        self.publish_wanted |= before.0 != after.0 || spoken || grayed;
         if before.1 != after.1 && after.1 == State::Down {
             self.counters.condemned += 1;
             if before.0.is_healthy() && silent && !around.tally.is_shared() {

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use liveness::State as Claim;
 
-use super::Reason;
 use super::machine::Health;
+use super::{Reason, Spared};
 use crate::inventory::Thresholds;
 use crate::votes::Vote;
 
@@ -38,6 +38,11 @@ impl Health {
     /// Whether it was condemned for silence: nothing of it came, not even a refusal.
     pub fn is_silent(&self) -> bool {
         self.condemned == Some(Reason::Unreachable)
+    }
+
+    /// Whether its probes condemn it, and it stays only because too few others are up.
+    pub fn is_gray(&self) -> bool {
+        matches!(self.spared, Some(Spared::Floor | Spared::LastUp))
     }
 
     /// Since when neither a report nor an answer has come from a relay that should send both.

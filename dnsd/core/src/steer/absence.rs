@@ -85,7 +85,7 @@ impl Absence {
             Standing::Leaving => Self::Leaving,
             Standing::Full => Self::Full,
             Standing::Unknown => Self::Unknown,
-            // Nobody who is healthy is passed over for this.
+            // Of the healthy only those that were found not to relay are passed over for this.
             Standing::Suspect | Standing::Up => Self::Suspect,
         }
     }
@@ -180,7 +180,7 @@ impl Deal {
             Some(index) if clashes(&self.cards, index, lane, &self.picked, self.apart) => {
                 Absence::OtherLaneInZone
             }
-            Some(index) if self.cards[index].suspect => Absence::Suspect,
+            Some(index) if self.cards[index].doubt > 0 => Absence::Suspect,
             Some(_) => Absence::LowerRank,
         })
     }

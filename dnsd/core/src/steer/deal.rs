@@ -14,7 +14,8 @@ pub(super) struct Card {
     pub(super) relay: u16,
     pub(super) vendor: u16,
     pub(super) zone: u16,
-    pub(super) suspect: bool,
+    /// 0 for one that is up, 1 for a suspect, 2 for one that was found not to relay.
+    pub(super) doubt: u8,
     /// Whether it answers with IPv4, with IPv6.
     pub(super) has: [bool; 2],
     /// Ten thousand times the configured weight, or less for one that was down or has less room.
@@ -45,7 +46,8 @@ pub(super) fn cards(inventory: &Inventory, view: &View, pool: &Pool) -> Vec<Card
             relay: index as u16,
             vendor: number(&vendors, &relays[index].vendor),
             zone: number(&zones, &relays[index].zone),
-            suspect: view.seats[index].standing == Standing::Suspect,
+            doubt: u8::from(view.seats[index].standing == Standing::Suspect)
+                + u8::from(view.seats[index].gray),
             has,
             weight: weight(relays[index].weight, &view.seats[index]),
             seed: hash(relays[index].id.as_str().as_bytes()),
@@ -70,7 +72,7 @@ pub(super) fn rank(cards: &mut [Card], variant: usize) {
         -uniform.ln() / f64::from(card.weight)
     };
     // Positive floats are ordered as their bits.
-    cards.sort_by_cached_key(|card| (card.suspect, score(card).to_bits(), card.relay));
+    cards.sort_by_cached_key(|card| (card.doubt, score(card).to_bits(), card.relay));
 }
 
 /// All ranked cards in the first of two lanes.

@@ -53,6 +53,10 @@ impl Standing {
 
 /// One relay as the choice sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that the others do not imply"
+)]
 pub struct Seat {
     /// How it counts.
     pub standing: Standing,
@@ -62,6 +66,9 @@ pub struct Seat {
     pub doubt: bool,
     /// Whether a report or a probe lately spoke for it, whatever it counts as.
     pub speaks: bool,
+    /// Whether it was found not to relay, and is suspect only because this node alone may take out
+    /// no more.
+    pub gray: bool,
     /// Its share of clients of its configured weight, in thousandths: less than 1000 for a while
     /// after it was down.
     pub share: u32,
@@ -86,6 +93,7 @@ impl Seat {
             last_good: None,
             doubt: false,
             speaks: false,
+            gray: false,
             share: 1000,
             free: 1000,
             served: PathSet::ALL,

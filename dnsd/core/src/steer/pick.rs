@@ -100,7 +100,7 @@ fn candidates(cards: &[Card], lane: &[usize], picked: &[Vec<usize>; 2]) -> Vec<u
     let mut fitting: Vec<usize> = lane
         .iter()
         .copied()
-        .filter(|index| cards[*index].suspect == cards[*best].suspect)
+        .filter(|index| cards[*index].doubt == cards[*best].doubt)
         .collect();
     fitting.sort_by_key(|index| likeness(&cards[*index]));
     fitting
@@ -122,6 +122,6 @@ fn next(
         let vendor = own.iter().any(|other| cards[*other].vendor == card.vendor);
         let zone = own.iter().any(|other| cards[*other].zone == card.zone);
         // Ties go to the first, and the cards come in rank order.
-        (card.suspect, vendor, zone)
+        (card.doubt, vendor, zone)
     })
 }

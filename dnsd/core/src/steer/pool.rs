@@ -31,10 +31,12 @@ pub(crate) struct Pool {
 }
 
 /// The tiers in the order they are tried, whether relays must have spoken for themselves lately,
-/// and whether they may have said that they are leaving: those that speak come first among the
-/// last-known-good, and those that leave only when there are no others.
-const STEPS: [(Tier, bool, bool); 6] = [
+/// and whether the worst serve as well: those that speak come first among the last-known-good, and
+/// those that leave only when there are no others; likewise a region whose healthy relays are all
+/// gray.
+const STEPS: [(Tier, bool, bool); 7] = [
     (Tier::Healthy, false, false),
+    (Tier::Healthy, false, true),
     (Tier::Full, false, false),
     (Tier::LastKnownGood, true, false),
     (Tier::LastKnownGood, false, false),
@@ -101,7 +103,7 @@ pub(crate) fn pool(
     };
     // The inventory's checks rule it out that nobody is there; then serve what there is.
     let plain = scene.choose(Want::Anything).unwrap_or(Choice {
-        step: STEPS[5],
+        step: STEPS[6],
         near: None,
         want: Want::Anything,
         newest: None,
@@ -348,10 +350,12 @@ impl Scene<'_> {
                 let own = in_reach
                     .iter()
                     .filter(|relay| self.inventory.home(**relay) == *near);
-                let mut fitting = own
-                    .filter(|relay| choice.fits(&self.view.seats[**relay], t))
-                    .peekable();
-                if fitting.peek().is_none() {
+                let mut fitting = own.filter(|relay| choice.fits(&self.view.seats[**relay], t));
+                let any = fitting.clone().any(|relay| {
+                    let gray = self.view.seats[*relay].gray;
+                    step != STEPS[0] || !gray
+                });
+                if !any {
                     continue;
                 }
                 // The relays in reserve rest while one of the others is up.

@@ -56,6 +56,8 @@ pub struct Strain {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Carried {
     pub(crate) standing: Standing,
+    /// Whether it was found not to relay.
+    pub(crate) gray: bool,
     /// How much of its capacity is taken, in thousandths: if it is down, by clients that are on
     /// their way to others.
     pub(crate) used: u32,
@@ -69,7 +71,7 @@ struct Sum {
     reserve: i64,
     relays: i64,
     demand: i64,
-    /// Whether any that may serve is healthy.
+    /// Whether any that may serve is healthy, and not known to relay nothing.
     healthy: bool,
     primary_up: bool,
 }
@@ -308,7 +310,7 @@ fn sums(inventory: &Inventory, carried: &[Carried]) -> Vec<Sum> {
                 };
                 *part += weight;
                 sum.relays += 1;
-                sum.healthy |= healthy;
+                sum.healthy |= healthy && !carried.gray;
                 sum.primary_up |= carried.standing == Standing::Up && !entry.standby;
                 // A full relay may be full of what no load shows: ports, descriptors.
                 let used = if healthy { carried.used } else { 1000 };

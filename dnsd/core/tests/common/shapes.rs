@@ -28,6 +28,7 @@ pub struct Shape {
     pub good_minutes_ago: Option<u64>,
     pub weight: u32,
     pub standby: bool,
+    pub gray: bool,
 }
 
 pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
@@ -45,10 +46,12 @@ pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
         standings,
         proptest::option::of(0..12u64),
         1..1000u32,
-        proptest::bool::weighted(0.2),
+        (proptest::bool::weighted(0.2), proptest::bool::ANY),
     )
-        .prop_map(
-            |(region, vendor, zone, families, standing, good_minutes_ago, weight, standby)| Shape {
+        .prop_map(|drawn| {
+            let (region, vendor, zone, families, standing, good_minutes_ago, weight, rest) = drawn;
+            let (standby, gray) = rest;
+            Shape {
                 region,
                 vendor,
                 zone,
@@ -57,8 +60,9 @@ pub fn shape(healthy: bool, dual: bool) -> impl Strategy<Value = Shape> {
                 good_minutes_ago,
                 weight,
                 standby,
-            },
-        )
+                gray,
+            }
+        })
 }
 
 /// Three regions, each falling back to the other two, and the relays given.
@@ -108,6 +112,7 @@ pub fn build(shapes: &[Shape], answers: usize) -> (Inventory, View) {
         };
         Seat {
             last_good,
+            gray: shape.gray && standing == Standing::Suspect,
             ..Seat::new(standing)
         }
     });
@@ -138,10 +143,10 @@ pub fn model(
         .filter(|i| has(&inventory.relays()[*i]))
         .collect();
     let newest: Option<Instant> = all.iter().filter_map(|i| view.seats[*i].last_good).max();
-    let ladder: [Rung<'_>; 5] = [
-        (Tier::Healthy, &|s| {
-            matches!(s.standing, Standing::Up | Standing::Suspect)
-        }),
+    let healthy = |s: &Seat| matches!(s.standing, Standing::Up | Standing::Suspect);
+    let ladder: [Rung<'_>; 6] = [
+        (Tier::Healthy, &healthy),
+        (Tier::Healthy, &healthy),
         (Tier::Full, &|s| s.standing == Standing::Full),
         (Tier::LastKnownGood, &|s| {
             s.standing != Standing::Leaving
@@ -154,13 +159,17 @@ pub fn model(
         }),
         (Tier::Configured, &|_| true),
     ];
-    for (tier, fits) in ladder {
+    for (rung, (tier, fits)) in ladder.into_iter().enumerate() {
         for near in inventory.reach(region) {
             let mut found: BTreeSet<usize> = all
                 .iter()
                 .copied()
                 .filter(|i| inventory.home(*i) == *near && fits(&view.seats[*i]))
                 .collect();
+            // On the first rung a region counts only if it has one that is not gray.
+            if rung == 0 && found.iter().all(|i| view.seats[*i].gray) {
+                continue;
+            }
             let rests = tier == Tier::Healthy && !view.flows.get(*near).is_some_and(|f| f.reserve);
             let primary = |i: &usize| !inventory.relays()[*i].standby;
             let up = |i: &usize| view.seats[*i].standing == Standing::Up;

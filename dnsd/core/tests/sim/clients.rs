@@ -277,6 +277,21 @@ impl Sim {
         })
     }
 
+    /// Whether a client may be sent to a relay that does not relay: most do not, so that it may be
+    /// the nameserver, or no other is certain to be up.
+    fn is_gray_excused(&self, asked: u64) -> bool {
+        let since = |relay: &usize| self.truth.when_changed(*relay);
+        let count = |wanted: &dyn Fn(&usize) -> bool| (0..self.relays.len()).filter(wanted).count();
+        let gray = |relay: &usize| self.relays[*relay].fate == Fate::Gray;
+        let fails = |relay: &usize| gray(relay) || asked < since(relay) + GRAY;
+        let answers = |relay: &usize| !self.relays[*relay].fate.is_dead() || fails(relay);
+        // One that has come back may be held, and is as good as none until then.
+        let held = |relay: &usize| self.relays[*relay].life > 0 && asked < since(relay) + HELD;
+        let up = |relay: &usize| self.works(*relay) && !held(relay);
+        let failing = count(&fails);
+        (failing >= 2 && failing * 2 > count(&answers)) || count(&up) == 0
+    }
+
     /// What a client was handed must be of use, but for what nobody could have known.
     fn check_handed(&mut self, client: usize, handed: &[Option<Answered>; 2], landed: bool) {
         let now = self.queue.now();
@@ -293,17 +308,9 @@ impl Sim {
             return;
         }
         self.truth.judged += 1;
-        // One that has come back may be held, and is as good as none until then.
-        let broken = |asked: u64| {
-            let held = |relay: usize| asked < self.truth.when_changed(relay) + HELD;
-            let all = 0..self.relays.len();
-            all.filter(|relay| !self.works(*relay) || held(*relay))
-                .count()
-        };
         let excused = |answered: &Answered| {
             let known = match self.relays[answered.relay].fate {
-                // Where many relay nothing it may be the one who asks; and half stay in any case.
-                Fate::Gray if broken(answered.asked) * 2 >= self.relays.len() => return true,
+                Fate::Gray if self.is_gray_excused(answered.asked) => return true,
                 Fate::Gray => GRAY,
                 fate if !fate.is_dead() => TOLD,
                 _ if running == 1 => KNOWN_ALONE,
