@@ -78,6 +78,9 @@ pub const PROBE_CREDENTIAL: u32 = 600;
 
 /// Inputs that may wait for the control loop.
 pub const CONTROL_BACKLOG: usize = 4096;
+/// Least time between two compilations of the answers: a first change is in force at once, what
+/// follows on its heels together.
+pub const PUBLISH_SPACING: Duration = Duration::from_millis(50);
 /// Questions that may wait for the control loop. It answers them when no input waits.
 pub const QUESTION_BACKLOG: usize = 16;
 /// Operators' orders about the configuration that may wait.

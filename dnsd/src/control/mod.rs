@@ -29,7 +29,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::history::Event;
 use crate::intake::Intake;
-use crate::limits::{COMPLAINTS_PER_TURN, OVERRIDES_LOOK, REFUSAL_NOTICE, STATE_REFRESH};
+use crate::limits::{
+    COMPLAINTS_PER_TURN, OVERRIDES_LOOK, PUBLISH_SPACING, REFUSAL_NOTICE, STATE_REFRESH,
+};
 use crate::metrics::ReportOutcome;
 use crate::probe::Prober;
 use crate::serve::rules::Rules;
@@ -69,6 +71,10 @@ pub struct Control {
     pub refused: Option<Instant>,
     /// What clients say of relays.
     pub complaints: Receiver<Complaint>,
+    /// When answers may be compiled again, and whether they should be.
+    pub publish_from: Instant,
+    /// See `publish_from`.
+    pub publish_wanted: bool,
     /// What was last logged of relays' paths.
     pub paths: BTreeMap<(RelayId, Path), Told>,
     /// What changed.
@@ -98,6 +104,8 @@ impl Control {
                 .poll_timeout()
                 .map_or(refresh, |due| refresh.min(due.into()))
                 .min(look);
+            let published = self.publish_wanted.then_some(self.publish_from);
+            let due = published.map_or(due, |from| due.min(from));
             tokio::select! {
                 // Deadlines pass whatever comes in, and nobody's curiosity holds health up.
                 biased;
@@ -331,9 +339,13 @@ impl Control {
             match action {
                 Action::ProbeNow { relay, probe } => self.prober.start(relay, probe),
                 Action::Roster => self.roster(),
-                Action::Publish => self.publish(),
+                Action::Publish => self.publish_wanted = true,
                 Action::Vote => self.vote(),
             }
+        }
+        // Many that go at once are one change of the answers, or a few.
+        if self.publish_wanted && Instant::now() >= self.publish_from {
+            self.publish();
         }
     }
 
@@ -350,6 +362,8 @@ impl Control {
 
     /// Compiles the answers and puts them in force.
     fn publish(&mut self) {
+        self.publish_wanted = false;
+        self.publish_from = Instant::now() + PUBLISH_SPACING;
         let generation = self.fleet.inventory().generation();
         let newest = self.fleet.newest_configuration();
         self.served.metrics.configured(generation, newest);

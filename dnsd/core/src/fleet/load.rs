@@ -149,6 +149,7 @@ impl Fleet {
     pub(super) fn pass_load(&mut self, now: Instant) {
         if self.load_due <= now {
             self.load_due = now + self.inventory.thresholds().load_interval;
+            self.set_pace(now);
             self.publish_wanted |= self.weigh(now);
             self.weigh_complaints(now);
         }

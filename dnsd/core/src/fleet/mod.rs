@@ -6,6 +6,7 @@ mod decisions;
 mod interface;
 mod joining;
 mod load;
+mod pace;
 mod paths;
 mod replies;
 mod rounds;
@@ -34,6 +35,7 @@ use crate::steer::{Seat, Standing, Valves, View};
 use crate::votes::{Peers, SelfDoubt};
 use complaints::Voices;
 use load::Load;
+use pace::Pace;
 
 /// All relays and what is known of them.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub struct Fleet {
     load_due: Instant,
     /// Since when complaints have counted to the present half of their window.
     hearing_since: Instant,
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -191,6 +194,7 @@ impl Fleet {
             valves: Valves::default(),
             load_due: now,
             hearing_since: now,
+            pace: Pace::default(),
         };
         let valves = restored.map_or(&[][..], |saved| &saved.valves);
         fleet.valves = Valves::restored(now, &fleet.inventory, valves);

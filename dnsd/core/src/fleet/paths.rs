@@ -111,7 +111,11 @@ impl Fleet {
             }
             return;
         }
-        for probe in member.paths.iter_mut().filter_map(|path| path.due(now, t)) {
+        let Some(interval) = t.path_interval.map(|interval| self.pace.of(interval)) else {
+            return;
+        };
+        let paths = member.paths.iter_mut();
+        for probe in paths.filter_map(|path| path.due(now, t, interval)) {
             self.counters.probes += 1;
             self.actions.push_back(Action::ProbeNow { relay, probe });
         }

@@ -49,6 +49,7 @@ impl Fleet {
     }
 
     fn after_change(&mut self, now: Instant) {
+        self.set_pace(now);
         self.find_dark(now);
         // A relay on its way back is held while others are up; now perhaps none is.
         while let Some(changed) = (0..self.members.len()).find(|other| {
@@ -63,9 +64,10 @@ impl Fleet {
     fn probe(&mut self, now: Instant, index: usize) {
         let t = self.inventory.thresholds();
         let relay = self.inventory.relays()[index].id;
+        let echo_interval = t.echo_interval.map(|interval| self.pace.of(interval));
         for probe in self.members[index]
             .health
-            .handle_timeout(now, t)
+            .handle_timeout(now, t, echo_interval)
             .into_iter()
             .flatten()
         {

@@ -274,8 +274,14 @@ impl Health {
         true
     }
 
-    /// Lets time pass: hands out the probes that are due.
-    pub fn handle_timeout(&mut self, now: Instant, t: &Thresholds) -> [Option<Probe>; 2] {
+    /// Lets time pass: hands out the probes that are due. Echoes follow each other in the
+    /// `echo_interval` that is given.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        t: &Thresholds,
+        echo_interval: Option<Duration>,
+    ) -> [Option<Probe>; 2] {
         if !self.late && self.silence(now) >= t.report_interval + t.report_slack {
             self.late = true;
             // Also where it is held: others may have it up, and wait for this node's vote.
@@ -290,7 +296,7 @@ impl Health {
         let stun = self
             .stun
             .due(now, t.stun_interval, t.stun_spacing, patience);
-        let echo = match t.echo_interval {
+        let echo = match echo_interval {
             Some(interval) if self.may_echo(t) => {
                 self.echo.due(now, interval, t.echo_spacing, t.echo_timeout)
             }

@@ -179,9 +179,8 @@ impl PathHealth {
         true
     }
 
-    /// The probe that is due, if one is.
-    pub fn due(&mut self, now: Instant, t: &Thresholds) -> Option<Probe> {
-        let interval = t.path_interval?;
+    /// The probe that is due, if one is; the one after it follows in `interval`.
+    pub fn due(&mut self, now: Instant, t: &Thresholds, interval: Duration) -> Option<Probe> {
         self.track
             .due(now, interval, t.path_spacing, t.path_timeout)
     }
