@@ -134,6 +134,15 @@ impl Daemon {
         }
     }
 
+    /// The id of its process, if it has one.
+    ///
+    /// # Panics
+    /// When another thread panicked over it.
+    pub fn pid(&self) -> Option<u32> {
+        let child = self.child.lock().expect("no panic");
+        child.as_ref().map(Child::id)
+    }
+
     /// Makes it hang.
     pub fn hang(&self) {
         self.signal(Signal::SIGSTOP);
