@@ -245,8 +245,8 @@ impl Daemon {
             node: node.id,
             verdicts: BTreeMap::new(),
             refused: None,
-            publish_from: tokio::time::Instant::now(),
             publish_wanted: false,
+            spent: tokio::time::Instant::now(),
             paths: BTreeMap::new(),
             chronicle,
         };

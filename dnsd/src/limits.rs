@@ -78,8 +78,9 @@ pub const PROBE_CREDENTIAL: u32 = 600;
 
 /// Inputs that may wait for the control loop.
 pub const CONTROL_BACKLOG: usize = 4096;
-/// Least time between two compilations of the answers: a first change is in force at once, what
-/// follows on its heels together.
+/// Compilations of the answers that follow each other at once: single changes are in force at once.
+pub const PUBLISH_BURST: u32 = 4;
+/// Least time between two compilations beyond those: what goes together is taken together.
 pub const PUBLISH_SPACING: Duration = Duration::from_millis(50);
 /// Questions that may wait for the control loop. It answers them when no input waits.
 pub const QUESTION_BACKLOG: usize = 16;

@@ -30,7 +30,8 @@ use crate::config::Config;
 use crate::history::Event;
 use crate::intake::Intake;
 use crate::limits::{
-    COMPLAINTS_PER_TURN, OVERRIDES_LOOK, PUBLISH_SPACING, REFUSAL_NOTICE, STATE_REFRESH,
+    COMPLAINTS_PER_TURN, OVERRIDES_LOOK, PUBLISH_BURST, PUBLISH_SPACING, REFUSAL_NOTICE,
+    STATE_REFRESH,
 };
 use crate::metrics::ReportOutcome;
 use crate::probe::Prober;
@@ -71,10 +72,10 @@ pub struct Control {
     pub refused: Option<Instant>,
     /// What clients say of relays.
     pub complaints: Receiver<Complaint>,
-    /// When answers may be compiled again, and whether they should be.
-    pub publish_from: Instant,
-    /// See `publish_from`.
+    /// Whether answers should be compiled.
     pub publish_wanted: bool,
+    /// Until when the compilations so far would have taken at their regular spacing.
+    pub spent: Instant,
     /// What was last logged of relays' paths.
     pub paths: BTreeMap<(RelayId, Path), Told>,
     /// What changed.
@@ -104,8 +105,7 @@ impl Control {
                 .poll_timeout()
                 .map_or(refresh, |due| refresh.min(due.into()))
                 .min(look);
-            let published = self.publish_wanted.then_some(self.publish_from);
-            let due = published.map_or(due, |from| due.min(from));
+            let due = self.publish_due().map_or(due, |from| due.min(from));
             tokio::select! {
                 // Deadlines pass whatever comes in, and nobody's curiosity holds health up.
                 biased;
@@ -344,9 +344,16 @@ impl Control {
             }
         }
         // Many that go at once are one change of the answers, or a few.
-        if self.publish_wanted && Instant::now() >= self.publish_from {
+        if self.publish_due().is_some_and(|at| at <= Instant::now()) {
             self.publish();
         }
+    }
+
+    /// When answers are to be compiled, if they are.
+    fn publish_due(&self) -> Option<Instant> {
+        let ahead = PUBLISH_SPACING * (PUBLISH_BURST - 1);
+        self.publish_wanted
+            .then(|| self.spent.checked_sub(ahead).unwrap_or(self.spent))
     }
 
     fn vote(&mut self) {
@@ -363,7 +370,7 @@ impl Control {
     /// Compiles the answers and puts them in force.
     fn publish(&mut self) {
         self.publish_wanted = false;
-        self.publish_from = Instant::now() + PUBLISH_SPACING;
+        self.spent = self.spent.max(Instant::now()) + PUBLISH_SPACING;
         let generation = self.fleet.inventory().generation();
         let newest = self.fleet.newest_configuration();
         self.served.metrics.configured(generation, newest);
