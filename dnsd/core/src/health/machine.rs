@@ -14,6 +14,9 @@ use crate::votes::Vote;
 
 /// How long a burst of probes lasts unless something ends it.
 const BURST: Duration = Duration::from_secs(3);
+/// Round trips that an echo takes: challenge, allocation, permission, channel, and the echo, whose way
+/// is two.
+const ECHO_EXCHANGES: u32 = 6;
 
 /// What a restart keeps of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,7 +301,11 @@ impl Health {
             .due(now, t.stun_interval, t.stun_spacing, patience);
         let echo = match echo_interval {
             Some(interval) if self.may_echo(t) => {
-                self.echo.due(now, interval, t.echo_spacing, t.echo_timeout)
+                let each = t.echo_timeout / ECHO_EXCHANGES;
+                let most = (t.stun_timeout_max * 2 / 3).max(each);
+                let patience = self.stun.patience(each, most);
+                self.echo
+                    .due(now, interval, t.echo_spacing, patience * ECHO_EXCHANGES)
             }
             _ => None,
         };

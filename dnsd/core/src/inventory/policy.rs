@@ -71,7 +71,8 @@ pub struct Thresholds {
     pub echo_interval: Option<Duration>,
     /// Time between echo probes in a burst.
     pub echo_spacing: Duration,
-    /// Time to wait for an echo probe as a whole.
+    /// Shortest time to wait for an echo probe as a whole; far relays get longer, by their measured
+    /// round-trip time, up to four times `stun_timeout_max`.
     pub echo_timeout: Duration,
     /// Time between probes of one path when all is well; jittered by a tenth. `None`: no path is
     /// judged apart from its relay.
