@@ -7,8 +7,10 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::coturn::Coturn;
-use common::probing::{LOCAL, SECRET, credential, probe, runtime};
+use common::probing::{LOCAL, SECRET, credential, probe, probe_by, route, runtime};
+use dnsd::probe::tls::Trust;
 use dnsd_core::health::Outcome;
+use dnsd_core::paths::Transport;
 
 /// Open descriptors and resident kilobytes of this process.
 fn usage() -> (usize, u64) {
@@ -36,18 +38,25 @@ fn a_thousand_probes_leave_nothing_behind() {
     let relay = Coturn::start(dir.path(), Ipv4Addr::new(127, 0, 1, 15), None, SECRET, &[]);
     let runtime = runtime();
     let credential = credential(SECRET);
-    let batch = |count: usize| {
+    // Each probe has a source of its own: the relay remembers five-tuples for a while after their
+    // end, and with a thousand of them in it the kernel's choice of ports alone meets one now and
+    // then three times in a row.
+    let mut client = Ipv4Addr::new(127, 1, 0, 0);
+    let mut batch = |count: usize| {
         runtime.block_on(async {
             let mut failed = 0;
             for _ in 0..count / 10 {
                 let probes: Vec<_> = (0..10)
                     .map(|_| {
+                        client = Ipv4Addr::from(u32::from(client) + 1);
+                        let mut route = route(relay.address, Transport::Udp, &Trust::default());
+                        route.way.client = client.into();
                         let credential = credential.clone();
-                        tokio::spawn(async move { probe(relay.address, &credential).await })
+                        tokio::spawn(async move { probe_by(route, &credential).await })
                     })
                     .collect();
                 for probe in probes {
-                    let outcome = probe.await.expect("probe");
+                    let outcome = probe.await.expect("probe").outcome;
                     if !matches!(outcome, Outcome::Ok { .. }) {
                         println!("{outcome:?}");
                         failed += 1;
