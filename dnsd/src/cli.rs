@@ -192,7 +192,7 @@ pub fn main() -> ExitCode {
             daemon,
             output,
         } => {
-            let path = format!("/v1/reload?insisted={yes_i_mean_it}");
+            let path = format!("/v1/reload?confirm={yes_i_mean_it}");
             taken(
                 &daemon,
                 &path,

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{self, Admin};
+use crate::api::door::Door;
 use crate::api::server::{self, Api};
 use crate::api::view::View;
 use crate::config::{Config, Node};
@@ -115,6 +116,7 @@ async fn serve(path: PathBuf, config: Config) -> Result<(), Error> {
         running: config,
         inputs: daemon.inputs.clone(),
         intake: Arc::clone(&daemon.intake),
+        door: daemon.door.clone(),
         metrics: Arc::clone(&daemon.metrics),
     };
     loop {
@@ -137,7 +139,8 @@ struct Daemon {
     intake: Arc<Intake>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
-    /// Control socket and admin listener; ended by dropping.
+    door: Option<Arc<Door>>,
+    /// Control socket, HTTP API and admin listener; ended by dropping.
     tasks: JoinSet<()>,
     workers: Workers,
     front: Front,
@@ -153,6 +156,7 @@ struct Sockets {
     intake: Arc<Intake>,
     control: UnixListener,
     admin: Option<TcpListener>,
+    api: Option<TcpListener>,
     wire: Option<Arc<Wire>>,
 }
 
@@ -167,6 +171,8 @@ impl Sockets {
             .admin
             .map(|admin| listen::tcp("node.admin", admin))
             .transpose()?;
+        let api = config.api.as_ref().map(|api| api.listen);
+        let api = api.map(|api| listen::tcp("api.listen", api)).transpose()?;
         let bind = |sharing| {
             let wire = Wire::bind(node.id, sharing, Arc::clone(metrics)).map(Arc::new);
             wire.map_err(listen::sharing(sharing.listen))
@@ -177,6 +183,7 @@ impl Sockets {
             intake,
             control,
             admin,
+            api,
             wire,
         })
     }
@@ -192,6 +199,7 @@ impl Daemon {
             intake,
             control,
             admin,
+            api: http,
             wire,
         } = Sockets::bind(config, &metrics)?;
         let mut tasks = JoinSet::new();
@@ -219,6 +227,10 @@ impl Daemon {
             orders,
             inputs: inputs.clone(),
         };
+        let door = config.api.as_ref().map(|api| Arc::new(Door::new(api)));
+        if let (Some(listener), Some(door)) = (http, &door) {
+            tasks.spawn(server::serve_http(listener, api.clone(), Arc::clone(door)));
+        }
         tasks.spawn(server::serve(control, api));
         let receiving = intake.start(inputs.clone());
         let receiving = receiving.map_err(system("starting the report thread"))?;
@@ -256,6 +268,7 @@ impl Daemon {
             intake,
             metrics,
             ready,
+            door,
             tasks,
             workers,
             front,

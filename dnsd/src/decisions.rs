@@ -33,6 +33,22 @@ pub struct Wish {
     pub insisted: bool,
 }
 
+/// A decision that is not made.
+#[derive(Debug)]
+pub struct Unmade {
+    /// Why, for people.
+    pub why: String,
+    /// What it would do, if that is the reason.
+    pub foresight: Option<Foresight>,
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Self {
+        let foresight = None;
+        Self { why, foresight }
+    }
+}
+
 /// A decision that was made.
 #[derive(Debug, Serialize)]
 pub struct Made {
@@ -48,18 +64,20 @@ impl Control {
     /// Makes a decision.
     ///
     /// # Errors
-    /// Why it is not made, for people.
-    pub(crate) fn decide(&mut self, wish: Wish) -> Result<Made, String> {
+    /// Why it is not made.
+    pub(crate) fn decide(&mut self, wish: Wish) -> Result<Made, Unmade> {
         let (now, unix) = (clock::now(), clock::unix());
         if wish.why.is_empty() || wish.why.len() > WHY_MAX {
-            return Err(format!("the reason has 1 to {WHY_MAX} bytes"));
+            return Err(format!("the reason has 1 to {WHY_MAX} bytes").into());
         }
         let before = self.fleet.overrides().get(&wish.scope);
         if !wish.scope.is_in(self.fleet.inventory()) && before.is_none() {
-            return Err(format!("no relay is of {}", wish.scope));
+            return Err(format!("no relay is of {}", wish.scope).into());
         }
         if before.is_none() && self.fleet.overrides().is_full() {
-            return Err("there are too many decisions: lift some first".to_owned());
+            return Err("there are too many decisions: lift some first"
+                .to_owned()
+                .into());
         }
         let earlier = before.map_or(0, |entry| entry.at_ms);
         let entry = Entry {
@@ -74,15 +92,19 @@ impl Control {
         };
         let foresight = self.fleet.foresee(unix, entry.clone());
         if !wish.insisted && foresight.below_floor().next().is_some() {
-            return Err(danger(&foresight));
+            return Err(Unmade {
+                why: danger(&foresight),
+                foresight: Some(foresight),
+            });
         }
         match self.fleet.take_override(now, unix, entry.clone()) {
             Merged::News => {}
             Merged::Known | Merged::Over | Merged::Crowded => {
-                return Err("a newer decision is known".to_owned());
+                return Err("a newer decision is known".to_owned().into());
             }
             Merged::Malformed => {
-                return Err("this clock is more than a day behind the last decision".to_owned());
+                let why = "this clock is more than a day behind the last decision";
+                return Err(why.to_owned().into());
             }
         }
         self.made(&entry);
@@ -212,7 +234,7 @@ fn danger(foresight: &Foresight) -> String {
     }
     let _ = write!(
         text,
-        "relays concerned: {}\n--yes-i-mean-it does it all the same",
+        "relays concerned: {}\n--yes-i-mean-it (over HTTP: \"confirm\": true) does it all the same",
         foresight.relays.join(", ")
     );
     text

@@ -99,12 +99,20 @@ pub const STATE_INTERVAL: Duration = Duration::from_secs(1);
 pub const STATE_REFRESH: Duration = Duration::from_secs(10);
 /// Largest state file that is read back, in bytes.
 pub const STATE_BYTES: u64 = 16 * 1024 * 1024;
-/// How long a request to the control socket or the admin listener may take.
+/// How long a request to the control socket, the HTTP API or the admin listener may take.
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests to the control socket or the admin listener that may be under way at once.
+/// Requests to the control socket, the HTTP API or the admin listener that may be under way at once.
 pub const HTTP_CONCURRENCY: usize = 16;
-/// Connections to the control socket or the admin listener that may be open at once.
+/// Connections to the control socket, the HTTP API or the admin listener that may be open at once.
 pub const HTTP_CONNECTIONS: usize = 64;
+/// Tokens that open the HTTP API.
+pub const API_TOKENS: usize = 16;
+/// Shortest token, in bytes.
+pub const API_TOKEN_MIN: usize = 16;
+/// Wrong tokens after which no more are looked at.
+pub const API_FAILURES: u32 = 10;
+/// How long it takes for one of them to be forgiven.
+pub const API_RECOVERY: Duration = Duration::from_secs(1);
 /// Longest datagram between nameservers, in bytes: it passes every path unfragmented.
 pub const SHARE_DATAGRAM: usize = 1200;
 /// Datagrams that one message between nameservers may be cut into.
@@ -121,7 +129,7 @@ pub const SHARE_GREETING: Duration = Duration::from_millis(50);
 pub const SHARE_PEERS_CONFIGURED: usize = dnsd_core::limits::OBSERVERS_MAX;
 /// How often decisions are looked at that may have run out, and compared with the others'.
 pub const OVERRIDES_LOOK: Duration = Duration::from_secs(1);
-/// Largest body of a request to the control socket about a decision, in bytes.
+/// Largest body of a request to the control socket or the HTTP API, but for a configuration, in bytes.
 pub const DECISION_BYTES: usize = 16 * 1024;
 /// Least time between two log records of nodes that are refused for one reason.
 pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);

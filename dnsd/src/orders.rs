@@ -95,7 +95,7 @@ fn request(
         "decision": decision,
         "seconds": seconds,
         "why": grounds.why,
-        "insisted": grounds.yes_i_mean_it,
+        "confirm": grounds.yes_i_mean_it,
     })
     .to_string()
 }

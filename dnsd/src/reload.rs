@@ -8,6 +8,7 @@ use dnsd_core::difference::{Difference, Objection};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::api::door::Door;
 use crate::config::Config;
 use crate::control::Input;
 use crate::history::{Event, short};
@@ -19,6 +20,8 @@ use crate::metrics::Metrics;
 pub enum Task {
     /// Say what this one would change.
     Compare(Box<Config>),
+    /// Say what the file would change as it stands now.
+    Look,
     /// Read the file again and put it in force.
     Reload {
         /// However much it takes out of the answers.
@@ -95,6 +98,8 @@ pub struct Reloader {
     pub inputs: mpsc::Sender<Input>,
     /// Reads reports with the configured keys.
     pub intake: Arc<Intake>,
+    /// Lets callers in to the HTTP API, if there is one.
+    pub door: Option<Arc<Door>>,
     /// Shows what became of it.
     pub metrics: Arc<Metrics>,
 }
@@ -107,6 +112,10 @@ impl Reloader {
     pub async fn obey(&mut self, Order { task, reply }: Order) {
         let answer = match task {
             Task::Compare(config) => self.judge(&config).await,
+            Task::Look => match self.read() {
+                Ok(config) => self.judge(&config).await,
+                Err(why) => Err(why),
+            },
             Task::Reload { insisted } => self.reload(insisted).await,
         };
         // Whoever asked may have gone.
@@ -156,13 +165,16 @@ impl Reloader {
     }
 
     async fn take(&mut self, insisted: bool) -> Result<Judgement, String> {
-        let config = Config::read(&self.path).map_err(|errors| errors.to_string())?;
+        let config = self.read()?;
         let mut judgement = self.judge(&config).await?;
         judgement.taken |= insisted && judgement.refusals.is_empty();
         if !judgement.taken {
             return Ok(judgement);
         }
         self.intake.reload(&config);
+        if let (Some(door), Some(api)) = (&self.door, &config.api) {
+            door.reload(api);
+        }
         let (reply, taken) = oneshot::channel();
         let input = Input::Reload {
             config: Box::new(config.clone()),
@@ -172,6 +184,10 @@ impl Reloader {
         taken.await.map_err(|_| ENDING)?;
         self.running = config;
         Ok(judgement)
+    }
+
+    fn read(&self) -> Result<Config, String> {
+        Config::read(&self.path).map_err(|errors| errors.to_string())
     }
 
     async fn judge(&self, config: &Config) -> Result<Judgement, String> {

@@ -91,12 +91,14 @@ async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
         .await;
     connection.abort();
     let body = body.map_err(Error::Broken)?.to_bytes();
-    if status == StatusCode::OK {
+    let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
+    let error = said.as_ref().and_then(|said| said["error"].as_str());
+    // What is not done may say in full what doing it would have meant.
+    let told = status == StatusCode::CONFLICT && said.is_some() && error.is_none();
+    if status == StatusCode::OK || told {
         return Ok(body);
     }
-    let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
-    let said = said.as_ref().and_then(|said| said["error"].as_str());
-    Err(Error::Refused(said.map_or_else(
+    Err(Error::Refused(error.map_or_else(
         || format!("the daemon answered {status}"),
         str::to_owned,
     )))

@@ -1,4 +1,4 @@
-//! The daemon's side of the control socket.
+//! The daemon's side of the control socket and of the HTTP API.
 
 use std::net::IpAddr;
 use std::str::FromStr as _;
@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router, middleware};
 use dnsd_core::answer;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use ipnet::IpNet;
@@ -16,22 +16,24 @@ use liveness::RelayId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::File;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 
-use super::decisions::{self, Callers};
+use super::caller::{Caller, Callers};
+use super::decisions;
+use super::door::{self, Door};
 use super::view::{All, Ending, View};
 use crate::clock;
 use crate::config::Config;
 use crate::control::Input;
 use crate::history::{Span, Told};
 use crate::http;
-use crate::limits::CONFIGURATION_BYTES;
+use crate::limits::{CONFIGURATION_BYTES, DECISION_BYTES};
 use crate::metrics::Code;
 use crate::reload::{Judgement, Order, Task};
 use crate::serve::Served;
 
-/// What the control socket answers from.
+/// What is answered from.
 #[derive(Debug, Clone)]
 pub struct Api {
     /// What is known of the relays.
@@ -44,22 +46,43 @@ pub struct Api {
     pub inputs: mpsc::Sender<Input>,
 }
 
-/// Serves until the task is dropped.
+/// Serves the control socket until the task is dropped.
 pub async fn serve(listener: UnixListener, api: Api) {
-    let router = Router::new()
-        .route("/v1/relays", get(relays))
-        .route("/v1/relays/{relay}", get(relay))
-        .route("/v1/answer", get(answered))
-        .route("/v1/history", get(history))
-        .route("/v1/diff", post(compare))
-        .route("/v1/reload", post(reload))
-        .layer(DefaultBodyLimit::max(CONFIGURATION_BYTES))
-        .merge(decisions::router());
+    // What a configuration refers to is read with this daemon's rights, so only here, where its
+    // own user asks, may it be anybody's.
+    let compared = post(compare).layer(DefaultBodyLimit::max(CONFIGURATION_BYTES));
+    let router = routes().route("/v1/diff", compared);
     let router = http::bounded(router, StatusCode::GATEWAY_TIMEOUT).with_state(api);
     http::serve(Callers(listener), router).await;
 }
 
+/// Serves the HTTP API until the task is dropped.
+pub async fn serve_http(listener: TcpListener, api: Api, door: Arc<Door>) {
+    let router = http::bounded(routes(), StatusCode::GATEWAY_TIMEOUT);
+    let guard = middleware::from_fn_with_state(door, door::guard);
+    http::serve(listener, router.layer(guard).with_state(api)).await;
+}
+
+/// What both answer.
+fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/relays", get(relays))
+        .route("/v1/relays/{relay}", get(relay))
+        .route("/v1/answer", get(answered))
+        .route("/v1/history", get(history))
+        .route("/v1/diff", get(look))
+        .route("/v1/reload", post(reload))
+        .merge(decisions::router())
+        .layer(DefaultBodyLimit::max(DECISION_BYTES))
+        .fallback(async || Refused(StatusCode::NOT_FOUND, "there is nothing here".to_owned()))
+        .method_not_allowed_fallback(async || {
+            let what = "this is asked for in another way";
+            Refused(StatusCode::METHOD_NOT_ALLOWED, what.to_owned())
+        })
+}
+
 /// A request that is refused, and why.
+#[derive(Debug)]
 pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refused {
@@ -172,27 +195,40 @@ async fn compare(
     text: String,
 ) -> Result<Json<Judgement>, Refused> {
     let config = Config::parse(&File::new(name, text)).map_err(|errors| bad(errors.to_string()))?;
-    order(&api, Task::Compare(Box::new(config))).await
+    Ok(Json(order(&api, Task::Compare(Box::new(config))).await?))
+}
+
+async fn look(State(api): State<Api>) -> Result<Json<Judgement>, Refused> {
+    Ok(Json(order(&api, Task::Look).await?))
 }
 
 /// Whether it is meant.
 #[derive(Debug, Deserialize)]
 struct Meant {
-    insisted: bool,
+    #[serde(default)]
+    confirm: bool,
 }
 
 async fn reload(
     State(api): State<Api>,
-    Query(Meant { insisted }): Query<Meant>,
-) -> Result<Json<Judgement>, Refused> {
-    order(&api, Task::Reload { insisted }).await
+    Extension(caller): Extension<Caller>,
+    Query(Meant { confirm }): Query<Meant>,
+) -> Result<(StatusCode, Json<Judgement>), Refused> {
+    tracing::info!(target: "audit", who = caller.name(), confirm, "reload ordered");
+    let judgement = order(&api, Task::Reload { insisted: confirm }).await?;
+    let status = if judgement.taken {
+        StatusCode::OK
+    } else {
+        StatusCode::CONFLICT
+    };
+    Ok((status, Json(judgement)))
 }
 
-async fn order(api: &Api, task: Task) -> Result<Json<Judgement>, Refused> {
+async fn order(api: &Api, task: Task) -> Result<Judgement, Refused> {
     let (reply, answer) = oneshot::channel();
     let sent = api.orders.send(Order { task, reply }).await;
     sent.map_err(|_| Ending)?;
-    answer.await.map_err(|_| Ending)?.map(Json).map_err(bad)
+    answer.await.map_err(|_| Ending)?.map_err(bad)
 }
 
 /// An address is a resolver's; a network is what a resolver says of its client.

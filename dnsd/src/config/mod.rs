@@ -3,6 +3,7 @@
 //! Every section has its reader; what depends on several sections is judged in [`names`]. All
 //! problems of a file are told at once, with line and column.
 
+mod api;
 mod dns;
 mod enrolment;
 mod keys;
@@ -30,6 +31,7 @@ use zone::Zone;
 use crate::probe::tls::Trust;
 use crate::serve::rules::Rules;
 
+pub use api::HttpApi;
 pub use node::{Format, Level, Log, Node};
 pub use sharing::Sharing;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub inventory: Inventory,
     /// The other nameservers; without them this one stands alone.
     pub sharing: Option<Sharing>,
+    /// The HTTP API; without it there is the control socket.
+    pub api: Option<HttpApi>,
     /// Percent of the serving relays that a reload may take out.
     pub removal_percent: usize,
 }
@@ -91,6 +95,11 @@ impl Config {
             ("node.workers", new.workers != old.workers),
             ("log", self.log != running.log),
             (
+                "api.listen",
+                self.api.as_ref().map(|api| api.listen)
+                    != running.api.as_ref().map(|api| api.listen),
+            ),
+            (
                 "sharing (other than peers and keys)",
                 self.sharing.as_ref().map(Sharing::fixed)
                     != running.sharing.as_ref().map(Sharing::fixed),
@@ -114,6 +123,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
     let sharing = sharing::sharing(root, node.as_ref());
+    let api = api::api(root, node.as_ref());
     let (regions, every_region) = relays::regions(root);
     let (relays, every_relay) = relays::relays(root);
     let (rules, every_rule) = enrolment::rules(root);
@@ -148,6 +158,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         trust: probes.trust.clone(),
         inventory: parts.inventory(root, &probes)?.numbered(generation.value),
         sharing: sharing.ok()?,
+        api: api.ok()?,
         removal_percent,
     })
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::decisions::{Made, Wish};
+use crate::decisions::{Made, Unmade, Wish};
 use crate::history::{Event, Span, Told};
 use crate::probe::echo::Found;
 
@@ -88,7 +88,7 @@ pub enum Input {
         /// What is wanted.
         wish: Box<Wish>,
         /// What became of it, or why nothing did.
-        reply: oneshot::Sender<Result<Made, String>>,
+        reply: oneshot::Sender<Result<Made, Unmade>>,
     },
     /// Somebody asks what was decided.
     Decisions {
