@@ -16,6 +16,7 @@ use crate::daemon;
 use crate::history::text::history;
 use crate::orders::{self, Decide, Forced, Lift};
 use crate::readable;
+use crate::revoking::{self, Reinstatement, Revocation};
 
 /// Something at run time.
 const FAILURE: u8 = 1;
@@ -132,6 +133,32 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Have the credentials of a user, or of all users of a tenant, no longer count at any relay:
+    /// running sessions end
+    Revoke {
+        #[command(flatten)]
+        revoke: Revocation,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Lift the revocation of a user or tenant
+    Reinstate {
+        #[command(flatten)]
+        reinstate: Reinstatement,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show who is revoked, and which relays do not apply that yet
+    Revocations {
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show what the running daemon would answer, how it comes to that, and why each relay that is
     /// not in the answer is not
     Answer {
@@ -243,6 +270,19 @@ pub fn main() -> ExitCode {
             let path = format!("/v1/history?{}", asked.join("&"));
             ask(&daemon, &path, output.json, history)
         }
+        Command::Revoke {
+            revoke,
+            daemon,
+            output,
+        } => revoked(&daemon, revoke.request(), output.json),
+        Command::Reinstate {
+            reinstate,
+            daemon,
+            output,
+        } => revoked(&daemon, reinstate.request(), output.json),
+        Command::Revocations { daemon, output } => {
+            ask(&daemon, revoking::PATH, output.json, revoking::list)
+        }
         Command::Answer {
             name,
             kind,
@@ -343,9 +383,25 @@ fn taken(
 
 /// Has the running daemon decide as people want, and prints what that does.
 fn decided(daemon: &Daemon, body: String, json: bool) -> ExitCode {
-    let asking = async |socket: &Path| client::post(socket, orders::PATH, body).await;
-    match exchange(daemon, asking) {
-        Ok(value) => show(&value, json, orders::made),
+    tell(daemon, orders::PATH, body, json, orders::made)
+}
+
+/// Has the running daemon revoke or reinstate, and prints that.
+fn revoked(daemon: &Daemon, body: String, json: bool) -> ExitCode {
+    tell(daemon, revoking::PATH, body, json, revoking::done)
+}
+
+fn tell(
+    daemon: &Daemon,
+    path: &str,
+    body: String,
+    json: bool,
+    readable: fn(&Value) -> String,
+) -> ExitCode {
+    match exchange(daemon, async |socket| {
+        client::post(socket, path, body).await
+    }) {
+        Ok(value) => show(&value, json, readable),
         Err(code) => code,
     }
 }

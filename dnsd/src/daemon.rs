@@ -30,6 +30,7 @@ use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::reload::{Order, Reloader};
+use crate::revocations::Revoking;
 use crate::serve::complaints::Complaints;
 use crate::serve::rate::Limiter;
 use crate::serve::tcp::Front;
@@ -259,6 +260,7 @@ impl Daemon {
             refused: None,
             publish_wanted: false,
             spent: tokio::time::Instant::now(),
+            revoking: Revoking::new(config.revocations_lasting),
             paths: BTreeMap::new(),
             chronicle,
         };

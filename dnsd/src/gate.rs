@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use dnsd_core::inventory::{Inventory, RelayEntry};
-use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report};
+use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, RevocationsAsk};
 
 use crate::limits::{JOIN_INTERVAL, STALE_INTERVAL};
 use crate::metrics::ReportOutcome;
@@ -24,6 +24,8 @@ pub struct Gate {
 struct Entry {
     keys: Vec<KeyId>,
     newest: ReplayGuard,
+    /// Its requests for revocations, which count by themselves.
+    asked: ReplayGuard,
     /// The last report under an old boot id that passed: when, its boot id and sequence.
     stale: Option<(Instant, u64, u64)>,
 }
@@ -90,6 +92,18 @@ impl Gate {
                 Ok(())
             }
         }
+    }
+}
+
+impl Gate {
+    /// Whether a request for revocations that was signed with `key` is answered: one of a relay of
+    /// the fleet, and each once.
+    pub fn admit_ask(&mut self, key: KeyId, ask: &RevocationsAsk) -> Result<(), ReportOutcome> {
+        let entry = self.relays.get_mut(&ask.relay);
+        let entry = entry.filter(|entry| entry.keys.contains(&key));
+        let entry = entry.ok_or(ReportOutcome::Relay)?;
+        let new = entry.asked.accept(ask.boot, ask.sequence);
+        new.map_err(|_| ReportOutcome::Replay)
     }
 }
 
@@ -194,5 +208,26 @@ mod tests {
         assert!(gate.admit(now, other, &report(relay, 9, 9)).is_err());
         assert_eq!(gate.relays.len(), inventory.relays().len());
         assert!(gate.admit(now, key, &report(relay, 1, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_request_for_revocations_passes_once_and_only_from_a_relay_of_the_fleet() {
+        let mut gate = Gate::new(&inventory());
+        let ask = |relay: &str, boot, sequence| RevocationsAsk {
+            relay: relay.parse().expect("id"),
+            boot,
+            sequence,
+            page: 0,
+        };
+        let key = KeyId(1);
+        assert_eq!(gate.admit_ask(key, &ask("fra-1", 5, 1)), Ok(()));
+        let replay = Err(ReportOutcome::Replay);
+        assert_eq!(gate.admit_ask(key, &ask("fra-1", 5, 1)), replay);
+        assert_eq!(gate.admit_ask(key, &ask("fra-1", 4, 9)), replay);
+        assert_eq!(gate.admit_ask(key, &ask("fra-1", 5, 2)), Ok(()));
+        assert_eq!(gate.admit_ask(key, &ask("fra-1", 6, 1)), Ok(()));
+        let nobodys = Err(ReportOutcome::Relay);
+        assert_eq!(gate.admit_ask(KeyId(9), &ask("fra-1", 7, 1)), nobodys);
+        assert_eq!(gate.admit_ask(key, &ask("fra-7", 7, 1)), nobodys);
     }
 }

@@ -1,5 +1,7 @@
 //! Liveness reports off the wire: authenticated here, judged by the control loop, acknowledged.
 //!
+//! Relays that are told of revocations ask for them here.
+//!
 //! A thread of its own, so that a flood of forged or repeated reports costs one core's share of
 //! MACs and nothing else. What cannot be authenticated is counted and never answered, and copies
 //! stop at the [gate](crate::gate).
@@ -13,7 +15,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dnsd_core::inventory::Inventory;
-use liveness::{Ack, KeyId, KeyRing, REPORT_LEN, Refused, Report};
+use dnsd_core::revocations::Revocations;
+use liveness::{
+    ASK_LEN, Ack, KeyId, KeyRing, NONCE_LEN, NodeId, REPORT_LEN, Refused, Report, RevocationTag,
+    RevocationsAsk, RevocationsPage,
+};
 use tokio::sync::mpsc;
 
 use crate::clock;
@@ -33,6 +39,9 @@ pub struct Intake {
     socket: UdpSocket,
     keys: ArcSwap<KeyRing>,
     gate: Mutex<Gate>,
+    node: NodeId,
+    /// Whose credentials no longer count, and the generation of that.
+    revoked: ArcSwap<(u64, Vec<RevocationTag>)>,
     metrics: Arc<Metrics>,
     stop: AtomicBool,
 }
@@ -47,6 +56,8 @@ impl Intake {
             socket,
             keys: ArcSwap::from_pointee(config.keys.clone()),
             gate: Mutex::new(Gate::new(&config.inventory)),
+            node: config.node.id,
+            revoked: ArcSwap::default(),
             metrics,
             stop: AtomicBool::new(false),
         })
@@ -68,6 +79,12 @@ impl Intake {
     /// Accepts the reports of other relays from now on.
     pub fn roster(&self, inventory: &Inventory) {
         self.gate().reload(inventory);
+    }
+
+    /// Tells relays of these from now on.
+    pub fn revocations(&self, list: &Revocations) {
+        let list = (list.generation(), list.tags().to_vec());
+        self.revoked.store(Arc::new(list));
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -110,6 +127,9 @@ impl Intake {
         from: SocketAddr,
         inputs: &mpsc::Sender<Input>,
     ) -> Option<ReportOutcome> {
+        if datagram.len() == ASK_LEN {
+            return self.answer(datagram, from).err();
+        }
         let keys = self.keys.load();
         let (report, key) = match Report::decode(datagram, &keys) {
             Ok(decoded) => decoded,
@@ -128,6 +148,28 @@ impl Intake {
             from,
         });
         None
+    }
+}
+
+impl Intake {
+    /// Answers a relay that asks for revocations, once.
+    fn answer(&self, datagram: &[u8], from: SocketAddr) -> Result<(), ReportOutcome> {
+        let keys = self.keys.load();
+        let asked = RevocationsAsk::decode(datagram, &keys);
+        let (ask, key) = asked.map_err(|refused| reason(&refused))?;
+        self.gate().admit_ask(key, &ask)?;
+        let list = self.revoked.load();
+        let page = RevocationsPage::answer(&ask, self.node, list.0, &list.1);
+        let mut nonce = [0; NONCE_LEN];
+        let sealed = match (getrandom::fill(&mut nonce), keys.get(key)) {
+            (Ok(()), Some(secret)) => page.seal(key, secret, nonce),
+            _ => None,
+        };
+        if let Some(sealed) = sealed {
+            // A lost page is asked for again.
+            let _ = self.socket.send_to(&sealed, from);
+        }
+        Ok(())
     }
 }
 

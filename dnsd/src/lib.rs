@@ -34,5 +34,7 @@ pub mod persist;
 pub mod probe;
 pub mod readable;
 pub mod reload;
+pub mod revocations;
+pub mod revoking;
 pub mod serve;
 pub mod share;

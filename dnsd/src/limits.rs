@@ -131,6 +131,8 @@ pub const SHARE_PEERS_CONFIGURED: usize = dnsd_core::limits::OBSERVERS_MAX;
 pub const OVERRIDES_LOOK: Duration = Duration::from_secs(1);
 /// Largest body of a request to the control socket or the HTTP API, but for a configuration, in bytes.
 pub const DECISION_BYTES: usize = 16 * 1024;
+/// Datagrams of revocations that go to one nameserver at a time.
+pub const REVOCATION_DATAGRAMS: usize = 32;
 /// Least time between two log records of nodes that are refused for one reason.
 pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);
 /// Largest configuration that the control socket takes, in bytes.

@@ -68,7 +68,7 @@ pub struct Ack {
     pub order: Order,
     /// How the node sees the relay.
     pub seen: Seen,
-    /// Newest generation of revocations the node knows.
+    /// The [`generation`](crate::generation) of the revocations the node knows.
     pub revocations: u64,
     /// Healthy relays other than this one, best first; entries without any address are empty.
     pub neighbours: [Neighbour; NEIGHBOURS_MAX],

@@ -1,4 +1,5 @@
-//! The signed liveness report of a relay and its acknowledgement: types, wire bytes, MAC, replay rule.
+//! The signed liveness report of a relay and its acknowledgement, and revocations: types, wire bytes,
+//! MAC and seal, replay rule.
 //!
 //! A relay sends one [`Report`] twice a second to every nameserver node; each node answers with an
 //! [`Ack`]. Both are single UDP datagrams of a fixed size that does not depend on how the relay
@@ -66,6 +67,31 @@
 //!       +-------------------------------------------------------------------------------+
 //! ```
 //!
+//! # Revocations
+//!
+//! A relay that is told another generation than the one it has from that nameserver asks for the
+//! list, page by page. The request, 96 bytes:
+//!
+//! ```text
+//!        0               4       5       6       7       8              12      14      16
+//!       +---------------+-------+-------+-------+-------+---------------+-------+-------+
+//!    0  | magic "TFLV"  |version| kind 3| zero          | key id        | page  | zero  |
+//!       +---------------+-------+-------+-------+-------+---------------+-------+-------+
+//!   16  | boot                                  | sequence                              |
+//!       +---------------------------------------+---------------------------------------+
+//!   32  | relay id, 32 bytes                                                            |
+//!       +-------------------------------------------------------------------------------+
+//!   64  | HMAC-SHA256 over bytes 0..64                                                  |
+//!       +-------------------------------------------------------------------------------+
+//! ```
+//!
+//! The page, at most 1172 bytes: magic, version, kind 4, two zeros, key id; a nonce of 24 bytes; and,
+//! sealed with XChaCha20-Poly1305 under HMAC-SHA256(key, "turnfleet revocation pages 1") with the
+//! first twelve bytes authenticated along: relay id 32, node id 32, boot 8, sequence 8 (both echoed),
+//! generation 8, page 2, pages 2, count 2, zero 2, then 16 bytes for each of at most 64 users and
+//! tenants. A generation is 0 for an empty list, else the first 8 bytes of SHA-256 over all of it, in
+//! order.
+//!
 //! # Rules
 //!
 //! * Length, magic, version, kind and key id are read first, because they choose the key; nothing
@@ -86,6 +112,7 @@ mod key;
 mod name;
 mod replay;
 mod report;
+mod revocations;
 mod wire;
 
 pub use ack::{Ack, NEIGHBOURS_MAX, Neighbour, Order, Seen};
@@ -93,4 +120,8 @@ pub use key::{KEY_MIN, Key, KeyId, KeyRing, KeyRingError, RING_MAX, WeakKey};
 pub use name::{ID_MAX, IdError, NodeId, RelayId};
 pub use replay::{BOOT_MAX, ReplayGuard, Replayed};
 pub use report::{Load, Reason, Report, State, Transports};
-pub use wire::{ACK_LEN, REPORT_LEN, Refused, VERSION};
+pub use revocations::{
+    PAGE_LEN_MAX, PAGE_TAGS_MAX, PAGES_MAX, REVOKED_MAX, RevocationTag, RevocationsAsk,
+    RevocationsPage, generation,
+};
+pub use wire::{ACK_LEN, ASK_LEN, NONCE_LEN, REPORT_LEN, Refused, VERSION};

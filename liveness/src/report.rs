@@ -151,7 +151,7 @@ pub struct Report {
     pub workers: u16,
     /// Hash or generation of the running configuration.
     pub configuration: u64,
-    /// Newest generation of revocations the relay applies.
+    /// The generation of all revocations together that nameservers told the relay.
     pub revocations: u64,
 }
 

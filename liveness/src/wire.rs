@@ -1,9 +1,10 @@
-//! What both datagrams share: the header, the MAC, and cursors over the fields.
+//! What all datagrams share: the header, the MAC, and cursors over the fields.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use crate::key::{Key, KeyId, KeyRing};
 
@@ -11,13 +12,21 @@ use crate::key::{Key, KeyId, KeyRing};
 pub const REPORT_LEN: usize = 192;
 /// Bytes in every acknowledgement.
 pub const ACK_LEN: usize = 256;
-/// The version of both layouts.
+/// Bytes in every request for revocations.
+pub const ASK_LEN: usize = 96;
+/// Bytes of the nonce that a page of revocations is sealed with.
+pub const NONCE_LEN: usize = 24;
+/// The version of all layouts.
 pub const VERSION: u8 = 1;
 
 const MAGIC: [u8; 4] = *b"TFLV";
 const MAC_LEN: usize = 32;
+/// Magic, version, kind, two codes, key id.
+pub(crate) const HEADER: usize = 12;
 pub(crate) const KIND_REPORT: u8 = 1;
 pub(crate) const KIND_ACK: u8 = 2;
+pub(crate) const KIND_ASK: u8 = 3;
+pub(crate) const KIND_PAGE: u8 = 4;
 
 /// Why a datagram was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +78,21 @@ pub(crate) fn open<'a>(
         return Err(Refused::Length { length, expected });
     }
     let (body, tag) = bytes.split_at(expected - MAC_LEN);
-    let mut fields = Reader(body);
+    let (_, key_id) = judge(body, kind)?;
+    let key = keys.get(key_id).ok_or(Refused::UnknownKey(key_id))?;
+    // `verify_slice` compares in constant time.
+    mac(key, body).verify_slice(tag).map_err(|_| Refused::Mac)?;
+    let codes = [body[6], body[7]];
+    Ok((Header { codes, key_id }, Reader(&body[HEADER..])))
+}
+
+/// Whether a datagram begins as one of this kind does; its header, and the key it names.
+pub(crate) fn judge(bytes: &[u8], kind: u8) -> Result<(&[u8], KeyId), Refused> {
+    let Some(head) = bytes.get(..HEADER) else {
+        let (length, expected) = (bytes.len(), HEADER);
+        return Err(Refused::Length { length, expected });
+    };
+    let mut fields = Reader(head);
     if fields.take::<4>() != MAGIC {
         return Err(Refused::Magic);
     }
@@ -81,12 +104,24 @@ pub(crate) fn open<'a>(
     if found != kind {
         return Err(Refused::Kind(found));
     }
-    let codes = fields.take();
-    let key_id = KeyId(fields.u32());
-    let key = keys.get(key_id).ok_or(Refused::UnknownKey(key_id))?;
-    // `verify_slice` compares in constant time.
-    mac(key, body).verify_slice(tag).map_err(|_| Refused::Mac)?;
-    Ok((Header { codes, key_id }, fields))
+    let _codes = fields.u16();
+    Ok((head, KeyId(fields.u32())))
+}
+
+/// The first twelve bytes of a datagram.
+pub(crate) fn header(kind: u8, codes: [u8; 2], key_id: KeyId) -> [u8; HEADER] {
+    let mut head = [0; HEADER];
+    head[..4].copy_from_slice(&MAGIC);
+    head[4..6].copy_from_slice(&[VERSION, kind]);
+    head[6..8].copy_from_slice(&codes);
+    head[8..].copy_from_slice(&key_id.0.to_be_bytes());
+    head
+}
+
+/// What pages are sealed with: a key of its own, so that no MAC tells anything about it.
+pub(crate) fn page_key(key: &Key) -> Zeroizing<[u8; 32]> {
+    let derived = mac(key, b"turnfleet revocation pages 1").finalize();
+    Zeroizing::new(derived.into_bytes().into())
 }
 
 /// The first twelve bytes without what `open` has already judged.
@@ -100,7 +135,11 @@ pub(crate) struct Header {
 /// the end cannot happen; it would yield zeros.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(crate) fn new(fields: &'a [u8]) -> Self {
+        Self(fields)
+    }
+
     pub(crate) fn take<const N: usize>(&mut self) -> [u8; N] {
         debug_assert!(self.0.len() >= N, "the layout is longer than the datagram");
         let Some((head, tail)) = self.0.split_first_chunk::<N>() else {
@@ -147,10 +186,7 @@ impl<const N: usize> Writer<N> {
             bytes: [0; N],
             at: 0,
         };
-        writer.put(&MAGIC);
-        writer.put(&[VERSION, kind]);
-        writer.put(&codes);
-        writer.put(&key_id.0.to_be_bytes());
+        writer.put(&header(kind, codes, key_id));
         writer
     }
 

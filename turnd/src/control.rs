@@ -1,12 +1,13 @@
 //! The control thread: signals, reports, drain, reload; it never touches a packet.
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveness::{Order as Wanted, Reason, State};
+use liveness::{Order as Wanted, Reason, RevocationTag, State};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -27,7 +28,7 @@ use crate::start::{self, Http, StartError};
 use crate::status::{Status, word};
 use crate::tls::Certificates;
 use crate::worker::{self, Handle};
-use crate::{boot, cli, clock, commands, notify, operator, reload};
+use crate::{boot, cli, clock, commands, core_config, notify, operator, reload};
 
 /// How often the workers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -164,7 +165,7 @@ impl Control {
                 _ = signals.interrupt.recv() => self.stop("SIGINT"),
                 _ = signals.hangup.recv() => drop(self.reload(&mut liveliness)),
                 Some(asked) = asked.recv() => self.answer(&mut liveliness, asked),
-                bytes = liveliness.receive() => self.acknowledged(&mut liveliness, &bytes),
+                answer = liveliness.receive() => self.acknowledged(&mut liveliness, answer),
             }
         }
         tracing::info!(sessions = self.gate.total(), "ended");
@@ -252,17 +253,32 @@ impl Control {
         notify::stopping();
     }
 
-    fn acknowledged(&mut self, liveliness: &mut Liveliness, bytes: &[u8]) {
-        let Some(order) = liveliness.acknowledged(bytes, clock::instant()) else {
+    fn acknowledged(&mut self, liveliness: &mut Liveliness, answer: (Vec<u8>, SocketAddr)) {
+        let Some(news) = liveliness.acknowledged(answer, clock::instant()) else {
             return;
         };
-        match order {
-            Wanted::None => {}
-            Wanted::Drain | Wanted::Undrain => {
+        if news.revocations {
+            self.revoke(&liveliness.revoked());
+        }
+        match news.order {
+            None | Some(Wanted::None) => {}
+            Some(order @ (Wanted::Drain | Wanted::Undrain)) => {
                 let drain = order == Wanted::Drain;
                 tracing::info!(drain, "ordered by an operator through a nameserver");
                 self.drainage.order(drain);
             }
+        }
+    }
+
+    /// Ends the sessions of those whom nameservers revoke, and takes no more of them.
+    fn revoke(&self, told: &[RevocationTag]) {
+        tracing::info!(
+            revoked = told.len(),
+            "nameservers revoke others than before"
+        );
+        let cores = core_config::per_worker(&self.config, told);
+        for (worker, core) in self.workers.iter().zip(cores.unwrap_or_default()) {
+            worker.tell(worker::Order::Configure(core));
         }
     }
 
@@ -300,7 +316,7 @@ impl Control {
     /// Takes the file as a whole or not at all. What has changed, in words.
     fn reload(&mut self, liveliness: &mut Liveliness) -> Result<Vec<String>, Refusal> {
         notify::reloading();
-        let taken = reload::prepare(&self.path, &self.config);
+        let taken = reload::prepare(&self.path, &self.config, &liveliness.revoked());
         let taken = taken.map(|prepared| self.hand_over(liveliness, prepared));
         let ok = taken.is_ok();
         match &taken {

@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
+use liveness::RevocationTag;
 use turnd_core::{Config as Core, Lifetimes, Limits, PeerFilter, PortSlice, RelayAddresses};
 
 use crate::config::Config;
 
-/// One configuration per worker: they differ in their share of the relayed ports.
+/// One configuration per worker: they differ in their share of the relayed ports. `told` are those
+/// whom nameservers revoke.
 ///
 /// `None` when there are too few ports for the workers, which a checked configuration rules out.
-pub fn per_worker(config: &Config) -> Option<Vec<Arc<Core>>> {
+pub fn per_worker(config: &Config, told: &[RevocationTag]) -> Option<Vec<Arc<Core>>> {
+    let revoked = config.revocations.told(told);
     let workers = u16::try_from(config.relay.worker_count()).ok()?;
     let one = |worker| {
         let ports = PortSlice::new(config.relay.ports.ports(), worker, workers).ok()?;
-        Some(Arc::new(core(config, ports)))
+        Some(Arc::new(Core {
+            revoked: revoked.clone(),
+            ..core(config, ports)
+        }))
     };
     (0..workers).map(one).collect()
 }

@@ -4,12 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use liveness::{Order, Reason, State, Transports};
+use liveness::{Reason, RevocationTag, State, Transports};
 use turnd_core::reporter::{Capacity, Identity, Reporter, WorkerSnapshot};
 
 use crate::boot::Boot;
 use crate::config::Config;
-use crate::reports::Reports;
+use crate::reports::{News, Reports};
 use crate::status::{Status, View};
 use crate::worker::Shared;
 use crate::{clock, notify};
@@ -132,13 +132,13 @@ impl Liveliness {
         }
     }
 
-    /// Waits for an answer to a report; for ever when there are none.
-    pub async fn receive(&self) -> Vec<u8> {
+    /// Waits for an answer of a nameserver; for ever when there are none.
+    pub async fn receive(&self) -> (Vec<u8>, SocketAddr) {
         loop {
             match &self.reports {
                 Some(reports) => {
-                    if let Some(bytes) = reports.receive().await {
-                        return bytes;
+                    if let Some(answer) = reports.receive().await {
+                        return answer;
                     }
                 }
                 None => std::future::pending().await,
@@ -146,16 +146,23 @@ impl Liveliness {
         }
     }
 
-    /// Takes an answer in, and returns an order that is news.
-    pub fn acknowledged(&mut self, bytes: &[u8], now: Instant) -> Option<Order> {
+    /// Takes an answer in, and returns what is news.
+    pub fn acknowledged(
+        &mut self,
+        (bytes, from): (Vec<u8>, SocketAddr),
+        now: Instant,
+    ) -> Option<News> {
         let reports = self.reports.as_mut()?;
-        match reports.judge(bytes, now) {
+        match reports.take(&bytes, from, now) {
             Ok(news) => {
+                if news.revocations {
+                    self.reporter.set_revocations(reports.revoked().1);
+                }
                 self.counted.acks += 1;
                 if news.boot_floor > 0 {
                     self.rise_above(news.boot_floor);
                 }
-                news.order
+                Some(news)
             }
             Err(error) => {
                 self.counted.refused += 1;
@@ -163,6 +170,12 @@ impl Liveliness {
                 None
             }
         }
+    }
+
+    /// Those whom nameservers revoke.
+    pub fn revoked(&self) -> Vec<RevocationTag> {
+        let revoked = self.reports.as_ref().map(Reports::revoked);
+        revoked.map(|(tags, _)| tags).unwrap_or_default()
     }
 
     /// Healthy relays that the nameservers named lately.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use credentials::http::Issuer;
+use liveness::RevocationTag;
 use settings::Errors;
 
 use crate::config::Config;
@@ -68,11 +69,12 @@ impl Refusal {
     }
 }
 
-/// Reads the file at `path` and makes ready what it needs beyond what `now` has.
+/// Reads the file at `path` and makes ready what it needs beyond what `now` has. `told` are those whom
+/// nameservers revoke.
 ///
 /// # Errors
 /// Every reason to refuse that is found.
-pub fn prepare(path: &Path, now: &Config) -> Result<Prepared, Refusal> {
+pub fn prepare(path: &Path, now: &Config, told: &[RevocationTag]) -> Result<Prepared, Refusal> {
     let new = Config::read(path).map_err(Refusal::Wrong)?;
     let restart = needs_restart(now, &new);
     if !restart.is_empty() {
@@ -98,7 +100,7 @@ pub fn prepare(path: &Path, now: &Config) -> Result<Prepared, Refusal> {
     let admin = (now.admin != new.admin).then(|| start::tcp("admin.listen", new.admin));
     Ok(Prepared {
         changes: changes(now, &new, &added, &closed),
-        cores: core_config::per_worker(&new).unwrap_or_default(),
+        cores: core_config::per_worker(&new, told).unwrap_or_default(),
         opened: opened?,
         closed,
         tls: start::tls(&new)?,

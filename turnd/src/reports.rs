@@ -5,8 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use liveness::{ACK_LEN, Ack, KeyRing, Neighbour, NodeId, Order, Refused, RelayId, Report};
+use liveness::{
+    ACK_LEN, Ack, KeyRing, Neighbour, NodeId, Order, PAGE_LEN_MAX, Refused, RelayId, Report,
+    RevocationTag, RevocationsAsk, RevocationsPage,
+};
 use tokio::net::UdpSocket;
+use turnd_core::{RevocationLists, Wanted};
 
 use crate::config::Liveness;
 
@@ -50,8 +54,8 @@ struct Said {
     neighbours: [Neighbour; liveness::NEIGHBOURS_MAX],
 }
 
-/// What an acknowledgement changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a datagram of a nameserver changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct News {
     /// An order that this node did not give before.
     pub order: Option<Order>,
@@ -59,6 +63,8 @@ pub struct News {
     pub boot_floor: u64,
     /// Whether the neighbours are others than before.
     pub neighbours: bool,
+    /// Whether others are revoked than before.
+    pub revocations: bool,
 }
 
 /// The sockets and the memory of what was acknowledged.
@@ -71,6 +77,7 @@ pub struct Reports {
     /// Absent where the system has no IPv6.
     ipv6: Option<UdpSocket>,
     said: BTreeMap<NodeId, Said>,
+    revoked: RevocationLists,
     /// Boot id and sequence of the last report.
     last: (u64, u64),
 }
@@ -91,6 +98,7 @@ impl Reports {
             ipv4,
             ipv6,
             said: BTreeMap::new(),
+            revoked: RevocationLists::default(),
             last: (0, 0),
         })
     }
@@ -108,12 +116,10 @@ impl Reports {
         let bytes = report.encode(self.liveness.key_id, &self.liveness.key);
         let mut outcome = Sent::default();
         for to in &self.liveness.dnsd {
-            let socket = if to.is_ipv4() {
-                Some(&self.ipv4)
-            } else {
-                self.ipv6.as_ref()
-            };
-            match socket.map(|socket| socket.try_send_to(&bytes, *to)) {
+            match self
+                .socket(*to)
+                .map(|socket| socket.try_send_to(&bytes, *to))
+            {
                 Some(Ok(_)) => outcome.sent += 1,
                 Some(Err(error)) => {
                     outcome.failed += 1;
@@ -125,10 +131,18 @@ impl Reports {
         outcome
     }
 
+    fn socket(&self, to: SocketAddr) -> Option<&UdpSocket> {
+        if to.is_ipv4() {
+            Some(&self.ipv4)
+        } else {
+            self.ipv6.as_ref()
+        }
+    }
+
     /// Waits for a datagram from a nameserver; errors on a socket are not an end.
-    pub async fn receive(&self) -> Option<Vec<u8>> {
-        // One byte more than an acknowledgement, so that a longer datagram shows as such.
-        let (mut four, mut six) = ([0; ACK_LEN + 1], [0; ACK_LEN + 1]);
+    pub async fn receive(&self) -> Option<(Vec<u8>, SocketAddr)> {
+        // One byte more than the longest, so that a longer datagram shows as such.
+        let (mut four, mut six) = ([0; PAGE_LEN_MAX + 1], [0; PAGE_LEN_MAX + 1]);
         let six_arrives = async {
             match &self.ipv6 {
                 Some(socket) => socket.recv_from(&mut six).await,
@@ -136,9 +150,65 @@ impl Reports {
             }
         };
         tokio::select! {
-            got = self.ipv4.recv_from(&mut four) => Some(four[..got.ok()?.0].to_vec()),
-            got = six_arrives => { let len = got.ok()?.0; Some(six[..len].to_vec()) }
+            got = self.ipv4.recv_from(&mut four) => {
+                let (len, from) = got.ok()?;
+                Some((four[..len].to_vec(), from))
+            }
+            got = six_arrives => {
+                let (len, from) = got.ok()?;
+                Some((six[..len].to_vec(), from))
+            }
         }
+    }
+
+    /// Judges a datagram that came at `now`, and asks for revocations that are news.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<News, Disbelief> {
+        let before = self.revoked.generation();
+        let (news, wanted) = if bytes.len() == ACK_LEN {
+            let (news, ack) = self.judge(bytes, now)?;
+            (news, self.revoked.told(now, ack.node, ack.revocations))
+        } else {
+            let (page, _) = RevocationsPage::open(bytes, &self.keys)?;
+            if page.relay != self.relay || page.boot != self.last.0 {
+                return Err(Disbelief::NotOurs);
+            }
+            (News::default(), self.revoked.page(now, &page))
+        };
+        if let Some(wanted) = wanted {
+            self.ask(wanted, from);
+        }
+        Ok(News {
+            revocations: self.revoked.generation() != before,
+            ..news
+        })
+    }
+
+    /// Asks for a page of revocations. If it is lost, the next acknowledgement leads to another.
+    fn ask(&self, Wanted { sequence, page }: Wanted, to: SocketAddr) {
+        let ask = RevocationsAsk {
+            relay: self.relay,
+            boot: self.last.0,
+            sequence,
+            page,
+        };
+        let bytes = ask.encode(self.liveness.key_id, &self.liveness.key);
+        if let Some(Err(error)) = self.socket(to).map(|socket| socket.try_send_to(&bytes, to)) {
+            tracing::debug!(%error, %to, "a request for revocations was not sent");
+        }
+    }
+
+    /// Those whom nameservers revoke, and the generation of that.
+    pub fn revoked(&self) -> (Vec<RevocationTag>, u64) {
+        let tags = self.revoked.tags().copied().collect();
+        (tags, self.revoked.generation())
     }
 
     /// Judges an acknowledgement that came at `now`. Of more nodes than nameservers are configured
@@ -146,7 +216,7 @@ impl Reports {
     ///
     /// # Errors
     /// Why it is not believed.
-    pub fn judge(&mut self, bytes: &[u8], now: Instant) -> Result<News, Disbelief> {
+    fn judge(&mut self, bytes: &[u8], now: Instant) -> Result<(News, Ack), Disbelief> {
         let (ack, _) = Ack::decode(bytes, &self.keys)?;
         let (boot, sequence) = self.last;
         if ack.relay != self.relay || ack.boot != boot {
@@ -175,11 +245,13 @@ impl Reports {
         };
         let before = self.said.insert(ack.node, said);
         let order_before = before.map_or(Order::None, |said| said.order);
-        Ok(News {
+        let news = News {
             order: (ack.order != order_before).then_some(ack.order),
             boot_floor: ack.boot_floor,
             neighbours: before.is_none_or(|said| said.neighbours != ack.neighbours),
-        })
+            revocations: false,
+        };
+        Ok((news, ack))
     }
 
     /// Healthy relays that the nameservers named lately, each once.

@@ -206,7 +206,7 @@ pub fn workers(
     config: &Config,
     gate: &Arc<Gate>,
 ) -> Result<Vec<Handle>, StartError> {
-    let cores = core_config::per_worker(config).unwrap_or_default();
+    let cores = core_config::per_worker(config, &[]).unwrap_or_default();
     let letterboxes: Arc<[_]> = opened.iter().map(Worker::letterbox).collect();
     let start = |(index, (worker, core)): (usize, (Worker, _))| {
         let relay = Relay::new(core, Arc::clone(gate) as Arc<dyn Admission>, random()?);

@@ -27,8 +27,10 @@ pub mod inventory;
 pub mod limits;
 pub mod overrides;
 pub mod paths;
+pub mod revocations;
 pub mod snapshot;
 pub mod steer;
 pub mod votes;
 
+mod newest;
 mod spread;

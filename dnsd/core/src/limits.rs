@@ -32,6 +32,10 @@ pub const OBSERVERS_MAX: usize = 32;
 pub const OVERRIDES_MAX: usize = 256;
 /// Decisions of people that are remembered after newer ones.
 pub const JOURNAL_MAX: usize = 256;
+/// Users and tenants whose revocations are kept, with those that were lifted.
+pub const REVOCATIONS_MAX: usize = liveness::REVOKED_MAX;
+/// Longest user id or tenant, in bytes: no username holds a longer one.
+pub const SUBJECT_MAX: usize = 508;
 /// Longest reason of a decision, in bytes.
 pub const WHY_MAX: usize = 200;
 /// Longest name of whoever decides, in bytes.

@@ -5,5 +5,6 @@ pub mod caller;
 pub mod client;
 pub mod decisions;
 pub mod door;
+pub mod revocations;
 pub mod server;
 pub mod view;

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::caller::{Caller, Callers};
 use super::decisions;
 use super::door::{self, Door};
+use super::revocations;
 use super::view::{All, Ending, View};
 use crate::clock;
 use crate::config::Config;
@@ -73,6 +74,7 @@ fn routes() -> Router<Api> {
         .route("/v1/diff", get(look))
         .route("/v1/reload", post(reload))
         .merge(decisions::router())
+        .merge(revocations::router())
         .layer(DefaultBodyLimit::max(DECISION_BYTES))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is nothing here".to_owned()))
         .method_not_allowed_fallback(async || {

@@ -15,6 +15,7 @@ mod zone;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use credentials::SecretRing;
 use credentials::label::LabelKeys;
@@ -61,6 +62,8 @@ pub struct Config {
     pub sharing: Option<Sharing>,
     /// The HTTP API; without it there is the control socket.
     pub api: Option<HttpApi>,
+    /// How long a revocation holds when nothing else is said.
+    pub revocations_lasting: Duration,
     /// Percent of the serving relays that a reload may take out.
     pub removal_percent: usize,
 }
@@ -114,6 +117,7 @@ impl Config {
 fn read(root: &mut Table<'_>) -> Option<Config> {
     let generation = root.with_default_in("generation", 0, 0..=i64::MAX.unsigned_abs());
     let removal_percent = node::reload(root);
+    let revocations_lasting = node::revocations(root);
     let node = node::node(root);
     let probes = node::probes(root);
     let log = node::log(root);
@@ -159,6 +163,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         inventory: parts.inventory(root, &probes)?.numbered(generation.value),
         sharing: sharing.ok()?,
         api: api.ok()?,
+        revocations_lasting,
         removal_percent,
     })
 }

@@ -1,10 +1,11 @@
-//! `[node]`, `[probes]`, `[reload]` and `[log]`: what belongs to this one daemon.
+//! `[node]`, `[probes]`, `[reload]`, `[revocations]` and `[log]`: what belongs to this one daemon.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dnsd_core::revocations::LONGEST;
 use liveness::NodeId;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
@@ -266,6 +267,14 @@ pub(super) fn reload(root: &mut Table<'_>) -> usize {
     table
         .with_default_in("removal_percent", default, 0..=100)
         .value
+}
+
+/// `[revocations]`: how long one holds unless something else is said.
+pub(super) fn revocations(root: &mut Table<'_>) -> Duration {
+    let mut table = root.table_or_default("revocations");
+    let range = Duration::from_hours(1)..=LONGEST;
+    let default = Duration::from_hours(72);
+    table.with_default_in("lasting", default, range).value
 }
 
 pub(super) fn log(root: &mut Table<'_>) -> Log {

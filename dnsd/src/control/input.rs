@@ -6,6 +6,7 @@ use dnsd_core::difference::Difference;
 use dnsd_core::health::Probe;
 use dnsd_core::inventory::Inventory;
 use dnsd_core::overrides::Entry;
+use dnsd_core::revocations;
 use dnsd_core::steer::Strain;
 use dnsd_core::votes::Ballot;
 use liveness::{KeyId, RelayId, Report};
@@ -16,6 +17,8 @@ use crate::config::Config;
 use crate::decisions::{Made, Unmade, Wish};
 use crate::history::{Event, Span, Told};
 use crate::probe::echo::Found;
+use crate::revocations::Wish as Revoke;
+use crate::share::entries::Digests;
 
 /// What is known of relays.
 #[derive(Debug, Default)]
@@ -92,6 +95,30 @@ pub enum Input {
     },
     /// Somebody asks what was decided.
     Decisions {
+        /// Where to.
+        reply: oneshot::Sender<Value>,
+    },
+    /// Revocations that another nameserver knows of.
+    Revocations {
+        /// They.
+        entries: Vec<revocations::Entry>,
+    },
+    /// As `Digest`, of revocations and in parts.
+    RevocationDigests {
+        /// Of those it knows.
+        digests: Box<Digests>,
+        /// Where those go that this one knows.
+        from: SocketAddr,
+    },
+    /// Somebody revokes.
+    Revoke {
+        /// Whom.
+        wish: Box<Revoke>,
+        /// What became of it, or why nothing did.
+        reply: oneshot::Sender<Result<Value, String>>,
+    },
+    /// Somebody asks who is revoked.
+    Revoked {
         /// Where to.
         reply: oneshot::Sender<Value>,
     },

@@ -35,6 +35,7 @@ use crate::limits::{
 };
 use crate::metrics::ReportOutcome;
 use crate::probe::Prober;
+use crate::revocations::Revoking;
 use crate::serve::rules::Rules;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
@@ -76,6 +77,8 @@ pub struct Control {
     pub publish_wanted: bool,
     /// Until when the compilations so far would have taken at their regular spacing.
     pub spent: Instant,
+    /// What is remembered of revocations.
+    pub revoking: Revoking,
     /// What was last logged of relays' paths.
     pub paths: BTreeMap<(RelayId, Path), Told>,
     /// What changed.
@@ -92,6 +95,7 @@ impl Control {
         let mut refresh = Instant::now() + STATE_REFRESH;
         let mut look = Instant::now() + OVERRIDES_LOOK;
         self.roster();
+        self.revocations_changed();
         self.tell();
         self.drain();
         // As things stood at the start is no news.
@@ -123,6 +127,7 @@ impl Control {
                 look = Instant::now() + OVERRIDES_LOOK;
                 self.expire();
                 self.compare();
+                self.look_at_revocations();
                 self.drain();
             }
             if Instant::now() >= refresh {
@@ -159,6 +164,14 @@ impl Control {
             }
             Input::Decisions { reply } => {
                 let _ = reply.send(self.decisions());
+            }
+            Input::Revocations { entries } => self.hear_revocations(entries),
+            Input::RevocationDigests { digests, from } => self.compared_revocations(&digests, from),
+            Input::Revoke { wish, reply } => {
+                let _ = reply.send(self.revoke(*wish));
+            }
+            Input::Revoked { reply } => {
+                let _ = reply.send(self.revocations());
             }
             Input::Compare { inventory, reply } => {
                 // Whoever asked may have gone.
@@ -205,7 +218,7 @@ impl Control {
             self.chronicle.reported(report.relay, twins);
         }
         if let Some(reply) = reply {
-            let revocations = 0;
+            let revocations = self.fleet.revocations().generation();
             let ack = reply.ack(report, self.node, clock::unix_millis(), revocations);
             self.intake.acknowledge(&ack, key, from);
         }
@@ -294,6 +307,7 @@ impl Control {
         if let (Some(wire), Some(sharing)) = (&self.wire, &config.sharing) {
             wire.reload(sharing);
         }
+        self.revoking.lasting = config.revocations_lasting;
         self.labels = config.labels;
         self.rules = config.rules;
         self.fleet.reconfigure(clock::now(), config.inventory);

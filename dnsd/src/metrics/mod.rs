@@ -150,6 +150,8 @@ pub struct Metrics {
     isolated: Gauge,
     observers: Gauge,
     complaints: Complaints,
+    revocations: Gauge,
+    revocations_behind: Gauge,
     paths: Family<PathLabels, Gauge>,
     certificates: Family<PathLabels, Gauge>,
     serial: Gauge,
@@ -197,6 +199,12 @@ impl Default for Metrics {
                 "Other nameservers whose ballots are fresh",
             ),
             complaints,
+            revocations: registered(new, "revocations", "Users and tenants that are revoked"),
+            revocations_behind: registered(
+                new,
+                "revocations_relays_behind",
+                "Relays that are heard and apply other revocations than these",
+            ),
             paths: registered(
                 new,
                 "relay_path_up",
@@ -302,6 +310,13 @@ impl Metrics {
     /// Shows how many other nameservers' ballots are fresh.
     pub fn observers(&self, fresh: usize) {
         self.observers.set(i64::try_from(fresh).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how many are revoked, and how many relays apply others.
+    pub fn revocations(&self, revoked: usize, behind: usize) {
+        let shown = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.revocations.set(shown(revoked));
+        self.revocations_behind.set(shown(behind));
     }
 
     /// Whether this node distrusts itself.

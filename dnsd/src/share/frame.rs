@@ -34,16 +34,22 @@ pub enum Kind {
     Digest,
     /// Decisions that the sender knows.
     Entries,
+    /// Digests of the revocations that the sender knows.
+    RevocationDigests,
+    /// Revocations that the sender knows.
+    Revocations,
 }
 
 impl Kind {
     /// Every kind, in the order of its number on the wire.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Hello,
         Self::Ballot,
         Self::Stale,
         Self::Digest,
         Self::Entries,
+        Self::RevocationDigests,
+        Self::Revocations,
     ];
 }
 

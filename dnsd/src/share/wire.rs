@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dnsd_core::overrides::Entry;
+use dnsd_core::revocations;
 use dnsd_core::votes::Ballot;
 use liveness::NodeId;
 use tokio::sync::mpsc;
 
 use super::ballot;
-use super::entries;
+use super::entries::{self, Digests};
 use super::frame::{self, Frame, Kind};
 use super::refusals::{Refusal, Refusals};
 use super::seal::{ClusterKeys, Unsealed};
@@ -143,6 +144,33 @@ impl Wire {
         }
     }
 
+    /// Tells everybody of a revocation.
+    pub fn announce_revocation(&self, entry: &revocations::Entry) {
+        for to in self.everybody() {
+            self.revocations(to, std::iter::once(entry), 1);
+        }
+    }
+
+    /// Tells whoever is at `to` of revocations, in at most so many messages.
+    pub fn revocations<'a>(
+        &self,
+        to: SocketAddr,
+        entries: impl Iterator<Item = &'a revocations::Entry>,
+        most: usize,
+    ) {
+        for message in entries::encode(entries).into_iter().take(most) {
+            self.send(to, Kind::Revocations, &message);
+        }
+    }
+
+    /// Lets everybody compare the revocations that they know with those of this node.
+    pub fn compare_revocations(&self, digests: &Digests) {
+        let message: Vec<u8> = digests.iter().flat_map(|one| one.to_be_bytes()).collect();
+        for to in self.everybody() {
+            self.send(to, Kind::RevocationDigests, &message);
+        }
+    }
+
     /// Who was last refused, by reason.
     pub fn refusals(&self) -> Vec<Refusal> {
         lock(&self.refusals).list(clock::now())
@@ -263,12 +291,27 @@ fn deliver(
         Kind::Entries => Some(Input::Overrides {
             entries: entries::decode(message),
         }),
+        Kind::RevocationDigests => digests(message).map(|digests| Input::RevocationDigests {
+            digests: Box::new(digests),
+            from,
+        }),
+        Kind::Revocations => Some(Input::Revocations {
+            entries: entries::decode(message),
+        }),
     };
     match input.map(|input| inputs.try_send(input)) {
         Some(Ok(())) => Shared::Ok,
         Some(Err(_)) => Shared::Overload,
         None => Shared::Malformed,
     }
+}
+
+fn digests(message: &[u8]) -> Option<Digests> {
+    let (numbers, []) = message.as_chunks::<8>() else {
+        return None;
+    };
+    let numbers: Vec<_> = numbers.iter().map(|one| u64::from_be_bytes(*one)).collect();
+    numbers.try_into().ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

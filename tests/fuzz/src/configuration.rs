@@ -13,7 +13,7 @@ pub fn configuration(input: &[u8]) {
     let file = File::new("/nonexistent/turnd.toml", text);
     match Config::load(&file) {
         // Enough for each worker, which is what a checked configuration promises.
-        Ok(config) => assert!(core_config::per_worker(&config).is_some()),
+        Ok(config) => assert!(core_config::per_worker(&config, &[]).is_some()),
         Err(errors) => check(text, &errors),
     }
 }

@@ -11,6 +11,7 @@ mod network;
 mod outages;
 mod process;
 mod reports;
+mod revocations;
 mod votes;
 
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         reports::forged,
         reports::replayed,
         reports::twins,
+        revocations::everywhere,
         votes::one_is_blind,
         votes::ballots_are_cut,
         votes::the_world_is_split,

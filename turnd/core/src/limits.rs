@@ -93,7 +93,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// 5.3).
 pub const BIND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Most users and tenants that can be revoked at a time.
+/// Most nameservers whose revocations are kept.
+pub const NAMESERVERS: usize = 32;
+
+/// Most users and tenants that can be revoked at a time by a relay's own configuration.
 pub const REVOCATIONS: usize = 65_536;
 
 /// Most alternate servers kept for 300 (Try Alternate).

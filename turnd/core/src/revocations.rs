@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
+use liveness::RevocationTag;
 
 use crate::limits::REVOCATIONS;
 
 /// Names, hashed without a seed: the operator writes them, and only authentic ones are looked up.
 type Names = HashSet<Box<str>, FixedState>;
 
-/// Revoked user ids and tenants, at most [`REVOCATIONS`]. Cloning shares them.
+/// Revoked user ids and tenants, at most [`REVOCATIONS`], and those that nameservers told. Cloning
+/// shares them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Revocations(Arc<Lists>);
+pub struct Revocations {
+    own: Arc<Lists>,
+    told: Arc<HashSet<RevocationTag, FixedState>>,
+}
 
 #[derive(Default, PartialEq, Eq)]
 struct Lists {
@@ -47,13 +52,32 @@ impl Revocations {
             lists.tenants.insert(tenant.into());
             lists.check()?;
         }
-        Ok(Self(Arc::new(lists)))
+        Ok(Self {
+            own: Arc::new(lists),
+            told: Arc::default(),
+        })
+    }
+
+    /// The same, and in place of those that nameservers told before, these.
+    #[must_use]
+    pub fn told<'a>(&self, tags: impl IntoIterator<Item = &'a RevocationTag>) -> Self {
+        Self {
+            own: Arc::clone(&self.own),
+            told: Arc::new(tags.into_iter().copied().collect()),
+        }
     }
 
     /// Whether a credential of this user id is revoked.
     pub(crate) fn cover(&self, user_id: &str) -> bool {
         let tenant = user_id.split_once('/').map(|(tenant, _)| tenant);
-        self.0.users.contains(user_id) || tenant.is_some_and(|t| self.0.tenants.contains(t))
+        let own = &self.own;
+        if own.users.contains(user_id) || tenant.is_some_and(|t| own.tenants.contains(t)) {
+            return true;
+        }
+        let told = |tag| self.told.contains(&tag);
+        !self.told.is_empty()
+            && (told(RevocationTag::user(user_id))
+                || tenant.is_some_and(|t| told(RevocationTag::tenant(t))))
     }
 }
 
@@ -70,8 +94,9 @@ impl Lists {
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations")
-            .field("users", &self.0.users.len())
-            .field("tenants", &self.0.tenants.len())
+            .field("users", &self.own.users.len())
+            .field("tenants", &self.own.tenants.len())
+            .field("told", &self.told.len())
             .finish()
     }
 }

@@ -9,6 +9,7 @@ mod load;
 mod pace;
 mod paths;
 mod replies;
+mod revoked;
 mod rounds;
 mod saved;
 mod twins;
@@ -30,6 +31,7 @@ use crate::explain::Explanation;
 use crate::health::{Health, Outcome, PathHealth, Probe, ProbeKind, Reason, State, Verdict};
 use crate::inventory::{Inventory, RelayEntry, Thresholds};
 use crate::overrides::Overrides;
+use crate::revocations::Revocations;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, Valves, View};
 use crate::votes::{Peers, SelfDoubt};
@@ -72,6 +74,7 @@ pub struct Fleet {
     removals: VecDeque<Instant>,
     /// What people decided.
     overrides: Overrides,
+    revocations: Revocations,
     valves: Valves,
     /// When the loads are looked at next.
     load_due: Instant,
@@ -94,6 +97,8 @@ struct Member {
     twins: Twins,
     load: Load,
     voices: Voices,
+    /// The generation of revocations that it last said it applies.
+    revocations: u64,
 }
 
 impl Member {
@@ -108,6 +113,7 @@ impl Member {
             twins: Twins::default(),
             load: Load::default(),
             voices: Voices::default(),
+            revocations: 0,
         }
     }
 
@@ -152,6 +158,8 @@ impl Fleet {
     ) -> Self {
         let saved = restored.map_or(&[][..], |saved| &saved.relays);
         let overrides = restored.map_or_else(Overrides::default, |saved| saved.overrides(unix));
+        let revocations =
+            restored.map_or_else(Revocations::default, |saved| saved.revocations(unix));
         for applicant in saved.iter().filter_map(SavedRelay::joined) {
             // Unless the rules have changed.
             let _ = inventory.admit(&applicant);
@@ -191,6 +199,7 @@ impl Fleet {
             quiet: 0,
             removals: VecDeque::new(),
             overrides,
+            revocations,
             valves: Valves::default(),
             load_due: now,
             hearing_since: now,
@@ -285,6 +294,7 @@ impl Fleet {
         }
         let t = self.inventory.thresholds();
         member.load.observe(now, report, t);
+        member.revocations = report.revocations;
         let entry = &self.inventory.relays()[index];
         member.report_transports(now, entry, report.transports, t);
         member.health.handle_report(now, report, t);
@@ -411,6 +421,7 @@ impl Fleet {
             overrides: self.overrides.entries().cloned().collect(),
             journal: self.overrides.journal().cloned().collect(),
             valves: self.valves.saved(&self.inventory),
+            revocations: self.revocations.entries().cloned().collect(),
             relays: relays
                 .enumerate()
                 .map(|(index, (entry, member))| {

@@ -13,6 +13,7 @@ use crate::health::{Health, PathReason, Reason, Remembered, State};
 use crate::inventory::{Applicant, RelayEntry, Thresholds};
 use crate::overrides::{Entry, Overrides};
 use crate::paths::Path;
+use crate::revocations::{self, Revocations};
 use crate::steer::SavedValve;
 
 /// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
@@ -36,6 +37,9 @@ pub struct Saved {
     /// What regions do about their loads.
     #[serde(default)]
     pub(super) valves: Vec<SavedValve>,
+    /// Those whose credentials no longer count.
+    #[serde(default)]
+    pub(super) revocations: Vec<revocations::Entry>,
     pub(super) relays: Vec<SavedRelay>,
 }
 
@@ -43,6 +47,10 @@ impl Saved {
     pub(super) fn overrides(&self, unix: UnixTime) -> Overrides {
         let (entries, journal) = (self.overrides.clone(), self.journal.clone());
         Overrides::restored(unix, entries, journal)
+    }
+
+    pub(super) fn revocations(&self, unix: UnixTime) -> Revocations {
+        Revocations::restored(unix, self.revocations.clone())
     }
 }
 

@@ -7,10 +7,10 @@ use credentials::UnixTime;
 use liveness::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::KEPT;
 use crate::health::Override;
 use crate::inventory::{Inventory, RelayEntry};
 use crate::limits::{PLACE_MAX, WHO_MAX, WHY_MAX};
+use crate::newest::Dated;
 
 /// Kinds of what can be decided about, the most particular first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,30 +135,37 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What two entries of one scope are compared by: the later one is newer, and of two at one
-    /// time all nodes choose the same.
-    pub(super) fn version(&self) -> impl Ord + '_ {
+    /// Whether it is in force.
+    pub fn holds(&self, unix: UnixTime) -> bool {
+        self.decision.is_some() && self.until.is_none_or(|until| unix.0 < until)
+    }
+}
+
+impl Dated for Entry {
+    type Key = Scope;
+
+    fn key(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn version(&self) -> impl Ord {
         let decision = self.decision.map(|decision| decision as u8);
         let content = (decision, self.until, &self.why, &self.who, &self.scope);
         (self.at_ms, &self.node, content)
     }
 
-    /// Whether it is in force.
-    pub fn holds(&self, unix: UnixTime) -> bool {
-        self.decision.is_some() && self.until.is_none_or(|until| unix.0 < until)
+    fn at_ms(&self) -> u64 {
+        self.at_ms
     }
 
-    /// Whether nobody can still have an older one.
-    pub(super) fn is_over(&self, unix: UnixTime) -> bool {
-        let ended = match (self.decision, self.until) {
-            (None, _) => self.at_ms / 1000,
-            (Some(_), Some(until)) => until,
-            (Some(_), None) => return false,
-        };
-        unix.0 >= ended.saturating_add(KEPT.as_secs())
+    fn ended(&self) -> Option<u64> {
+        match self.decision {
+            None => Some(self.at_ms / 1000),
+            Some(_) => self.until,
+        }
     }
 
-    pub(super) fn is_well_formed(&self) -> bool {
+    fn is_well_formed(&self) -> bool {
         let within = |text: &str, most: usize| (1..=most).contains(&text.len());
         within(&self.scope.name, PLACE_MAX)
             && within(&self.why, WHY_MAX)

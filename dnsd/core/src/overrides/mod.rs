@@ -1,51 +1,38 @@
-//! What people decided about relays: a map that all nameservers keep, the same after the same news
-//! in any order, and however often.
-//!
-//! Per scope the newest entry wins. A decision that was lifted or has run out keeps its place for
-//! [`KEPT`], so that no older one comes back from a nameserver that had not heard; one that was away
-//! for longer may bring back what was lifted meanwhile.
+//! What people decided about relays: per scope the newest decision, and what was decided before.
 
 mod entry;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use credentials::UnixTime;
 
 pub use entry::{Entry, Scope, ScopeKind, WrongScope};
 
+pub use crate::newest::{KEPT, Merged};
+
 use crate::health::Override;
 use crate::inventory::RelayEntry;
 use crate::limits;
-
-/// How long a decision that was lifted or has run out is remembered.
-pub const KEPT: Duration = Duration::from_hours(7 * 24);
-/// How far ahead of this node's clock an entry may be dated.
-const AHEAD: Duration = Duration::from_hours(24);
-
-/// What became of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merged {
-    /// It is the newest of its scope.
-    News,
-    /// It, or a newer one, was known.
-    Known,
-    /// Its time is long over.
-    Over,
-    /// A text in it is too long or empty, or it is dated more than a day ahead.
-    Malformed,
-    /// There are [`limits::OVERRIDES_MAX`] newer ones.
-    Crowded,
-}
+use crate::newest::Newest;
 
 /// The decisions of people.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overrides {
-    entries: BTreeMap<Scope, Entry>,
+    entries: Newest<Entry>,
     /// What was new, oldest first.
     journal: VecDeque<Entry>,
     /// The time, as last told.
     unix: UnixTime,
+}
+
+impl Default for Overrides {
+    fn default() -> Self {
+        Self {
+            entries: Newest::new(limits::OVERRIDES_MAX),
+            journal: VecDeque::new(),
+            unix: UnixTime::default(),
+        }
+    }
 }
 
 impl Overrides {
@@ -67,28 +54,9 @@ impl Overrides {
     /// Takes an entry, of a person here or from another nameserver.
     pub fn merge(&mut self, unix: UnixTime, entry: Entry) -> Merged {
         self.unix = unix;
-        if !entry.is_well_formed() || entry.at_ms > (unix.0 + AHEAD.as_secs()) * 1000 {
-            return Merged::Malformed;
-        }
-        if entry.is_over(unix) {
-            return Merged::Over;
-        }
-        let known = self.entries.get(&entry.scope);
-        if known.is_some_and(|known| known.version() >= entry.version()) {
-            return Merged::Known;
-        }
-        let scope = entry.scope.clone();
-        self.entries.insert(entry.scope.clone(), entry.clone());
-        if self.entries.len() > limits::OVERRIDES_MAX {
-            // The oldest gives way wherever it is known: that, too, ends the same in any order.
-            let oldest = self.entries.values().min_by_key(|entry| entry.version());
-            let oldest = oldest.map(|entry| entry.scope.clone());
-            if let Some(oldest) = oldest {
-                self.entries.remove(&oldest);
-                if oldest == scope {
-                    return Merged::Crowded;
-                }
-            }
+        let merged = self.entries.merge(unix, entry.clone());
+        if merged != Merged::News {
+            return merged;
         }
         if self.journal.len() >= limits::JOURNAL_MAX {
             self.journal.pop_front();
@@ -102,8 +70,8 @@ impl Overrides {
     pub fn tell_time(&mut self, unix: UnixTime) -> Vec<Entry> {
         let before = std::mem::replace(&mut self.unix, unix);
         let differs = |entry: &&Entry| entry.holds(before) != entry.holds(unix);
-        let changed = self.entries.values().filter(differs).cloned().collect();
-        self.entries.retain(|_, entry| !entry.is_over(unix));
+        let changed = self.entries.iter().filter(differs).cloned().collect();
+        self.entries.tell_time(unix);
         changed
     }
 
@@ -136,19 +104,18 @@ impl Overrides {
 
     /// Whether an entry of one more scope would push out a decision that holds.
     pub fn is_full(&self) -> bool {
-        let oldest = self.entries.values().min_by_key(|entry| entry.version());
-        self.entries.len() >= limits::OVERRIDES_MAX
-            && oldest.is_some_and(|oldest| oldest.holds(self.unix))
+        let oldest = self.entries.in_the_way();
+        oldest.is_some_and(|oldest| oldest.holds(self.unix))
     }
 
     /// Every entry, those that were lifted or have run out included.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.iter()
     }
 
     /// Those that hold.
     pub fn holds(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values().filter(|entry| entry.holds(self.unix))
+        self.entries.iter().filter(|entry| entry.holds(self.unix))
     }
 
     /// What was new here, oldest first: the last [`limits::JOURNAL_MAX`].

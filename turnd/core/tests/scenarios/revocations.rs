@@ -1,5 +1,6 @@
 //! Revoked users and tenants: refused from the moment on, and what they hold ends by itself.
 
+use liveness::RevocationTag;
 use turnd_core::limits::REVOCATIONS;
 use turnd_core::{Config, Revocations, TooManyRevoked};
 
@@ -41,6 +42,40 @@ fn nobody_who_is_revoked_gets_an_allocation() {
         let reply = world.ask(client.tuple, &client.sign(request).bytes);
         assert_eq!(reply.error(), expected, "{user}: {users:?} {tenants:?}");
     }
+}
+
+#[test]
+fn whom_nameservers_revoke_is_refused_and_ended_like_any_other() {
+    let told = |tags: &[RevocationTag]| Config {
+        revoked: Revocations::default().told(tags),
+        ..config()
+    };
+    for (user, tag, expected) in [
+        ("acme/alice", RevocationTag::user("acme/alice"), Some(401)),
+        ("acme/alice", RevocationTag::tenant("acme"), Some(401)),
+        ("alice", RevocationTag::user("alice"), Some(401)),
+        // One kind is not taken for the other, nor a part for the whole.
+        ("acme/alice", RevocationTag::user("acme"), None),
+        ("acme/alice", RevocationTag::tenant("acme/alice"), None),
+        ("acme", RevocationTag::tenant("acme"), None),
+    ] {
+        let mut world = World::with(told(&[tag]));
+        let mut client = Client::new("192.0.2.1:5000", user);
+        client.learn_nonce(&mut world);
+        let request = client.allocate_request();
+        let reply = world.ask(client.tuple, &client.sign(request).bytes);
+        assert_eq!(reply.error(), expected, "{user}");
+    }
+    let mut world = World::new();
+    let mut alice = Client::new("192.0.2.1:5000", "acme/alice");
+    alice.allocate(&mut world);
+    let mut bob = Client::new("192.0.2.1:5001", "other/bob");
+    bob.allocate(&mut world);
+    world
+        .relay
+        .reconfigure(told(&[RevocationTag::tenant("acme")]).into());
+    world.advance_secs(0);
+    assert_eq!(world.relay.counters().allocations_revoked, 1);
 }
 
 #[test]
@@ -168,5 +203,5 @@ fn the_lists_have_a_cap_and_are_not_shown() {
     // The same name again is no other one.
     let twice = names(REVOCATIONS).chain(names(REVOCATIONS));
     let shown = format!("{:?}", Revocations::new(twice, names(0)).unwrap());
-    assert_eq!(shown, "Revocations { users: 65536, tenants: 0 }");
+    assert_eq!(shown, "Revocations { users: 65536, tenants: 0, told: 0 }");
 }
