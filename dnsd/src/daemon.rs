@@ -260,6 +260,7 @@ impl Daemon {
             refused: None,
             publish_wanted: false,
             spent: tokio::time::Instant::now(),
+            differing: None,
             revoking: Revoking::new(config.revocations_lasting),
             paths: BTreeMap::new(),
             chronicle,

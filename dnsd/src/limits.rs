@@ -127,6 +127,8 @@ pub const SHARE_ENDED: usize = 16;
 pub const SHARE_GREETING: Duration = Duration::from_millis(50);
 /// Nameservers that may be configured as peers.
 pub const SHARE_PEERS_CONFIGURED: usize = dnsd_core::limits::OBSERVERS_MAX;
+/// How long nameservers may have configurations of different generations before that is told.
+pub const CONFIGURATIONS_DIFFER: Duration = Duration::from_mins(1);
 /// How often decisions are looked at that may have run out, and compared with the others'.
 pub const OVERRIDES_LOOK: Duration = Duration::from_secs(1);
 /// Largest body of a request to the control socket or the HTTP API, but for a configuration, in bytes.

@@ -77,13 +77,19 @@ fn regions(value: &Value, out: &mut String) {
     table(&rows, out);
 }
 
+/// The generation of another nameserver's configuration, and whether it is that of this one.
+fn configuration(own: &Value, theirs: &Value) -> String {
+    let mark = if own == theirs { "" } else { " (differs)" };
+    format!("{}{mark}", text(theirs))
+}
+
 /// The other nameservers, and what this one thinks of itself.
 fn sharing(value: &Value, out: &mut String) {
     if let Some(cause) = value["isolated"].as_str() {
         let _ = writeln!(out, "\nisolated: too many {cause} fell silent at once");
     }
     let heads = [
-        "OBSERVER", "COUNTS", "HEARD", "REGION", "VENDOR", "UP", "DOWN",
+        "OBSERVER", "COUNTS", "HEARD", "REGION", "VENDOR", "UP", "DOWN", "CONFIG",
     ];
     let mut rows = vec![heads.map(str::to_owned)];
     for observer in value["observers"].as_array().into_iter().flatten() {
@@ -100,6 +106,7 @@ fn sharing(value: &Value, out: &mut String) {
             text(&observer["vendor"]),
             text(&observer["up"]),
             text(&observer["down"]),
+            configuration(&value["configuration"], &observer["configuration"]),
         ]);
     }
     out.push('\n');

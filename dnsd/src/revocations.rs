@@ -116,7 +116,7 @@ impl Control {
         }
         let behind = self.fleet.behind(clock::now()).len();
         let count = self.fleet.revocations().tags().len();
-        self.served.metrics.revocations(count, behind);
+        self.served.metrics.others().revocations(count, behind);
         let digests = self.digests();
         if let Some(wire) = &self.wire {
             wire.compare_revocations(&digests);

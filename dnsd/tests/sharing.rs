@@ -205,3 +205,65 @@ fn a_node_that_loses_all_others_at_once_says_that_it_distrusts_itself() {
             .contains("this node trusts itself again")
     );
 }
+
+#[test]
+fn each_nameserver_knows_which_configuration_the_others_have() {
+    let mut panel = Panel::new(77, [two(), two(), two()]);
+    let numbered = |server: &Server, number: u64| {
+        let text = format!("generation = {number}\n{}", server.config());
+        common::write(&server.path("dnsd.toml"), &text);
+    };
+    for server in &mut panel.servers {
+        numbered(server, 4);
+        server.spawn();
+    }
+    panel.servers.iter().for_each(Server::wait_ready);
+    panel.wait_all_heard();
+    let first = &panel.servers[0];
+    let theirs = |peer: &str| {
+        let name = format!("turnfleet_dnsd_peer_config_generation{{peer=\"{peer}\"}}");
+        first.metric(&name)
+    };
+    wait_for("both others' configuration", Duration::from_secs(5), || {
+        ((theirs("ns2"), theirs("ns3")) == (Some(4.0), Some(4.0))).then_some(())
+    });
+    numbered(&panel.servers[1], 5);
+    panel.servers[1].signal(nix::sys::signal::Signal::SIGHUP);
+    wait_for(
+        "the second's new configuration",
+        Duration::from_secs(5),
+        || (theirs("ns2") == Some(5.0)).then_some(()),
+    );
+    assert_eq!(theirs("ns3"), Some(4.0));
+    let shown = String::from_utf8(first.cli(&["status"]).stdout).expect("text");
+    let line = |who: &str| shown.lines().find(|line| line.starts_with(who));
+    assert!(
+        line("ns2").is_some_and(|line| line.ends_with("5 (differs)")),
+        "{shown}"
+    );
+    assert!(
+        line("ns3").is_some_and(|line| line.ends_with(" 4")),
+        "{shown}"
+    );
+    assert_eq!(
+        first.metric("turnfleet_dnsd_config_differs"),
+        Some(0.0),
+        "not yet"
+    );
+    // The alarm comes after a minute, and ends when all are alike.
+    wait_for("the alarm", Duration::from_secs(75), || {
+        (first.metric("turnfleet_dnsd_config_differs") == Some(1.0)).then_some(())
+    });
+    assert!(
+        first
+            .log()
+            .contains("a configuration of another generation")
+    );
+    for server in [first, &panel.servers[2]] {
+        numbered(server, 5);
+        server.signal(nix::sys::signal::Signal::SIGHUP);
+    }
+    wait_for("its end", Duration::from_secs(10), || {
+        (first.metric("turnfleet_dnsd_config_differs") == Some(0.0)).then_some(())
+    });
+}

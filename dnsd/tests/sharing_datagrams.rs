@@ -152,6 +152,7 @@ fn ballot(generation: u64, relays: usize) -> Ballot {
             domain: domain(),
         },
         generation,
+        configuration: 0,
         isolated: false,
         votes: votes.collect(),
     }

@@ -106,6 +106,8 @@ pub struct ObserverFacts {
     pub ago_ms: u64,
     /// The number of that ballot.
     pub generation: u64,
+    /// The number of the configuration in force there.
+    pub configuration: u64,
     /// Whether that is fresh; else its votes do not count.
     pub fresh: bool,
     /// Whether it distrusts itself; then its votes do not count.

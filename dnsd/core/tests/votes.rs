@@ -212,6 +212,7 @@ fn ballot(id: &str, generation: u64) -> Ballot {
     Ballot {
         observer: observer(id, "beta", "us"),
         generation,
+        configuration: 0,
         isolated: false,
         votes: Vec::new(),
     }

@@ -77,6 +77,9 @@ pub struct Control {
     pub publish_wanted: bool,
     /// Until when the compilations so far would have taken at their regular spacing.
     pub spent: Instant,
+    /// Since when another nameserver's configuration is of another generation, and whether that
+    /// was told.
+    pub differing: Option<(Instant, bool)>,
     /// What is remembered of revocations.
     pub revoking: Revoking,
     /// What was last logged of relays' paths.
@@ -280,6 +283,7 @@ impl Control {
         self.wire.as_ref().map_or(Value::Null, |wire| {
             json!({
                 "isolated": self.isolated,
+                "configuration": self.fleet.inventory().generation(),
                 "observers": self.fleet.observers(clock::now()),
                 "refused": wire.refusals(),
             })
@@ -375,10 +379,7 @@ impl Control {
         if let (Some(ballot), Some(wire)) = (ballot, &self.wire) {
             wire.cast(&ballot);
         }
-        let observers = self.fleet.observers(clock::now());
-        self.chronicle.observed(&observers);
-        let fresh = observers.iter().filter(|other| other.fresh).count();
-        self.served.metrics.observers(fresh);
+        self.look_at_observers();
     }
 
     /// Compiles the answers and puts them in force.

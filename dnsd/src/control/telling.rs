@@ -5,10 +5,12 @@ use std::time::Duration;
 use dnsd_core::health::{PathVerdict, State};
 use dnsd_core::paths::Path;
 use liveness::RelayId;
+use tokio::time::Instant;
 
 use super::Control;
 use crate::clock;
 use crate::history::{Event, short};
+use crate::limits::CONFIGURATIONS_DIFFER;
 use crate::metrics::name;
 use crate::readable::evidence;
 
@@ -42,6 +44,42 @@ impl Control {
                 let (transport, family) = (path.transport.as_str(), path.family.as_str());
                 tracing::warn!(%relay, transport, family, days, "its certificate expires soon");
             }
+        }
+    }
+
+    /// Shows who is heard, and says so when one of them has had another configuration for long.
+    pub(super) fn look_at_observers(&mut self) {
+        let observers = self.fleet.observers(clock::now());
+        self.chronicle.observed(&observers);
+        let metrics = &self.served.metrics;
+        for other in &observers {
+            let generation = other.fresh.then_some(other.configuration);
+            metrics.others().configured(&other.observer, generation);
+        }
+        let fresh = observers.iter().filter(|other| other.fresh);
+        metrics.observers(fresh.clone().count());
+        let own = self.fleet.inventory().generation();
+        let others: Vec<_> = fresh
+            .map(|other| (other.observer.as_str(), other.configuration))
+            .filter(|(_, theirs)| *theirs != own)
+            .collect();
+        if others.is_empty() {
+            metrics.others().differ(false);
+            if self.differing.take().is_some_and(|(_, told)| told) {
+                tracing::info!(generation = own, "all nameservers have this configuration");
+            }
+            return;
+        }
+        let now = Instant::now();
+        let (since, told) = self.differing.get_or_insert((now, false));
+        if !*told && now.saturating_duration_since(*since) >= CONFIGURATIONS_DIFFER {
+            *told = true;
+            metrics.others().differ(true);
+            tracing::warn!(
+                generation = own,
+                ?others,
+                "other nameservers have a configuration of another generation"
+            );
         }
     }
 

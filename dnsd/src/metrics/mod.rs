@@ -4,6 +4,7 @@
 //! that the query path takes no lock.
 
 pub mod labels;
+pub mod others;
 mod regions;
 
 use std::fmt::Write as _;
@@ -150,8 +151,7 @@ pub struct Metrics {
     isolated: Gauge,
     observers: Gauge,
     complaints: Complaints,
-    revocations: Gauge,
-    revocations_behind: Gauge,
+    others: others::Others,
     paths: Family<PathLabels, Gauge>,
     certificates: Family<PathLabels, Gauge>,
     serial: Gauge,
@@ -199,12 +199,7 @@ impl Default for Metrics {
                 "Other nameservers whose ballots are fresh",
             ),
             complaints,
-            revocations: registered(new, "revocations", "Users and tenants that are revoked"),
-            revocations_behind: registered(
-                new,
-                "revocations_relays_behind",
-                "Relays that are heard and apply other revocations than these",
-            ),
+            others: others::Others::registered(new),
             paths: registered(
                 new,
                 "relay_path_up",
@@ -312,11 +307,9 @@ impl Metrics {
         self.observers.set(i64::try_from(fresh).unwrap_or(i64::MAX));
     }
 
-    /// Shows how many are revoked, and how many relays apply others.
-    pub fn revocations(&self, revoked: usize, behind: usize) {
-        let shown = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.revocations.set(shown(revoked));
-        self.revocations_behind.set(shown(behind));
+    /// What other nodes have.
+    pub fn others(&self) -> &others::Others {
+        &self.others
     }
 
     /// Whether this node distrusts itself.

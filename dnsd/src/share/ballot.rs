@@ -3,10 +3,12 @@
 //!
 //! ```text
 //!  | version | flags | generation 8 | length, vendor | length, region | count 2 | votes ... |
+//!  | configuration 8 |
 //!  a vote: | vote and length of the rest of the name | common with the name before | rest |
 //! ```
 //!
-//! What follows the votes is not read: later versions append there what earlier ones can do without.
+//! What follows is not read, and what ends before the configuration is taken: later versions append
+//! there what earlier ones can do without.
 
 use dnsd_core::limits::{PLACE_MAX, RELAYS_MAX};
 use dnsd_core::votes::{Ballot, Domain, Observer, Vote};
@@ -56,6 +58,7 @@ pub fn encode(ballot: &Ballot) -> Vec<u8> {
         out.extend(rest.as_bytes());
         before = name;
     }
+    out.extend(ballot.configuration.to_be_bytes());
     out
 }
 
@@ -92,6 +95,9 @@ pub fn decode(id: NodeId, bytes: &[u8]) -> Option<Ballot> {
             domain: Domain { vendor, region },
         },
         generation: u64::from_be_bytes(*generation),
+        configuration: rest
+            .first_chunk()
+            .map_or(0, |number| u64::from_be_bytes(*number)),
         isolated: flags & ISOLATED != 0,
         votes,
     })
@@ -121,6 +127,7 @@ mod tests {
                 },
             },
             generation: u64::MAX - 1,
+            configuration: 7,
             isolated: true,
             votes,
         }
@@ -180,10 +187,13 @@ mod tests {
             let bytes = encode(&given);
             given.votes.retain(|(_, vote)| *vote != Vote::Abstain);
             let id = given.observer.id;
-            prop_assert_eq!(decode(id, &bytes), Some(given));
-            for length in 0..bytes.len() {
+            prop_assert_eq!(decode(id, &bytes), Some(given.clone()));
+            let voted = bytes.len() - 8;
+            for length in 0..voted {
                 prop_assert_eq!(decode(id, &bytes[..length]), None);
             }
+            let earlier = Some(Ballot { configuration: 0, ..given });
+            prop_assert_eq!(decode(id, &bytes[..voted]), earlier);
         }
 
         #[test]

@@ -1,23 +1,39 @@
-//! Reports and acknowledgements: any bytes, any signed bytes, and any damage to good ones.
+//! Reports, acknowledgements, requests for revocations and their pages: any bytes, any signed bytes, and any damage to good ones.
 
 use std::fmt::Debug;
 
 use hmac::{Hmac, KeyInit, Mac};
-use liveness::{ACK_LEN, Ack, Key, KeyId, KeyRing, REPORT_LEN, Refused, Report};
+use liveness::{
+    ACK_LEN, ASK_LEN, Ack, Key, KeyId, KeyRing, REPORT_LEN, Refused, Report, RevocationsAsk,
+    RevocationsPage,
+};
 use sha2::Sha256;
 
 const KEY: &[u8] = b"a key of thirty-two bytes or more";
 const KEY_ID: KeyId = KeyId(7);
 
-/// The first byte tells report from acknowledgement and raw from signed; the second and third
-/// choose a bit to damage.
+/// The first byte tells report from acknowledgement, raw from signed, and both from what is about
+/// revocations; the second and third choose a bit to damage.
 pub fn liveness(input: &[u8]) {
     let Some((&[mode, high, low], rest)) = input.split_first_chunk() else {
         return;
     };
     let damage = usize::from(u16::from_be_bytes([high, low]));
     let signed = mode & 2 != 0;
-    if mode & 1 == 0 {
+    if mode & 4 != 0 {
+        let bytes = if signed {
+            seal::<ASK_LEN>(3, rest)
+        } else {
+            rest.to_vec()
+        };
+        check(&bytes, damage, signed, RevocationsAsk::decode, |ask| {
+            ask.encode(KEY_ID, &key()).to_vec()
+        });
+        // Without the key nobody seals one.
+        let mut ring = KeyRing::new();
+        ring.insert(KEY_ID, key()).unwrap();
+        assert!(RevocationsPage::open(rest, &ring).is_err());
+    } else if mode & 1 == 0 {
         let bytes = if signed {
             seal::<REPORT_LEN>(1, rest)
         } else {

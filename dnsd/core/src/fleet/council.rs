@@ -78,6 +78,7 @@ impl Fleet {
         Some(Ballot {
             observer: seat.observer.clone(),
             generation: self.generation,
+            configuration: self.inventory.generation(),
             isolated: self.doubt.current().is_some(),
             votes: votes.filter(|(_, vote)| *vote != Vote::Abstain).collect(),
         })

@@ -51,6 +51,8 @@ pub struct Ballot {
     pub observer: Observer,
     /// Rises with every ballot of this observer, across its restarts too.
     pub generation: u64,
+    /// The number of the configuration that is in force at this observer; 0 if it has none.
+    pub configuration: u64,
     /// Whether it distrusts itself: then its votes do not count, and are sent so that others in
     /// the same position can tell an outage from their own blindness.
     pub isolated: bool,

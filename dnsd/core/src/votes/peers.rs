@@ -14,6 +14,7 @@ use crate::limits;
 struct Peer {
     domain: Domain,
     generation: u64,
+    configuration: u64,
     heard: Instant,
     isolated: bool,
     votes: BTreeMap<RelayId, Vote>,
@@ -63,6 +64,7 @@ impl Peers {
         let peer = Peer {
             domain: ballot.observer.domain.clone(),
             generation: ballot.generation,
+            configuration: ballot.configuration,
             heard: now,
             isolated: ballot.isolated,
             votes: ballot.votes.iter().copied().collect(),
@@ -144,6 +146,7 @@ impl Peers {
                 region: peer.domain.region.clone(),
                 ago_ms: u64::try_from(peer.silence(now).as_millis()).unwrap_or(u64::MAX),
                 generation: peer.generation,
+                configuration: peer.configuration,
                 fresh: peer.is_live(now, t),
                 isolated: peer.isolated,
                 up: votes(Vote::Up),

@@ -78,6 +78,7 @@ impl Panel {
         Ballot {
             observer: other.observer.clone(),
             generation: other.generation,
+            configuration: 0,
             isolated: other.isolated,
             votes: votes.filter(|(_, vote)| *vote != Vote::Abstain).collect(),
         }
