@@ -27,10 +27,12 @@ pub mod inventory;
 pub mod limits;
 pub mod overrides;
 pub mod paths;
+pub mod records;
 pub mod revocations;
 pub mod snapshot;
 pub mod steer;
 pub mod votes;
 
+mod names;
 mod newest;
 mod spread;

@@ -8,6 +8,16 @@ pub const REGIONS_MAX: usize = 64;
 pub const CLIENT_NETWORKS_MAX: usize = 65_536;
 /// Most nameservers of the zone: more would not fit a referral (RFC 1035 section 4.2.1).
 pub const NAMESERVERS_MAX: usize = 13;
+/// Most zones besides the first.
+pub const OTHER_ZONES_MAX: usize = 64;
+/// Most records in the file of one zone.
+pub const RECORDS_MAX: usize = 20_000;
+/// Most records of one owner name and type in a file: what fits one message easily.
+pub const RRSET_MAX: usize = 64;
+/// Longest TTL of a record in a file, in seconds: a week (RFC 8767 section 4 has resolvers cut more).
+pub const RECORD_TTL_MAX: u32 = 604_800;
+/// Most aliases that are followed for one question.
+pub const ALIASES_MAX: usize = 8;
 /// Most keys one relay may sign with.
 pub const RELAY_KEYS_MAX: usize = 8;
 /// Most addresses of one family in an answer.

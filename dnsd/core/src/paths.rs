@@ -29,12 +29,6 @@ impl Transport {
         }
     }
 
-    /// The one with this name, in any case.
-    pub(crate) fn named(name: &[u8]) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|transport| name.eq_ignore_ascii_case(transport.as_str().as_bytes()))
-    }
-
     /// How reports name it.
     pub fn bit(self) -> Transports {
         match self {

@@ -4,16 +4,17 @@ mod networks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use credentials::UnixTime;
-use credentials::label::{Lane, Tag};
+use credentials::label::Tag;
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData};
 use liveness::RelayId;
 
-use crate::inventory::{Inventory, Policy, Zone};
+use crate::inventory::{Inventory, Policy, ServedZone};
 use crate::paths::Transport;
-use crate::steer::{Plans, RegionPlan, View, plan};
+use crate::steer::{Plans, RegionPlan, Seat, View, plan};
 use networks::Networks;
 
 /// SOA timers for secondaries, in seconds (RFC 1035 section 3.3.13; values after RFC 1912
@@ -21,20 +22,6 @@ use networks::Networks;
 const REFRESH: i32 = 60;
 const RETRY: i32 = 15;
 const EXPIRE: i32 = 1_209_600;
-
-/// What a name in the zone stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Apex,
-    /// All relays of one transport.
-    Transport(Transport),
-    /// A lane, as a whole or of one transport.
-    Lane(Lane, Option<Transport>),
-    Api,
-    Region(usize),
-    Relay(usize),
-    Nameserver(usize),
-}
 
 /// A name with its addresses.
 #[derive(Clone, Debug)]
@@ -65,17 +52,16 @@ impl RegionAnswers {
 #[derive(Debug)]
 pub struct Snapshot {
     serial: u32,
-    pub(crate) zone: Name,
+    pub(crate) zones: Arc<[ServedZone]>,
     pub(crate) policy: Policy,
-    pub(crate) soa: RData,
+    /// Per transport: whether any relay is said to speak it.
+    pub(crate) offered: [bool; 3],
     pub(crate) nameservers: Vec<Host>,
     pub(crate) relays: Vec<Host>,
     pub(crate) relay_ids: Vec<RelayId>,
     pub(crate) regions: Vec<RegionAnswers>,
     pub(crate) default_region: usize,
     pub(crate) networks: Networks,
-    /// The names one label below the zone, in lower case.
-    names: BTreeMap<Box<[u8]>, Owner>,
     region_tags: BTreeMap<Tag, usize>,
     /// What it was compiled from, to tell why it is so.
     basis: (Inventory, View),
@@ -99,46 +85,25 @@ impl Snapshot {
     /// Compiles all answers.
     pub fn compile(inventory: &Inventory, view: &View, serial: u32) -> Self {
         let zone = inventory.zone();
-        let mut names = BTreeMap::from([
-            (Box::from(*b"api"), Owner::Api),
-            (Box::from(*b"a"), Owner::Lane(Lane::A, None)),
-            (Box::from(*b"b"), Owner::Lane(Lane::B, None)),
-        ]);
-        let transports = Transport::ALL.into_iter();
-        names.extend(transports.map(|transport| {
-            let name = transport.as_str().as_bytes();
-            (Box::from(name), Owner::Transport(transport))
-        }));
-        let below = |label: &str| label.as_bytes().to_ascii_lowercase().into_boxed_slice();
         let mut region_tags = BTreeMap::new();
         for (index, region) in inventory.regions().iter().enumerate() {
-            names.insert(below(region.id.as_str()), Owner::Region(index));
             region_tags.insert(Tag::of_name(region.id.as_str()), index);
         }
         let mut address_tags = BTreeMap::new();
         for (index, relay) in inventory.relays().iter().enumerate() {
-            names.insert(below(relay.id.as_str()), Owner::Relay(index));
             for address in relay.addresses() {
                 address_tags.insert(Tag::of_addr(address), index as u16);
             }
         }
-        for (index, server) in zone.nameservers.iter().enumerate() {
-            if let Some(label) = server
-                .name
-                .iter()
-                .next()
-                .filter(|_| zone.name.zone_of(&server.name))
-            {
-                names.insert(label.to_ascii_lowercase().into(), Owner::Nameserver(index));
-            }
-        }
+        let speaks = |seat: &Seat, transport| seat.served.iter().any(|p| p.transport == transport);
+        let offered = |transport| view.seats.iter().any(|seat| speaks(seat, transport));
         let regions = inventory.regions().iter().zip(plan(inventory, view));
         let networks = inventory.regions().iter().enumerate();
         Self {
             serial,
-            zone: zone.name.clone(),
+            zones: Arc::clone(inventory.zones()),
             policy: inventory.policy().clone(),
-            soa: soa(zone, serial, inventory.policy()),
+            offered: Transport::ALL.map(offered),
             nameservers: zone
                 .nameservers
                 .iter()
@@ -160,7 +125,6 @@ impl Snapshot {
             networks: networks
                 .flat_map(|(index, region)| region.clients.iter().map(move |net| (*net, index)))
                 .collect(),
-            names,
             region_tags,
             basis: (inventory.clone(), view.clone()),
             address_tags,
@@ -172,9 +136,31 @@ impl Snapshot {
         self.serial
     }
 
-    /// The zone's apex.
+    /// The apex of the first zone.
     pub fn zone(&self) -> &Name {
-        &self.zone
+        &self.basis.0.zone().name
+    }
+
+    /// The zone that a name lies in: of several the deepest.
+    pub(crate) fn zone_of(&self, name: &Name) -> Option<&ServedZone> {
+        let zones = self.zones.iter();
+        zones
+            .filter(|zone| zone.names.apex().zone_of(name))
+            .max_by_key(|zone| zone.names.apex().num_labels())
+    }
+
+    /// The zone's SOA record data (RFC 1035 section 3.3.13).
+    pub(crate) fn soa(&self, zone: &ServedZone) -> RData {
+        let primary = self.nameservers.first().map(|server| server.name.clone());
+        RData::SOA(SOA::new(
+            primary.unwrap_or_default(),
+            zone.contact.clone(),
+            self.serial,
+            REFRESH,
+            RETRY,
+            EXPIRE,
+            self.policy.ttl_negative,
+        ))
     }
 
     /// How each region is served where no transport is asked for, in the inventory's order.
@@ -200,15 +186,6 @@ impl Snapshot {
     /// What it was compiled from.
     pub(crate) fn basis(&self) -> (&Inventory, &View) {
         (&self.basis.0, &self.basis.1)
-    }
-
-    /// What the name with this one label below the zone stands for; any case.
-    pub(crate) fn owner(&self, label: &[u8]) -> Option<Owner> {
-        let mut lower = [0; 63];
-        let lower = lower.get_mut(..label.len())?;
-        lower.copy_from_slice(label);
-        lower.make_ascii_lowercase();
-        self.names.get(&*lower).copied()
     }
 
     pub(crate) fn region_by_tag(&self, tag: Tag) -> Option<usize> {
@@ -240,22 +217,6 @@ fn relay_hosts(inventory: &Inventory) -> Vec<Host> {
             ipv6: relay.ipv6.map(|a| *a.ip()),
         })
         .collect()
-}
-
-fn soa(zone: &Zone, serial: u32, policy: &Policy) -> RData {
-    let primary = zone
-        .nameservers
-        .first()
-        .map_or_else(|| zone.name.clone(), |s| s.name.clone());
-    RData::SOA(SOA::new(
-        primary,
-        zone.contact.clone(),
-        serial,
-        REFRESH,
-        RETRY,
-        EXPIRE,
-        policy.ttl_negative,
-    ))
 }
 
 #[cfg(test)]

@@ -189,7 +189,8 @@ fn what_is_not_there_is_denied_with_the_soa() {
     let snapshot = snapshot();
     for owner in [
         "nothing.turn.example.",
-        "x.y.a.turn.example.",
+        "x.udp.a.turn.example.",
+        "x._udp.a.turn.example.",
         "x.fra-1.turn.example.",
         "x.api.turn.example.",
         "x.eu.turn.example.",
@@ -213,6 +214,12 @@ fn what_is_not_there_is_denied_with_the_soa() {
         ("a.turn.example.", RecordType::NS),
         ("a.turn.example.", RecordType::SOA),
         ("label.a.turn.example.", RecordType::TXT),
+        // What a wildcard stands for, however deep (RFC 4592 section 2.2.1).
+        ("x.y.a.turn.example.", RecordType::TXT),
+        // There because something is below it.
+        ("_udp.turn.example.", RecordType::A),
+        ("_udp.b.turn.example.", RecordType::A),
+        ("_turn._udp.turn.example.", RecordType::A),
         ("*.a.turn.example.", RecordType::MX),
         ("api.turn.example.", RecordType::HTTPS),
         ("fra-1.turn.example.", RecordType::SRV),

@@ -12,6 +12,7 @@ mod node;
 mod relays;
 mod sharing;
 mod zone;
+mod zones;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -122,6 +123,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let probes = node::probes(root);
     let log = node::log(root);
     let zone = zone::zone(root);
+    let (zones, every_zone) = zones::zones(root);
     let policy = zone::policy(root);
     let dns = dns::dns(root);
     let secrets = keys::secrets(root);
@@ -141,11 +143,12 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         rules: &rules,
     };
     let agreed = names::agree(root, &whole);
-    if !(agreed && every_region && every_relay && every_rule) {
+    if !(agreed && every_zone && every_region && every_relay && every_rule) {
         return None;
     }
     let parts = Parts {
         zone: zone?,
+        zones,
         policy: policy?,
         regions,
         relays,
@@ -171,6 +174,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
 /// What an inventory is made of.
 struct Parts {
     zone: Zone,
+    zones: Vec<zones::Zone>,
     policy: Policy,
     regions: Vec<Region>,
     relays: Vec<Relay>,
@@ -182,6 +186,7 @@ impl Parts {
     fn inventory(self, root: &Table<'_>, probes: &Probes) -> Option<Inventory> {
         let Self {
             zone,
+            zones,
             policy,
             regions,
             relays,
@@ -197,6 +202,8 @@ impl Parts {
             Subject::Relays => Some(root.key_span("relays")),
             Subject::Policy => Some(root.key_span("answers")),
             Subject::Thresholds => Some(root.key_span("probes")),
+            Subject::OtherZone(index) => zones.get(index).map(|zone| zone.name.span),
+            Subject::Record { .. } => None,
         };
         let thresholds = Thresholds {
             stun_interval: probes.stun,
@@ -214,10 +221,22 @@ impl Parts {
         );
         let joining = rules.iter().map(Into::into).collect();
         let inventory = inventory.and_then(|inventory| inventory.with_enrolments(joining));
+        let records = zone.file.as_ref().map(|file| file.records.clone());
+        let others = zones.iter().map(|other| other.other(&zone.contact));
+        let inventory = inventory.and_then(|inventory| {
+            inventory.with_zones(records.unwrap_or_default(), others.collect())
+        });
         match inventory {
             Ok(inventory) => Some(inventory),
             Err(problems) => {
                 for Problem { subject, message } in problems {
+                    if let Subject::Record { zone: of, line } = subject {
+                        let other = |index: usize| zones.get(index).and_then(|z| z.file.as_ref());
+                        if let Some(file) = of.map_or(zone.file.as_ref(), other) {
+                            file.error(root, line, &message);
+                        }
+                        continue;
+                    }
                     let span = spans(subject).unwrap_or_else(|| root.span());
                     root.error(span, message, "see the example configuration");
                 }

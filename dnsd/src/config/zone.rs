@@ -8,6 +8,8 @@ use dnsd_core::limits::{ANSWERS_MAX, NAMESERVERS_MAX, ZONE_NAME_MAX};
 use hickory_proto::rr::Name;
 use settings::{Span, Spanned, Table};
 
+use super::zones::{ZoneFile, records};
+
 /// Longest TTL anybody could mean, far above what steers well.
 const TTL_MAX: Duration = Duration::from_hours(1);
 
@@ -17,6 +19,7 @@ pub(super) struct Zone {
     pub(super) name: Spanned<Name>,
     pub(super) nameservers: Vec<Nameserver>,
     pub(super) contact: Name,
+    pub(super) file: Option<ZoneFile>,
 }
 
 /// One entry of `zone.nameservers`.
@@ -40,6 +43,7 @@ pub(super) fn zone(root: &mut Table<'_>) -> Option<Zone> {
         "\"hostmaster.turn.example\"",
         contact,
     );
+    let file = records(&mut table, name.as_ref().map(|name| &name.value));
     let span = table.key_span("nameservers");
     let entries = table.tables("nameservers");
     let count = entries.len();
@@ -65,6 +69,7 @@ pub(super) fn zone(root: &mut Table<'_>) -> Option<Zone> {
         name: name?,
         nameservers: servers,
         contact: contact?.value,
+        file,
     })
 }
 
@@ -187,7 +192,7 @@ fn below(text: &str, apex: &Name) -> Result<Name, String> {
     name.map_err(|error| error.to_string())
 }
 
-fn zone_name(text: &str) -> Result<Name, String> {
+pub(super) fn zone_name(text: &str) -> Result<Name, String> {
     let bare = text.strip_suffix('.').unwrap_or(text);
     if !bare.contains('.') {
         return Err("a top-level domain cannot be the zone".to_owned());
@@ -201,7 +206,7 @@ fn zone_name(text: &str) -> Result<Name, String> {
     Ok(name)
 }
 
-fn contact(text: &str) -> Result<Name, String> {
+pub(super) fn contact(text: &str) -> Result<Name, String> {
     let bare = text.strip_suffix('.').unwrap_or(text);
     // RFC 1035 section 3.3.13: the mailbox's local part becomes the first label.
     match bare.split_once('@') {

@@ -56,6 +56,8 @@ pub(crate) struct Server {
     pub(crate) rules: String,
     /// More lines for `[node]`.
     pub(crate) node: String,
+    /// More lines for `[zone]`.
+    pub(crate) zone: String,
     /// More sections.
     pub(crate) more: String,
     pub(crate) running: Option<Running>,
@@ -75,6 +77,7 @@ impl Server {
             id: "ns1",
             rules: String::new(),
             node: String::new(),
+            zone: String::new(),
             more: String::new(),
             running: None,
         }
@@ -100,6 +103,7 @@ impl Server {
             admin,
             id,
             node,
+            zone,
             more,
             ..
         } = self;
@@ -110,7 +114,7 @@ impl Server {
              probe_address = [\"{ip}\"]\ncontrol = {control:?}\nadmin = \"{ip}:{admin}\"\n\
              state = {state:?}\n{node}\n\
              [zone]\nname = \"{ZONE}\"\ncontact = \"hostmaster.{ZONE}\"\n\
-             nameservers = [{{ name = \"ns1\", addresses = [\"{ip}\"] }}]\n\
+             nameservers = [{{ name = \"ns1\", addresses = [\"{ip}\"] }}]\n{zone}\n\
              [secrets]\ncurrent = \"{SECRET}\"\n\
              [[regions]]\nid = \"eu\"\ndefault = true\nfallback = [\"us\"]\n\
              [[regions]]\nid = \"us\"\nfallback = [\"eu\"]\nclients = [\"10.1.0.0/16\"]\n\

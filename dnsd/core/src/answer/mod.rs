@@ -1,6 +1,8 @@
 //! A question in, records out: the look-up that both UDP and TCP answer with.
 
+mod locate;
 mod resolve;
+mod service;
 mod trace;
 
 use std::net::IpAddr;
@@ -12,9 +14,12 @@ use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use ipnet::IpNet;
 
-use crate::snapshot::{Host, Owner, Snapshot};
-use crate::steer::Tier;
-use resolve::{Found, Steering, find, steer};
+use crate::inventory::ServedZone;
+use crate::names::{Node, Owner};
+use crate::records::RrSet;
+use crate::snapshot::{Host, Snapshot};
+use locate::{End, Located, locate};
+use resolve::{Steering, steer};
 
 pub use trace::trace;
 
@@ -107,8 +112,8 @@ impl Answer {
     }
 
     /// A negative answer with the SOA that limits its life (RFC 2308 section 3).
-    fn negative(snapshot: &Snapshot, rcode: ResponseCode) -> Self {
-        let soa = snapshot.soa_record(snapshot.zone.clone());
+    fn negative(snapshot: &Snapshot, zone: &ServedZone, rcode: ResponseCode) -> Self {
+        let soa = snapshot.soa_record(zone, zone.names.apex().clone());
         Self {
             rcode,
             authorities: vec![soa],
@@ -121,6 +126,8 @@ impl Answer {
 ///
 /// * another zone, or a class other than IN → REFUSED;
 /// * a name that is not there → NXDOMAIN with SOA; there, but without this type → NODATA with SOA;
+/// * an alias → the alias, and what its target has, if that is ours;
+/// * at or below a delegation → a referral;
 /// * ANY → one HINFO record (RFC 8482 section 4.2); zone transfers → REFUSED;
 /// * owner names keep the case of the question.
 pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Query<'_>) -> Answer {
@@ -128,46 +135,105 @@ pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Quer
     if query.class != DNSClass::IN || transfer {
         return Answer::refused(ExtendedError::Prohibited);
     }
-    let (owner, label) = match find(snapshot, query.name) {
-        Found::Outside => return Answer::refused(ExtendedError::NotAuthoritative),
-        Found::Missing => return Answer::negative(snapshot, ResponseCode::NXDomain),
-        Found::Owner { owner, label } => (owner, label),
-    };
-    let steering = steer(snapshot, keys, now, query, owner, label);
-    let answer = match query.record_type {
-        RecordType::ANY => Answer::found(vec![snapshot.any_record(query.name.clone())]),
-        RecordType::NS if owner == Owner::Apex => nameservers(snapshot, query.name),
-        RecordType::SOA if owner == Owner::Apex => {
-            Answer::found(vec![snapshot.soa_record(query.name.clone())])
+    let Located { aliases, name, end } = locate(snapshot, query.name, query.record_type);
+    let mut answer = match end {
+        End::Outside if aliases.is_empty() => {
+            return Answer::refused(ExtendedError::NotAuthoritative);
         }
-        RecordType::A | RecordType::AAAA => {
-            Answer::found(addresses(snapshot, query, owner, steering.as_ref()))
+        End::Outside => Answer::found(Vec::new()),
+        End::Missing(zone) => Answer::negative(snapshot, zone, ResponseCode::NXDomain),
+        End::Cut(zone, node) => Answer {
+            authoritative: !aliases.is_empty(),
+            ..referral(zone, node)
+        },
+        End::Node { zone, node, label } => {
+            let asked = Asked { zone, node, name };
+            let found = found(snapshot, keys, now, query, &asked, label);
+            found.unwrap_or_else(|| Answer::negative(snapshot, zone, ResponseCode::NoError))
         }
-        _ => Answer::found(Vec::new()),
     };
-    if answer.answers.is_empty() {
-        return Answer::negative(snapshot, ResponseCode::NoError);
+    answer.answers.splice(0..0, aliases);
+    answer
+}
+
+/// A name that is there.
+struct Asked<'a> {
+    zone: &'a ServedZone,
+    node: &'a Node,
+    /// As the question has it.
+    name: &'a Name,
+}
+
+/// The records of one type at a node; `None`: there are none.
+fn found(
+    snapshot: &Snapshot,
+    keys: &LabelKeys,
+    now: UnixTime,
+    query: &Query<'_>,
+    asked: &Asked<'_>,
+    label: Option<&[u8]>,
+) -> Option<Answer> {
+    let Asked { zone, node, name } = *asked;
+    let apex = zone.names.is_apex(node);
+    if let Some(set) = node.set(query.record_type) {
+        let record = |data: &RData| Record::from_rdata(name.clone(), set.ttl, data.clone());
+        return Some(Answer::found(set.data.iter().map(record).collect()));
     }
-    let steered = matches!(query.record_type, RecordType::A | RecordType::AAAA);
-    let steering = steering.filter(|_| steered);
-    let stale = |steering: &&Steering<'_>| steering.plan.tier >= Tier::LastKnownGood;
-    Answer {
+    match (query.record_type, node.owner) {
+        (RecordType::ANY, _) => Some(Answer::found(vec![snapshot.any_record(name.clone())])),
+        (RecordType::NS, _) if apex => Some(nameservers(snapshot, zone, name)),
+        (RecordType::SOA, _) if apex => {
+            let soa = snapshot.soa_record(zone, name.clone());
+            Some(Answer::found(vec![soa]))
+        }
+        (RecordType::NAPTR, Some(Owner::Apex | Owner::Lane(_, None)))
+            if !node.name.is_wildcard() =>
+        {
+            Some(Answer::found(service::naptr(snapshot, name, &node.name)))
+        }
+        (RecordType::A | RecordType::AAAA | RecordType::SRV, Some(owner)) => {
+            let steering = steer(snapshot, keys, now, query, owner, label);
+            steered(snapshot, query, asked, owner, steering)
+        }
+        _ => None,
+    }
+    .filter(|answer| !answer.answers.is_empty())
+}
+
+/// The records of a name that stands for relays.
+fn steered(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    asked: &Asked<'_>,
+    owner: Owner,
+    steering: Option<Steering<'_>>,
+) -> Option<Answer> {
+    let records = match (query.record_type, owner, &steering) {
+        (RecordType::SRV, Owner::Service(transport, _), Some(steering)) => {
+            service::srv(snapshot, asked.zone, asked.name, transport, steering)
+        }
+        (RecordType::SRV, ..) | (_, Owner::Service(..), _) => return None,
+        _ => addresses(snapshot, query, asked.name, owner, steering.as_ref()),
+    };
+    Some(Answer {
         scope: steering.as_ref().map_or(0, |steering| steering.scope),
-        error: (steering.as_ref().filter(stale)).map(|_| ExtendedError::Stale),
+        error: (steering.as_ref().filter(|steering| steering.is_stale()))
+            .map(|_| ExtendedError::Stale),
         complaint: steering.and_then(|steering| steering.complaint),
-        ..answer
-    }
+        ..Answer::found(records)
+    })
 }
 
 /// The address records of one family, best first.
 fn addresses(
     snapshot: &Snapshot,
     query: &Query<'_>,
+    name: &Name,
     owner: Owner,
     steering: Option<&Steering<'_>>,
 ) -> Vec<Record> {
     let wants_v6 = query.record_type == RecordType::AAAA;
-    let record = |host: &Host, ttl: u32| host.record(query.name, ttl, wants_v6);
+    let record = |host: &Host, ttl: u32| host.record(name, ttl, wants_v6);
     if let Some(steering) = steering {
         let choice = steering.choice();
         let relays = if wants_v6 { &choice.ipv6 } else { &choice.ipv4 };
@@ -181,14 +247,14 @@ fn addresses(
     let host = match owner {
         Owner::Relay(index) => snapshot.relays.get(index),
         Owner::Nameserver(index) => snapshot.nameservers.get(index),
-        Owner::Apex | Owner::Transport(_) | Owner::Lane(..) | Owner::Api | Owner::Region(_) => None,
+        _ => None,
     };
     host.and_then(|host| record(host, snapshot.policy.ttl_static))
         .into_iter()
         .collect()
 }
 
-fn nameservers(snapshot: &Snapshot, name: &Name) -> Answer {
+fn nameservers(snapshot: &Snapshot, zone: &ServedZone, name: &Name) -> Answer {
     let ttl = snapshot.policy.ttl_static;
     let servers = &snapshot.nameservers;
     let ns =
@@ -201,10 +267,32 @@ fn nameservers(snapshot: &Snapshot, name: &Name) -> Answer {
     };
     let inside = servers
         .iter()
-        .filter(|server| snapshot.zone.zone_of(&server.name));
+        .filter(|server| zone.names.apex().zone_of(&server.name));
     Answer {
         additionals: inside.flat_map(glue).collect(),
         ..Answer::found(servers.iter().map(ns).collect())
+    }
+}
+
+/// Who knows more: the nameservers of a delegation, with the addresses that lie in our zone
+/// (RFC 1034 section 4.3.2).
+fn referral(zone: &ServedZone, cut: &Node) -> Answer {
+    let records = |set: &RrSet| {
+        let record = |data: &RData| Record::from_rdata(set.name.clone(), set.ttl, data.clone());
+        set.data.iter().map(record).collect::<Vec<_>>()
+    };
+    let servers = cut.set(RecordType::NS).map(records).unwrap_or_default();
+    let glue = servers.iter().filter_map(|server| match &server.data {
+        RData::NS(ns) => zone.names.get(&ns.0),
+        _ => None,
+    });
+    let addresses = [RecordType::A, RecordType::AAAA];
+    let sets = glue.flat_map(|node| addresses.map(|family| node.set(family)));
+    Answer {
+        authoritative: false,
+        additionals: sets.flatten().flat_map(records).collect(),
+        authorities: servers,
+        ..Answer::found(Vec::new())
     }
 }
 
@@ -220,8 +308,8 @@ impl Host {
 }
 
 impl Snapshot {
-    fn soa_record(&self, owner: Name) -> Record {
-        Record::from_rdata(owner, self.policy.ttl_negative, self.soa.clone())
+    fn soa_record(&self, zone: &ServedZone, owner: Name) -> Record {
+        Record::from_rdata(owner, self.policy.ttl_negative, self.soa(zone))
     }
 
     fn any_record(&self, owner: Name) -> Record {

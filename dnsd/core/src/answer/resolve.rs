@@ -1,71 +1,24 @@
-//! From a question to its place in the snapshot: whose name it is, which region, which variant.
+//! From a steered name to one client's answer: which region, which variant.
 
 use std::net::IpAddr;
 
 use credentials::UnixTime;
 use credentials::label::{Label, LabelKeys, Lane};
-use hickory_proto::rr::Name;
 use ipnet::IpNet;
 
 use super::{Complaint, Query};
 use crate::explain::{LabelUse, RegionBy};
+use crate::names::Owner;
 use crate::paths::Transport;
-use crate::snapshot::{Owner, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::spread::{hash, mix};
-use crate::steer::{Choice, RegionPlan, Spill, Variant};
+use crate::steer::{Choice, RegionPlan, Spill, Tier, Variant};
 
 /// Bits of a client's network that decide about its variant.
 const SPREAD_V4: u8 = 24;
 const SPREAD_V6: u8 = 56;
 /// Keeps who spills apart from who gets which variant.
 const SPILL_SEED: u64 = 0x7370_696c_6c00_0000;
-
-/// Where a name lies.
-pub(super) enum Found<'a> {
-    /// Not in this zone.
-    Outside,
-    /// In the zone, and nothing is there.
-    Missing,
-    /// There; `label` is what stands below a lane and names no transport.
-    Owner {
-        owner: Owner,
-        label: Option<&'a [u8]>,
-    },
-}
-
-/// Finds the owner of a name, whatever its case.
-pub(super) fn find<'a>(snapshot: &Snapshot, name: &'a Name) -> Found<'a> {
-    if !snapshot.zone.zone_of(name) {
-        return Found::Outside;
-    }
-    let depth = name.iter().count() - snapshot.zone.iter().count();
-    let mut labels = name.iter();
-    let (label, last) = match depth {
-        0 => {
-            return Found::Owner {
-                owner: Owner::Apex,
-                label: None,
-            };
-        }
-        1 => (None, labels.next()),
-        2 => (labels.next(), labels.next()),
-        _ => return Found::Missing,
-    };
-    match (last.and_then(|last| snapshot.owner(last)), label) {
-        (Some(owner), None) => Found::Owner { owner, label: None },
-        (Some(owner @ Owner::Lane(lane, _)), Some(label)) => match Transport::named(label) {
-            Some(transport) => Found::Owner {
-                owner: Owner::Lane(lane, Some(transport)),
-                label: None,
-            },
-            None => Found::Owner {
-                owner,
-                label: Some(label),
-            },
-        },
-        _ => Found::Missing,
-    }
-}
 
 /// How a steered name is answered to one client.
 pub(super) struct Steering<'a> {
@@ -96,6 +49,11 @@ impl Steering<'_> {
             None => &self.variant.apex,
         }
     }
+
+    /// Whether its relays are none that are known to work now.
+    pub(super) fn is_stale(&self) -> bool {
+        self.plan.tier >= Tier::LastKnownGood
+    }
 }
 
 /// Steers a name; `None` for names that answer everybody alike.
@@ -111,6 +69,7 @@ pub(super) fn steer<'a>(
         Owner::Apex | Owner::Api | Owner::Region(_) => (None, None),
         Owner::Transport(transport) => (None, Some(transport)),
         Owner::Lane(lane, transport) => (Some(lane), transport),
+        Owner::Service(transport, lane) => (lane, Some(transport)),
         Owner::Relay(_) | Owner::Nameserver(_) => return None,
     };
     let opened = lane

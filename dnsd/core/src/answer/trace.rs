@@ -4,12 +4,14 @@ use credentials::UnixTime;
 use credentials::label::{LabelKeys, Lane};
 use hickory_proto::rr::{RData, RecordType};
 
-use super::resolve::{Found, Steering, find, steer};
+use super::locate::{End, locate};
+use super::resolve::{Steering, steer};
 use super::{Answer, Query, answer};
 use crate::explain::{AnswerTrace, LabelUse, RelayTrace, SteeringTrace};
 use crate::inventory::RelayEntry;
+use crate::names::Owner;
 use crate::paths::Family;
-use crate::snapshot::{Owner, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::steer::{Absence, Asked, Choice, absences};
 
 /// Says how [`answer`](super::answer()) comes to its answer. Takes the same path and adds words.
@@ -20,16 +22,18 @@ pub fn trace(
     query: &Query<'_>,
 ) -> AnswerTrace {
     let answer = answer(snapshot, keys, now, query);
-    let found = find(snapshot, query.name);
-    let steering = match found {
-        Found::Owner { owner, label } => steer(snapshot, keys, now, query, owner, label),
-        Found::Outside | Found::Missing => None,
+    let located = locate(snapshot, query.name, query.record_type);
+    let steering = match located.end {
+        End::Node { node, label, .. } if node.set(query.record_type).is_none() => node
+            .owner
+            .and_then(|owner| steer(snapshot, keys, now, query, owner, label)),
+        _ => None,
     };
     AnswerTrace {
         name: query.name.to_string(),
         record_type: query.record_type.to_string(),
         rcode: answer.rcode.to_string(),
-        owner: describe(snapshot, &found),
+        owner: describe(snapshot, &located.end),
         label: steering
             .as_ref()
             .map_or(LabelUse::None, |steering| steering.label),
@@ -42,29 +46,43 @@ pub fn trace(
     }
 }
 
-fn describe(snapshot: &Snapshot, found: &Found<'_>) -> String {
-    match found {
-        Found::Outside => "another zone".to_owned(),
-        Found::Missing => "no such name".to_owned(),
-        Found::Owner { owner, label } => match owner {
-            Owner::Apex => "apex".to_owned(),
-            Owner::Transport(transport) => format!("relays by {}", transport.as_str()),
-            Owner::Lane(lane, None) if label.is_some() => {
-                format!("label in lane {}", lane.as_str())
-            }
-            Owner::Lane(lane, None) => format!("lane {}", lane.as_str()),
-            Owner::Lane(lane, Some(transport)) => {
-                format!("lane {} by {}", lane.as_str(), transport.as_str())
-            }
-            Owner::Api => "api".to_owned(),
-            Owner::Region(index) => format!("region {}", region_name(snapshot, *index)),
-            Owner::Relay(index) => format!("relay {}", relay_name(snapshot, *index)),
-            Owner::Nameserver(index) => snapshot
-                .nameservers
-                .get(*index)
-                .map(|s| s.name.to_string())
-                .unwrap_or_default(),
+fn describe(snapshot: &Snapshot, end: &End<'_>) -> String {
+    match end {
+        End::Outside => "another zone".to_owned(),
+        End::Missing(_) => "no such name".to_owned(),
+        End::Cut(_, node) => format!("delegated at {}", node.name),
+        End::Node { node, label, .. } => match node.owner {
+            None => format!("records at {}", node.name),
+            Some(owner) => describe_owner(snapshot, owner, label.is_some()),
         },
+    }
+}
+
+fn describe_owner(snapshot: &Snapshot, owner: Owner, labelled: bool) -> String {
+    match owner {
+        Owner::Apex => "apex".to_owned(),
+        Owner::Transport(transport) => format!("relays by {}", transport.as_str()),
+        Owner::Lane(lane, None) if labelled => format!("label in lane {}", lane.as_str()),
+        Owner::Lane(lane, None) => format!("lane {}", lane.as_str()),
+        Owner::Lane(lane, Some(transport)) => {
+            format!("lane {} by {}", lane.as_str(), transport.as_str())
+        }
+        Owner::Service(transport, None) => format!("where {} is spoken", transport.as_str()),
+        Owner::Service(transport, Some(lane)) => {
+            format!(
+                "where {} is spoken in lane {}",
+                transport.as_str(),
+                lane.as_str()
+            )
+        }
+        Owner::Api => "api".to_owned(),
+        Owner::Region(index) => format!("region {}", region_name(snapshot, index)),
+        Owner::Relay(index) => format!("relay {}", relay_name(snapshot, index)),
+        Owner::Nameserver(index) => snapshot
+            .nameservers
+            .get(index)
+            .map(|server| server.name.to_string())
+            .unwrap_or_default(),
     }
 }
 

@@ -8,42 +8,11 @@ use hickory_proto::rr::Name;
 
 use credentials::label::Tag;
 
-use super::{Nameserver, Policy, Region, RelayEntry, Thresholds, Zone, geography};
+use super::{
+    Nameserver, Policy, Problem, Region, RelayEntry, Subject, Thresholds, Zone, geography,
+};
 use crate::limits;
 use crate::paths::Transport;
-
-/// What a [`Problem`] is about; numbers are places in the lists given to `Inventory::new`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// The zone's name or contact.
-    Zone,
-    /// A nameserver.
-    Nameserver(usize),
-    /// The regions as a whole.
-    Regions,
-    /// One region.
-    Region(usize),
-    /// The relays as a whole.
-    Relays,
-    /// One relay.
-    Relay(usize),
-    /// One rule by which relays may join.
-    Enrolment(usize),
-    /// The answer policy.
-    Policy,
-    /// The health thresholds.
-    Thresholds,
-}
-
-/// Something wrong with an inventory, in words for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
-    /// What it is about.
-    pub subject: Subject,
-    /// What is wrong, and what is expected.
-    pub message: String,
-}
 
 struct Problems(Vec<Problem>);
 

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use ipnet::IpNet;
 use liveness::{KeyId, RelayId, Report};
 
-use super::check::{self, Problem, Subject};
+use super::check;
+use super::problem::{Problem, Subject};
 use super::{Inventory, Region, RegionId, RelayEntry};
 use crate::limits;
 
@@ -150,6 +151,10 @@ impl Inventory {
             Ok(()) => {
                 self.relay_index.insert(applicant.id, place);
                 self.homes.push(self.find_home(place));
+                if let Some(problem) = self.compile_zones().into_iter().next() {
+                    self.dismiss(place);
+                    return Err(Refusal::Clash(problem.message));
+                }
                 Ok(())
             }
             Err(problem) => {
@@ -168,6 +173,7 @@ impl Inventory {
         for place in self.relay_index.values_mut() {
             *place -= usize::from(*place > index);
         }
+        self.compile_zones();
     }
 
     fn find_home(&self, relay: usize) -> usize {

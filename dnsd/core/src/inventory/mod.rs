@@ -4,20 +4,25 @@ mod check;
 mod enrolment;
 mod geography;
 mod policy;
+mod problem;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use liveness::{KeyId, RelayId, Report, Transports};
 
-pub use check::{Problem, Subject};
 pub use enrolment::{Applicant, Enrolment, Refusal};
 pub use geography::{BadCoordinates, Coordinates};
 pub use policy::{Policy, Thresholds};
+pub use problem::{Problem, Subject};
+pub use zones::OtherZone;
+pub(crate) use zones::{SERVICES, ServedZone};
 
 use crate::paths::{Family, Path, PathSet, Transport};
 
@@ -226,6 +231,9 @@ pub struct Inventory {
     /// So many of the relays are listed; the others have joined.
     listed: usize,
     enrolments: Vec<Enrolment>,
+    sources: zones::Sources,
+    /// Made from the above.
+    zones: Arc<[ServedZone]>,
 }
 
 impl Inventory {
@@ -264,7 +272,9 @@ impl Inventory {
             .map(|(i, relay)| (relay.id, i))
             .collect();
         drop(region_index);
-        Ok(Self {
+        let mut inventory = Self {
+            sources: zones::Sources::default(),
+            zones: Arc::default(),
             listed: relays.len(),
             enrolments: Vec::new(),
             zone,
@@ -277,7 +287,10 @@ impl Inventory {
             homes,
             default_region,
             generation: 0,
-        })
+        };
+        let problems = inventory.compile_zones();
+        debug_assert!(problems.is_empty(), "there are no records yet");
+        Ok(inventory)
     }
 
     /// The same under a number of the operator's.

@@ -1,0 +1,180 @@
+//! The names of one zone as a tree, in canonical order: which are there, what each stands for.
+
+use std::collections::BTreeMap;
+
+use credentials::label::Lane;
+use hickory_proto::rr::{Name, RecordType};
+
+use crate::paths::Transport;
+use crate::records::RrSet;
+
+/// What a name is answered by, besides the records of the zone file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Apex,
+    /// All relays of one transport.
+    Transport(Transport),
+    /// A lane, as a whole or of one transport; also every label below it.
+    Lane(Lane, Option<Transport>),
+    /// Where relays speak a transport (RFC 2782), of all or in a lane.
+    Service(Transport, Option<Lane>),
+    Api,
+    Region(usize),
+    Relay(usize),
+    Nameserver(usize),
+}
+
+impl Owner {
+    /// Whether its records of this type are made by the nameserver, so that none stand in a file.
+    pub(crate) fn makes(self, record_type: RecordType) -> bool {
+        match record_type {
+            RecordType::A | RecordType::AAAA => !matches!(self, Self::Service(..)),
+            // It could be nothing else besides.
+            RecordType::CNAME | RecordType::NS => true,
+            _ => false,
+        }
+    }
+}
+
+/// A name that is there, if only because others lie below it (RFC 4592 section 2.2.2).
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: Name,
+    pub(crate) owner: Option<Owner>,
+    /// Its records from the zone file.
+    pub(crate) sets: Vec<RrSet>,
+}
+
+impl Node {
+    /// The records of a type from the zone file.
+    pub(crate) fn set(&self, record_type: RecordType) -> Option<&RrSet> {
+        self.sets.iter().find(|set| set.record_type == record_type)
+    }
+}
+
+/// Where a name of the zone lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// There, or stood for by a wildcard; then `label` is what it stands for, or the last of several.
+    Node {
+        node: &'a Node,
+        label: Option<&'a [u8]>,
+    },
+    /// In a zone that this one delegates at the node.
+    Cut(&'a Node),
+    /// Nothing is there.
+    Missing,
+}
+
+/// The names of one zone.
+///
+/// A key is the name's labels below the apex, from the apex down, in lower case, each ended by a
+/// zero (and so escaped that it holds none): byte order is canonical order (RFC 4034 section 6.1),
+/// and the key of a name begins with those of its ancestors.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    apex: Name,
+    depth: usize,
+    nodes: BTreeMap<Box<[u8]>, Node>,
+}
+
+impl Names {
+    /// A zone in which nothing is but its apex.
+    pub(crate) fn new(apex: &Name) -> Self {
+        let mut names = Self {
+            depth: apex.iter().count(),
+            nodes: BTreeMap::new(),
+            apex: apex.clone(),
+        };
+        names.node(apex);
+        names
+    }
+
+    pub(crate) fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// Whether a name is that of the zone itself.
+    pub(crate) fn is_apex(&self, node: &Node) -> bool {
+        node.name.iter().count() == self.depth
+    }
+
+    /// The node of a name in the zone, which is made with all between it and the apex.
+    pub(crate) fn node(&mut self, name: &Name) -> &mut Node {
+        let depth = name.iter().count();
+        for above in self.depth..depth {
+            self.nodes
+                .entry(self.key(&name.trim_to(above)))
+                .or_insert_with(|| Node::bare(name.trim_to(above)));
+        }
+        let key = self.key(name);
+        self.nodes
+            .entry(key)
+            .or_insert_with(|| Node::bare(name.clone()))
+    }
+
+    /// The node of a name, as if nothing were delegated and no wildcard were there.
+    pub(crate) fn get(&self, name: &Name) -> Option<&Node> {
+        let inside = self.apex.zone_of(name);
+        inside.then(|| self.nodes.get(&self.key(name)))?
+    }
+
+    /// Where a name of the zone lies (RFC 1034 section 4.3.2, RFC 4592).
+    pub(crate) fn find<'a>(&'a self, name: &'a Name) -> Place<'a> {
+        let labels: Vec<&[u8]> = name.iter().collect();
+        let own = labels.len().saturating_sub(self.depth);
+        let mut key = Vec::with_capacity(64);
+        let mut node = self.nodes.get(&key[..]);
+        for label in labels[..own].iter().rev() {
+            let above = key.len();
+            push(&mut key, label);
+            let next = self.nodes.get(&key[..]);
+            if next.is_none() {
+                key.truncate(above);
+                push(&mut key, b"*");
+                return self
+                    .nodes
+                    .get(&key[..])
+                    .map_or(Place::Missing, |node| Place::Node {
+                        node,
+                        label: Some(label),
+                    });
+            }
+            node = next;
+            if let Some(cut) = node.filter(|node| node.set(RecordType::NS).is_some()) {
+                return Place::Cut(cut);
+            }
+        }
+        node.map_or(Place::Missing, |node| Place::Node { node, label: None })
+    }
+
+    fn key(&self, name: &Name) -> Box<[u8]> {
+        let labels: Vec<&[u8]> = name.iter().collect();
+        let own = labels.len().saturating_sub(self.depth);
+        let mut key = Vec::new();
+        for label in labels[..own].iter().rev() {
+            push(&mut key, label);
+        }
+        key.into()
+    }
+}
+
+impl Node {
+    fn bare(name: Name) -> Self {
+        Self {
+            name,
+            owner: None,
+            sets: Vec::new(),
+        }
+    }
+}
+
+fn push(key: &mut Vec<u8>, label: &[u8]) {
+    for byte in label {
+        match byte.to_ascii_lowercase() {
+            escaped @ 0..=1 => key.extend([1, escaped + 1]),
+            byte => key.push(byte),
+        }
+    }
+    key.push(0);
+}

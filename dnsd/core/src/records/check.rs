@@ -1,0 +1,134 @@
+//! What records of one zone owe each other, whatever else the zone holds.
+
+use std::collections::BTreeMap;
+
+use hickory_proto::rr::{DNSClass, LowerName, Name, RecordType};
+
+use super::text::Line;
+use super::{RecordProblem, RrSet};
+use crate::limits::{RECORD_TTL_MAX, RRSET_MAX};
+
+/// The RRsets of the lines; what may not stand beside each other becomes problems.
+pub(super) fn gather(
+    lines: Vec<Line>,
+    zone: &Name,
+    problems: &mut Vec<RecordProblem>,
+) -> Vec<RrSet> {
+    let mut sets: Vec<RrSet> = Vec::new();
+    let mut places: BTreeMap<(LowerName, RecordType), usize> = BTreeMap::new();
+    for (line, record) in lines {
+        let record_type = record.record_type();
+        let wrong = if !zone.zone_of(&record.name) {
+            Some("it lies in another zone".to_owned())
+        } else if record.dns_class != DNSClass::IN {
+            Some(format!("class {} is not served", record.dns_class))
+        } else if record.ttl > RECORD_TTL_MAX {
+            Some(format!("its TTL is above {RECORD_TTL_MAX} seconds"))
+        } else {
+            unfit(record_type, &record.name, zone).map(str::to_owned)
+        };
+        if let Some(wrong) = wrong {
+            let message = format!("{} {record_type}: {wrong}", record.name);
+            problems.push(RecordProblem { line, message });
+            continue;
+        }
+        let key = (LowerName::from(&record.name), record_type);
+        let place = *places.entry(key).or_insert(sets.len());
+        if place == sets.len() {
+            sets.push(RrSet {
+                name: record.name,
+                record_type,
+                ttl: record.ttl,
+                data: vec![record.data],
+                line,
+            });
+            continue;
+        }
+        let set = &mut sets[place];
+        let wrong = if set.data.contains(&record.data) {
+            Some(format!("it is there already, from line {}", set.line))
+        } else if set.ttl != record.ttl {
+            // RFC 2181 section 5.2.
+            Some(format!("its TTL is {} on line {}", set.ttl, set.line))
+        } else if set.data.len() == RRSET_MAX {
+            Some(format!("more than {RRSET_MAX} of one name and type"))
+        } else {
+            None
+        };
+        match wrong {
+            None => set.data.push(record.data),
+            Some(wrong) => {
+                let message = format!("{} {record_type}: {wrong}", record.name);
+                problems.push(RecordProblem { line, message });
+            }
+        }
+    }
+    aliases(&sets, problems);
+    cuts(&sets, problems);
+    sets
+}
+
+/// Why a record of this type may not have this owner.
+fn unfit(record_type: RecordType, name: &Name, zone: &Name) -> Option<&'static str> {
+    let apex = LowerName::from(name) == LowerName::from(zone);
+    match record_type {
+        RecordType::SOA => Some("the nameserver makes the SOA record itself"),
+        RecordType::NS if apex => Some("the zone's nameservers stand in the configuration"),
+        RecordType::NS if name.is_wildcard() => Some("a wildcard cannot be delegated"),
+        RecordType::CNAME if apex => Some("an apex cannot be an alias (RFC 1912 section 2.4)"),
+        RecordType::ANAME => Some("no standard type"),
+        _ => None,
+    }
+}
+
+/// An alias is the only record of its name (RFC 1034 section 3.6.2), and one.
+fn aliases(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
+    let aliases = sets
+        .iter()
+        .filter(|set| set.record_type == RecordType::CNAME);
+    for alias in aliases {
+        let own = LowerName::from(&alias.name);
+        let beside = |set: &&RrSet| {
+            set.record_type != RecordType::CNAME && LowerName::from(&set.name) == own
+        };
+        let wrong = if alias.data.len() > 1 {
+            "an alias has one target".to_owned()
+        } else if let Some(other) = sets.iter().find(beside) {
+            format!(
+                "an alias has no other records, and {} is on line {}",
+                other.record_type, other.line
+            )
+        } else {
+            continue;
+        };
+        problems.push(RecordProblem {
+            line: alias.line,
+            message: format!("{} CNAME: {wrong}", alias.name),
+        });
+    }
+}
+
+/// At and below a delegation nothing is served but the addresses of its nameservers.
+fn cuts(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
+    let cuts: Vec<&RrSet> = sets
+        .iter()
+        .filter(|set| set.record_type == RecordType::NS)
+        .collect();
+    for set in sets {
+        let glue = matches!(set.record_type, RecordType::A | RecordType::AAAA);
+        let own = LowerName::from(&set.name);
+        let hidden = cuts.iter().find(|cut| {
+            let at = LowerName::from(&cut.name) == own;
+            cut.name.zone_of(&set.name) && !(glue || at && set.record_type == RecordType::NS)
+        });
+        if let Some(cut) = hidden {
+            problems.push(RecordProblem {
+                line: set.line,
+                message: format!(
+                    "{} {}: it lies in {}, which line {} delegates",
+                    set.name, set.record_type, cut.name, cut.line
+                ),
+            });
+        }
+    }
+}
