@@ -290,6 +290,41 @@ fn the_clients_of_a_dead_relay_are_expected_before_they_come() {
 }
 
 #[test]
+fn no_more_is_sent_on_of_a_herd_than_makes_both_regions_equally_full() {
+    let mut world = world(inventory(false, 20));
+    load(&mut world, &EU, 65);
+    load(&mut world, &US, 72);
+    world.run(SECOND * 60);
+    world.befall(0, Fate::Hung);
+    world
+        .run_for(SECOND * 10, |world| world.state(0) == State::Down)
+        .unwrap();
+    // Of 0.65 that are on their way 0.31 make it 1.64 of two relays and 2.47 of three.
+    let spilled = strain(&world, 0).spilled_permille;
+    assert!((300..=400).contains(&spilled), "{spilled}");
+}
+
+#[test]
+fn whoever_was_to_go_to_a_region_that_loses_relays_too_stays_at_once() {
+    let mut world = world(inventory(false, 20));
+    load(&mut world, &EU, 60);
+    load(&mut world, &US, 60);
+    world.run(SECOND * 60);
+    for relay in [EU[0], US[0]] {
+        world.befall(relay, Fate::Hung);
+        world
+            .run_for(SECOND * 10, |world| world.state(relay) == State::Down)
+            .unwrap();
+        let spilled = [0, 1].map(|region| strain(&world, region).spilled_permille);
+        if relay == EU[0] {
+            assert!(spilled[0] >= 300 && spilled[1] == 0, "{spilled:?}");
+        } else {
+            assert_eq!(spilled, [0, 0]);
+        }
+    }
+}
+
+#[test]
 fn clients_go_where_there_is_room_and_a_flickering_load_moves_nobody() {
     let mut world = world(inventory(false, 20));
     load(&mut world, &[EU[0]], 80);

@@ -3,10 +3,14 @@
 
 mod common;
 
+use common::asking::{NOW, keys, relays};
 use common::shapes::{Shape, build};
-use common::{inventory, region, relay, zone};
+use common::{inventory, name, region, relay, zone};
+use dnsd_core::answer::{Query, answer};
 use dnsd_core::inventory::{Inventory, Policy, RelayEntry, Thresholds};
+use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::{self, RegionPlan, Seat, Standing, Variant, View};
+use hickory_proto::rr::{DNSClass, RecordType};
 use proptest::prelude::*;
 
 /// The plans of clients that do not ask for a transport.
@@ -67,6 +71,58 @@ fn clients_are_spread_by_weight() {
                 off < 4.0,
                 "{counts:?}: {count} is {off:.1} deviations from {mean:.0}"
             );
+        }
+    }
+}
+
+/// The relays that each of many client networks is sent to first, in a lane.
+fn sent(snapshot: &Snapshot, lane: &str) -> [u32; 9] {
+    let name = name(&format!("{lane}.turn.example."));
+    let mut counts = [0; 9];
+    for network in 0..NETWORKS {
+        let [_, high, mid, low] = network.to_be_bytes();
+        let query = Query {
+            name: &name,
+            record_type: RecordType::A,
+            class: DNSClass::IN,
+            client: [high + 10, mid, low, 1].into(),
+            subnet: None,
+        };
+        let answer = answer(snapshot, &keys(), NOW, &query);
+        counts[usize::from(relays(&answer)[0]) - 1] += 1;
+    }
+    counts
+}
+
+const NETWORKS: u32 = 40_000;
+
+#[test]
+fn few_variants_spread_clients_as_evenly_as_many() {
+    let vendors = ["alpha", "beta", "gamma"];
+    let relay = |index: usize| {
+        let (zone, host) = (format!("z{index}"), u8::try_from(index + 1).unwrap());
+        relay(
+            &format!("relay-{index}"),
+            "eu",
+            &zone,
+            vendors[index % 3],
+            host,
+        )
+    };
+    let (inventory, mut view) = up((0..9).map(relay).collect());
+    // One has half as much room as the others.
+    view.seats[4].free = 500;
+    let snapshot = Snapshot::compile(&inventory, &view, 1);
+    let lanes = ["a", "b"].map(|lane| sent(&snapshot, lane));
+    let both: Vec<u32> = (0..9)
+        .map(|relay| lanes[0][relay] + lanes[1][relay])
+        .collect();
+    for (of, counts) in [(1, &lanes[0][..]), (2, &both[..])] {
+        for (relay, count) in counts.iter().enumerate() {
+            let share = if relay == 4 { 1 } else { 2 };
+            let fair = f64::from(NETWORKS * of * share) / 17.0;
+            let off = f64::from(*count) / fair - 1.0;
+            assert!(off.abs() < 0.06, "{relay} is off by {off:.2}: {counts:?}");
         }
     }
 }

@@ -19,6 +19,10 @@ const SPREAD_V4: u8 = 24;
 const SPREAD_V6: u8 = 56;
 /// Keeps who spills apart from who gets which variant.
 const SPILL_SEED: u64 = 0x7370_696c_6c00_0000;
+/// The same for who keeps the variant drawn.
+const KEEP_SEED: u64 = 0x6b65_6570_0000_0000;
+/// Most variants drawn for one client; nearly all have kept one long before.
+const DRAWS: usize = 16;
 
 /// How a steered name is answered to one client.
 pub(super) struct Steering<'a> {
@@ -196,8 +200,8 @@ fn hash_network(network: IpNet) -> u64 {
 /// lane, detours last; where all do, the one that names them least, and least of all first.
 fn variant<'a>(plan: &'a RegionPlan, draw: u64, avoid: &[u16]) -> Option<(usize, &'a Variant)> {
     let count = plan.variants.len();
-    let turn = |count: usize| usize::try_from(draw % u64::try_from(count).ok()?.max(1)).ok();
-    let start = turn(count)?;
+    let turn = |count: usize| place(draw, count);
+    let start = start(plan, draw)?;
     if avoid.is_empty() {
         return Some((start, plan.variants.get(start)?));
     }
@@ -214,6 +218,23 @@ fn variant<'a>(plan: &'a RegionPlan, draw: u64, avoid: &[u16]) -> Option<(usize,
         .chain(detours)
         .filter_map(|index| Some((index, at(index)?)));
     found.min_by_key(|(_, variant)| harm(variant, avoid))
+}
+
+fn place(draw: u64, count: usize) -> Option<usize> {
+    usize::try_from(draw % u64::try_from(count).ok()?.max(1)).ok()
+}
+
+/// The variant that a draw leads to: variants are not used alike (`Variant::keeps`).
+fn start(plan: &RegionPlan, mut draw: u64) -> Option<usize> {
+    for _ in 0..DRAWS {
+        let start = place(draw, plan.variants.len())?;
+        let variant = plan.variants.get(start)?;
+        draw = mix(draw ^ KEEP_SEED);
+        if variant.keeps(draw) {
+            return Some(start);
+        }
+    }
+    place(draw, plan.variants.len())
 }
 
 /// How much a variant would hurt a client that wants to avoid some relays: how many lists begin

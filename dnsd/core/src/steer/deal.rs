@@ -19,7 +19,7 @@ pub(super) struct Card {
     /// Whether it answers with IPv4, with IPv6.
     pub(super) has: [bool; 2],
     /// Ten thousand times the configured weight, or less for one that was down or has less room.
-    weight: u32,
+    pub(super) weight: u32,
     seed: u64,
 }
 

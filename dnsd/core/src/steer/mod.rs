@@ -4,9 +4,11 @@
 //!  inventory + view ─► pool (who may serve a region's clients)
 //!                   ─► deal (which vendors go to which lane, per variant)
 //!                   ─► pick (which addresses, in which order)
+//!                   ─► balance (how many clients each variant gets)
 //! ```
 
 mod absence;
+mod balance;
 mod deal;
 mod pick;
 mod plan;

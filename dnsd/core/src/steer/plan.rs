@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use credentials::UnixTime;
 
+use super::balance::{WHOLE, balance};
 use super::deal::{self, Card, FAMILIES};
 use super::pick::pick;
 use super::pool::{Pool, pool};
@@ -53,6 +54,15 @@ pub struct Variant {
     pub(super) number: usize,
     /// The relay that it leads around.
     pub(super) without: Option<u16>,
+    /// How many of the clients that draw it keep it, of [`WHOLE`]; the others draw again.
+    pub(super) share: u32,
+}
+
+impl Variant {
+    /// Whether a client that has drawn it keeps it; `draw` is independent of which one it drew.
+    pub(crate) fn keeps(&self, draw: u64) -> bool {
+        draw % u64::from(WHOLE) < u64::from(self.share)
+    }
 }
 
 /// How one region's clients are served.
@@ -210,9 +220,13 @@ fn compile(
             apex: choice(&whole[0]),
             number,
             without,
+            share: WHOLE,
         }
     };
-    (0..variants).map(variant).collect()
+    let mut compiled: Vec<Variant> = (0..variants).map(variant).collect();
+    balance(cards, &mut compiled);
+
+    compiled
 }
 
 /// Deals a pool's cards as they were dealt for a variant: to two lanes, or to one.

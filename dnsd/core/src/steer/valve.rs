@@ -71,6 +71,8 @@ struct Sum {
     reserve: i64,
     relays: i64,
     demand: i64,
+    /// Of the demand, clients of relays that went down: they are on their way.
+    orphans: i64,
     /// Whether any that may serve is healthy, and not known to relay nothing.
     healthy: bool,
     primary_up: bool,
@@ -89,6 +91,13 @@ impl Sum {
         }
     }
 
+    /// How much demand would have to go to `other` for both to be equally full.
+    fn surplus(&self, other: &Self) -> i64 {
+        let (own, there) = (self.capacity(true), other.capacity(true));
+        let whole = (own + there).max(1);
+        (self.demand * there - other.demand * own) / whole
+    }
+
     /// Relays of the usual weight that are missing to keep `headroom` thousandths free.
     fn wanted(&self, headroom: i64) -> i64 {
         let capacity = self.capacity(true);
@@ -103,6 +112,8 @@ impl Sum {
 struct Damped {
     value: i64,
     changed: Option<Instant>,
+    /// Capacity of whoever takes what goes, when it was last set.
+    room: Option<i64>,
 }
 
 impl Damped {
@@ -110,6 +121,7 @@ impl Damped {
         *self = Self {
             value,
             changed: Some(now),
+            room: None,
         };
     }
 
@@ -118,13 +130,17 @@ impl Damped {
             .is_none_or(|at| now.saturating_duration_since(at) >= t.ebb)
     }
 
-    /// Follows `need`, in thousandths.
-    fn follow(&mut self, now: Instant, need: i64, t: &Thresholds) {
-        if need >= self.value + STEP {
+    /// Follows `need`, in thousandths, where whoever takes what goes has a capacity of `room`. When
+    /// relays are lost there, too, it was wrong to count on them: nothing waits then.
+    fn follow(&mut self, now: Instant, need: i64, room: i64, t: &Thresholds) {
+        if self.room.is_some_and(|before| room < before) && need < self.value {
+            self.set(now, need.max(0) / STEP * STEP);
+        } else if need >= self.value + STEP {
             self.set(now, (need / STEP * STEP).min(1000));
         } else if self.value > 0 && need <= self.value - SLACK && self.may_fall(now, t) {
             self.set(now, self.value - STEP);
         }
+        self.room.get_or_insert(room);
     }
 }
 
@@ -184,6 +200,7 @@ impl Valves {
                 _ => (headroom - free(near)) * 1000 / headroom,
             };
             let mut left = serving.map_or(-1000, |serving| need(reach[serving]));
+            let mut home = serving.map_or_else(Sum::default, |serving| self.sums[reach[serving]]);
             let spills = self.valves[region].spill.iter_mut();
             for (place, (near, spill)) in (1..).zip(reach.iter().copied().skip(1).zip(spills)) {
                 if serving.is_none_or(|serving| place <= serving) || !self.sums[near].healthy {
@@ -197,9 +214,19 @@ impl Valves {
                     _ if left < 0 => left,
                     _ => left.min(1000) * willing / 1000,
                 };
-                spill.follow(now, share, t);
+                // Those on their way come all at once, before any load could tell that they are too
+                // many: no more than what makes both regions equally full.
+                let surplus = home.surplus(&self.sums[near]);
+                let share = match home.orphans {
+                    0 => share,
+                    orphans => share.min(surplus.max(0) * 1000 / orphans),
+                };
+                spill.follow(now, share, self.sums[near].capacity(true), t);
                 let took = spill.value.min(999);
                 left = (left.min(1000) - took) * 1000 / (1000 - took);
+                let gone = home.orphans * took / 1000;
+                home.orphans -= gone;
+                home.demand -= gone;
             }
         }
     }
@@ -316,7 +343,10 @@ fn sums(inventory: &Inventory, carried: &[Carried]) -> Vec<Sum> {
                 let used = if healthy { carried.used } else { 1000 };
                 sum.demand += weight * i64::from(used);
             }
-            Standing::Down => sum.demand += weight * i64::from(carried.used),
+            Standing::Down => {
+                sum.demand += weight * i64::from(carried.used);
+                sum.orphans += weight * i64::from(carried.used);
+            }
             Standing::Unknown | Standing::Leaving => {}
         }
     }
