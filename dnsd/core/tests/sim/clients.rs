@@ -6,6 +6,8 @@
 //! again and goes to the first relay of either lane that takes it. Some have fixed names in their
 //! configuration instead, and with these they depend on what their resolver keeps.
 
+use std::net::IpAddr;
+
 use credentials::UnixTime;
 use credentials::label::{Label, LabelKeys, Lane, Tag};
 use dnsd_core::answer::{Query, answer};
@@ -250,31 +252,45 @@ impl Sim {
         })
     }
 
-    /// What a resolver gets from the nearest nameserver that answers.
     fn ask(&self, resolver: usize, name: &Name) -> Option<Answered> {
         let now = self.queue.now();
         let resolver = &self.crowd.resolvers[resolver];
-        let mut near = (0..self.nodes.len()).map(|n| (resolver.nearest + n) % self.nodes.len());
+        let client = [10, 0, resolver.network, 1].into();
+        let (relay, ttl) = self.answered(resolver.nearest, client, &self.crowd.keys, name)?;
+        Some(Answered {
+            relay,
+            asked: now,
+            until: now + ttl.max(resolver.floor),
+        })
+    }
+
+    /// What a resolver at `client` gets from the nearest nameserver that answers: the first relay,
+    /// and for how long that may be kept, in microseconds.
+    pub fn answered(
+        &self,
+        nearest: usize,
+        client: IpAddr,
+        keys: &LabelKeys,
+        name: &Name,
+    ) -> Option<(usize, u64)> {
+        let now = self.queue.now();
+        let mut near = (0..self.nodes.len()).map(|n| (nearest + n) % self.nodes.len());
         let node = near.find(|node| self.nodes[*node].fleet.is_some())?;
         let query = Query {
             name,
             record_type: RecordType::A,
             class: DNSClass::IN,
-            client: [10, 0, resolver.network, 1].into(),
+            client,
             subnet: None,
         };
         let node = &self.nodes[node];
         let snapshot = node.snapshot.as_ref()?;
-        let answer = answer(snapshot, &self.crowd.keys, node.unix(now), &query);
+        let answer = answer(snapshot, keys, node.unix(now), &query);
         let first = *addresses(&answer.answers)
             .first()
             .expect("no answer is empty");
         let ttl = u64::from(answer.answers[0].ttl) * SECOND;
-        Some(Answered {
-            relay: Self::relay_at(first),
-            asked: now,
-            until: now + ttl.max(resolver.floor),
-        })
+        Some((Self::relay_at(first), ttl))
     }
 
     /// Whether a client may be sent to a relay that does not relay: most do not, so that it may be

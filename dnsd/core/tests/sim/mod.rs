@@ -8,6 +8,7 @@ pub mod network;
 pub mod node;
 pub mod oracles;
 pub mod queue;
+pub mod relay;
 pub mod size;
 
 use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use dnsd_core::fleet::Action;
 use dnsd_core::health::{Outcome, Probe, ProbeKind};
-use dnsd_core::inventory::Inventory;
+use dnsd_core::inventory::{Inventory, RelayEntry};
 use dnsd_core::votes::Ballot;
-use liveness::{KeyId, RelayId};
+use liveness::{KeyId, Load, RelayId, Report};
 
 use super::common::world::report;
 use super::common::{inventory, region, relay};
@@ -27,36 +28,8 @@ use network::Network;
 use node::Node;
 use oracles::Truth;
 use queue::{Queue, Random};
+pub use relay::{Fate, Relay, SERVING};
 use size::Size;
-
-/// What has befallen a relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Alive,
-    Killed,
-    Hung,
-    /// Nothing is relayed.
-    Gray,
-    /// Answers STUN late, but answers.
-    Slow,
-    /// Tells one nameserver that it serves and the next that it drains.
-    Lying,
-}
-
-impl Fate {
-    pub fn is_dead(self) -> bool {
-        matches!(self, Self::Killed | Self::Hung)
-    }
-}
-
-pub struct Relay {
-    pub id: RelayId,
-    pub fate: Fate,
-    pub claim: u8,
-    boot: u64,
-    sequence: u64,
-    life: u32,
-}
 
 #[derive(Clone)]
 pub enum Event {
@@ -70,6 +43,7 @@ pub enum Event {
         boot: u64,
         sequence: u64,
         claim: u8,
+        load: Load,
     },
     Outcome {
         node: usize,
@@ -104,8 +78,9 @@ pub enum Event {
     },
 }
 
-pub const SERVING: u8 = 1;
 pub const MS: u64 = 1000;
+pub const PLACES: [&str; 2] = ["eu", "us"];
+pub const VENDORS: [&str; 3] = ["alpha", "beta", "gamma"];
 
 pub struct Sim {
     pub size: Size,
@@ -120,6 +95,19 @@ pub struct Sim {
     pub events: u64,
 }
 
+/// The relay with this number: regions and vendors in turn, one zone per vendor and region.
+pub fn entry(index: usize) -> RelayEntry {
+    let (place, vendor) = (PLACES[index % 2], VENDORS[index % 3]);
+    let id = format!("relay-{index}");
+    let mut entry = relay(&id, place, &format!("{place}-{vendor}"), vendor, 1);
+    let index = u16::try_from(index + 1).unwrap();
+    let [high, low] = index.to_be_bytes();
+    entry.ipv4 = Some(SocketAddrV4::new([198, 51, high, low].into(), 3478));
+    let ipv6 = [0x2001, 0xdb8, 1, 0, 0, 0, 0, index];
+    entry.ipv6 = Some(SocketAddrV6::new(ipv6.into(), 3478, 0, 0));
+    entry
+}
+
 impl Sim {
     pub fn new(seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -127,39 +115,25 @@ impl Sim {
         Self::sized(size, random)
     }
 
-    pub fn sized(size: Size, mut random: Random) -> Self {
-        let Size { relays, nodes, .. } = size;
-        let places = ["eu", "us"];
-        let vendors = ["alpha", "beta", "gamma"];
-        let entry = |index: usize| {
-            let (place, vendor) = (places[index % 2], vendors[index % 3]);
-            let id = format!("relay-{index}");
-            let mut entry = relay(&id, place, &format!("{place}-{vendor}"), vendor, 1);
-            let index = u16::try_from(index + 1).unwrap();
-            let [high, low] = index.to_be_bytes();
-            entry.ipv4 = Some(SocketAddrV4::new([198, 51, high, low].into(), 3478));
-            let ipv6 = [0x2001, 0xdb8, 1, 0, 0, 0, 0, index];
-            entry.ipv6 = Some(SocketAddrV6::new(ipv6.into(), 3478, 0, 0));
-            entry
-        };
+    pub fn sized(size: Size, random: Random) -> Self {
+        let entries = (0..size.relays).map(entry).collect();
         let inventory = inventory(
             vec![region("eu", &["us"], &[]), region("us", &["eu"], &[])],
-            (0..relays).map(entry).collect(),
+            entries,
         );
+        Self::with(inventory, size, random)
+    }
+
+    /// A world whose relays are those of `inventory`, with ids and addresses of [`entry`].
+    pub fn with(inventory: Inventory, size: Size, mut random: Random) -> Self {
+        let Size { relays, nodes, .. } = size;
         let mut sim = Self {
             size,
             queue: Queue::default(),
             relays: inventory
                 .relays()
                 .iter()
-                .map(|entry| Relay {
-                    id: entry.id,
-                    fate: Fate::Alive,
-                    claim: SERVING,
-                    boot: 1,
-                    sequence: 0,
-                    life: 0,
-                })
+                .map(|entry| Relay::new(entry.id))
                 .collect(),
             nodes: Vec::new(),
             network: Network {
@@ -178,7 +152,7 @@ impl Sim {
         };
         for node in 0..nodes {
             let skew = Duration::from_secs(sim.random.below(7200));
-            let domain = (vendors[node % 3], places[node % 2]);
+            let domain = (VENDORS[node % 3], PLACES[node % 2]);
             // Quartz is off by a hundred parts at most, a virtual machine's clock by some more.
             let drift = sim.random.below(1001).cast_signed() - 500;
             let inventory = sim.inventory.clone();
@@ -209,7 +183,11 @@ impl Sim {
     }
 
     pub fn run(&mut self, seconds: u64) {
-        let end = self.queue.now() + seconds * 1000 * MS;
+        self.run_until(self.queue.now() + seconds * 1000 * MS);
+    }
+
+    /// Lets time pass until then, in microseconds since the beginning.
+    pub fn run_until(&mut self, end: u64) {
         while let Some(event) = self.queue.pop_until(end) {
             self.events += 1;
             self.happen(event);
@@ -226,8 +204,12 @@ impl Sim {
                 boot,
                 sequence,
                 claim,
+                load,
             } => {
-                let said = report(self.relays[relay].id, boot, sequence, claim);
+                let said = Report {
+                    load,
+                    ..report(self.relays[relay].id, boot, sequence, claim)
+                };
                 if let Some((fleet, at)) = self.nodes[node].input(now) {
                     fleet.handle_report(at, KeyId(1), &said);
                     self.after_input(node);
@@ -276,57 +258,6 @@ impl Sim {
                 }
             }
         }
-    }
-
-    /// A relay dies, changes or comes back; the latter with a new boot.
-    pub fn befall(&mut self, relay: usize, fate: Fate) {
-        let was = std::mem::replace(&mut self.relays[relay].fate, fate);
-        let now = self.queue.now();
-        self.truth.changed(relay, now);
-        if !(0..self.relays.len()).any(|relay| self.is_healthy(relay)) {
-            self.truth.fell_dark();
-        } else if self.truth.is_dark() {
-            self.truth.dawned(now);
-        }
-        let sim = &mut self.relays[relay];
-        sim.life += 1;
-        let life = sim.life;
-        if was.is_dead() && !fate.is_dead() {
-            sim.boot += 1;
-            sim.sequence = 0;
-        }
-        self.disturb(relay);
-        if fate.is_dead() {
-            self.queue
-                .push(oracles::KNOWN, Event::Check { relay, life });
-        } else {
-            self.queue.push(0, Event::Send { relay, life });
-        }
-    }
-
-    fn send(&mut self, relay: usize, life: u32) {
-        let sim = &mut self.relays[relay];
-        if sim.life != life || sim.fate.is_dead() {
-            return;
-        }
-        sim.sequence += 1;
-        let (boot, sequence, fate, claim) = (sim.boot, sim.sequence, sim.fate, sim.claim);
-        for node in 0..self.nodes.len() {
-            let lies = fate == Fate::Lying && (node as u64 + sequence / 20).is_multiple_of(2);
-            let claim = if lies { 3 } else { claim };
-            let cut = self.network.reports_cut[relay][node] > 0;
-            self.transmit(
-                cut,
-                &Event::Report {
-                    node,
-                    relay,
-                    boot,
-                    sequence,
-                    claim,
-                },
-            );
-        }
-        self.queue.push(500 * MS, Event::Send { relay, life });
     }
 
     fn ballot(&mut self, node: usize, ballot: &Rc<Ballot>) {
@@ -424,15 +355,5 @@ impl Sim {
                 outcome,
             },
         );
-    }
-
-    pub fn claims(&mut self, relay: usize, claim: u8) {
-        self.relays[relay].claim = claim;
-        self.befall(relay, self.relays[relay].fate);
-    }
-
-    /// Whether the relay serves whoever comes, and says so.
-    pub fn is_healthy(&self, relay: usize) -> bool {
-        self.relays[relay].fate == Fate::Alive && self.relays[relay].claim == SERVING
     }
 }
