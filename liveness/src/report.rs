@@ -120,6 +120,12 @@ impl Transports {
         Self(self.0 | other.0)
     }
 
+    /// What is here and not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether every transport of `other` is here.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -34,4 +34,5 @@ pub mod selfcheck;
 pub mod start;
 pub mod status;
 pub mod tls;
+pub mod transports;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use liveness::{Reason, RevocationTag, State, Transports};
+use liveness::{Reason, RevocationTag, State};
 use turnd_core::reporter::{Capacity, Identity, Reporter, WorkerSnapshot};
 
 use crate::boot::Boot;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::reports::{News, Reports};
 use crate::status::{Status, View};
 use crate::worker::Shared;
-use crate::{clock, notify};
+use crate::{clock, notify, transports};
 
 /// The first configuration; every reload that is taken counts one up.
 const FIRST_GENERATION: u64 = 1;
@@ -63,7 +63,7 @@ impl Liveliness {
                     SocketAddr::V6(address) => Some(address),
                     SocketAddr::V4(_) => None,
                 }),
-            transports: Transports::UDP,
+            transports: transports::served(config),
         };
         let capacity = capacity(config, descriptors);
         let mut reporter = Reporter::new(identity, capacity, clock::instant());
@@ -186,11 +186,12 @@ impl Liveliness {
             .unwrap_or_default()
     }
 
-    /// Other capacity, other nameservers, from now on.
+    /// Other capacity, transports and nameservers from now on.
     pub fn reconfigure(&mut self, config: &Config) {
         let capacity = capacity(config, self.descriptors);
         self.generation += 1;
         self.reporter.set_capacity(capacity);
+        self.reporter.set_transports(transports::served(config));
         self.reporter.set_configuration(self.generation);
         if let (Some(reports), Some(liveness)) = (&mut self.reports, &config.liveness) {
             reports.reconfigure(liveness.clone());

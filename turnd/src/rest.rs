@@ -95,7 +95,7 @@ pub fn issuer(config: &Config, rest: &Rest) -> Result<Issuer, InvalidIssuer> {
 }
 
 /// The ports clients are sent to. The whole fleet has the same, as it has one zone.
-fn ports(config: &Config) -> Ports {
+pub fn ports(config: &Config) -> Ports {
     let tcp = || config.relay.listen_tcp.iter().map(SocketAddr::port);
     // Whoever needs TLS may be behind a firewall that knows little else than 443.
     let known = [443, 5349]

@@ -49,6 +49,39 @@ impl From<label::Transport> for Transport {
     }
 }
 
+/// What a relay has said of the transports that it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Those that it names.
+    pub named: Transports,
+    /// Those that it once named and names no longer.
+    pub stopped: Transports,
+}
+
+impl Word {
+    /// Takes what it names now.
+    pub fn hear(&mut self, named: Transports) {
+        self.stopped = self.stopped.with(self.named).without(named);
+        self.named = named;
+    }
+
+    /// Those that it serves, where those of `configured` are expected: what it has never named may
+    /// be served all the same, what it has stopped to name is not.
+    pub fn serves(self, configured: Option<Transports>) -> Transports {
+        configured.map_or(self.named, |listed| listed.without(self.stopped))
+    }
+}
+
+impl Default for Word {
+    /// That of a relay that has not been heard.
+    fn default() -> Self {
+        Self {
+            named: Transports::UDP,
+            stopped: Transports::default(),
+        }
+    }
+}
+
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -155,6 +155,11 @@ impl Reporter {
         self.load.bits_per_second_max = capacity.bits_per_second;
     }
 
+    /// What clients may speak to the relay after a reload.
+    pub fn set_transports(&mut self, transports: Transports) {
+        self.identity.transports = transports;
+    }
+
     /// Hash or generation of the running configuration.
     pub fn set_configuration(&mut self, configuration: u64) {
         self.configuration = configuration;

@@ -161,20 +161,33 @@ impl Relay {
     /// address that is relayed from, with the listener's port; behind a 1:1 NAT the external one.
     pub fn advertised(&self, ipv6: bool) -> Option<SocketAddr> {
         let listen = self.listen.iter().find(|listen| listen.is_ipv6() == ipv6)?;
-        let (relayed, external) = if ipv6 {
+        Some(SocketAddr::new(self.public(listen.ip())?, listen.port()))
+    }
+
+    /// The TCP ports that clients find at an address that they are sent to.
+    pub fn tcp_ports(&self, address: IpAddr) -> impl Iterator<Item = u16> {
+        let there = move |listen: &&SocketAddr| {
+            let wildcard = listen.ip().is_unspecified() && listen.is_ipv6() == address.is_ipv6();
+            wildcard || self.public(listen.ip()) == Some(address)
+        };
+        self.listen_tcp.iter().filter(there).map(SocketAddr::port)
+    }
+
+    /// How clients reach what listens at `ip`.
+    fn public(&self, ip: IpAddr) -> Option<IpAddr> {
+        let (relayed, external) = if ip.is_ipv6() {
             let external = self.external_ipv6.map(IpAddr::V6);
             (self.ipv6.map(IpAddr::V6), external)
         } else {
             let external = self.external_ipv4.map(IpAddr::V4);
             (self.ipv4.map(IpAddr::V4), external)
         };
-        let is_relayed = listen.ip().is_unspecified() || Some(listen.ip()) == relayed;
-        let ip = if is_relayed {
-            external.or(relayed)?
+        let is_relayed = ip.is_unspecified() || Some(ip) == relayed;
+        if is_relayed {
+            external.or(relayed)
         } else {
-            listen.ip()
-        };
-        Some(SocketAddr::new(ip, listen.port()))
+            Some(ip)
+        }
     }
 
     fn check_ports(&self, table: &Table<'_>, ports: &Spanned<PortRange>) -> bool {

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use credentials::UnixTime;
-use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, State as Claim, Transports};
+use liveness::{KeyId, RelayId, ReplayGuard, Replayed, Report, State as Claim};
 
 pub use decisions::{Foresight, Reserve};
 pub use interface::{Action, Counters, Reply, ReportOutcome};
@@ -31,6 +31,7 @@ use crate::explain::Explanation;
 use crate::health::{Health, Outcome, PathHealth, Probe, ProbeKind, Reason, State, Verdict};
 use crate::inventory::{Inventory, RelayEntry, Thresholds};
 use crate::overrides::Overrides;
+use crate::paths::Word;
 use crate::revocations::Revocations;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, Valves, View};
@@ -88,8 +89,8 @@ struct Member {
     health: Health,
     /// The paths that are judged apart from the relay.
     paths: Vec<PathHealth>,
-    /// The transports that it last said it serves.
-    reported: Transports,
+    /// What it says of its transports.
+    word: Word,
     guard: ReplayGuard,
     deadline: Instant,
     /// An order to drain has been lifted; the relay has yet to hear it.
@@ -106,7 +107,7 @@ impl Member {
         Self {
             health,
             paths: Vec::new(),
-            reported: Transports::UDP,
+            word: Word::default(),
             guard,
             deadline: now,
             undrain: false,
@@ -296,7 +297,7 @@ impl Fleet {
         member.load.observe(now, report, t);
         member.revocations = report.revocations;
         let entry = &self.inventory.relays()[index];
-        member.report_transports(now, entry, report.transports, t);
+        self.publish_wanted |= member.report_transports(now, entry, report.transports, t);
         member.health.handle_report(now, report, t);
         self.step(now, index);
         ReportOutcome::Accepted(self.reply(index, 0))
@@ -463,7 +464,7 @@ impl Fleet {
                 gray: member.is_gray(),
                 share: member.health.share(now, t),
                 free: member.load.free(),
-                served: entry.paths(member.reported),
+                served: entry.paths(member.word),
                 withdrawn: member.withdrawn(),
                 forced,
                 ends: self

@@ -17,7 +17,7 @@ impl Member {
     pub(super) fn offer(&mut self, now: Instant, entry: &RelayEntry, t: &Thresholds) {
         let seed = hash(entry.id.as_str().as_bytes());
         let mut known = std::mem::take(&mut self.paths);
-        let judged = entry.judged_paths(self.reported);
+        let judged = entry.judged_paths(self.word);
         self.paths = judged
             .map(|path| {
                 let place = known.iter().position(|old| old.verdict().path == path);
@@ -29,18 +29,21 @@ impl Member {
             .collect();
     }
 
-    /// Takes what a report says of the relay's transports.
+    /// Takes what a report says of the relay's transports. True when clients are to be told.
     pub(super) fn report_transports(
         &mut self,
         now: Instant,
         entry: &RelayEntry,
-        reported: Transports,
+        named: Transports,
         t: &Thresholds,
-    ) {
-        if self.reported != reported {
-            self.reported = reported;
+    ) -> bool {
+        let before = entry.paths(self.word);
+        self.word.hear(named);
+        let changed = before != entry.paths(self.word);
+        if changed {
             self.offer(now, entry, t);
         }
+        changed
     }
 
     /// The paths that clients are kept off.

@@ -12,7 +12,7 @@ use super::load::{Load, SavedLoad};
 use crate::health::{Health, PathReason, Reason, Remembered, State};
 use crate::inventory::{Applicant, RelayEntry, Thresholds};
 use crate::overrides::{Entry, Overrides};
-use crate::paths::Path;
+use crate::paths::{Path, Word};
 use crate::revocations::{self, Revocations};
 use crate::steer::SavedValve;
 
@@ -69,9 +69,12 @@ pub(super) struct SavedRelay {
     /// The key by whose rule it has joined; none if it is listed.
     #[serde(default)]
     key: Option<u32>,
-    /// What it last said of its transports.
+    /// The transports that it last named.
     #[serde(default)]
     transports: u16,
+    /// Those that it had named before.
+    #[serde(default)]
+    stopped: u16,
     /// The paths that are withdrawn.
     #[serde(default)]
     withdrawn: Vec<SavedPath>,
@@ -106,7 +109,8 @@ impl SavedRelay {
             boot: guard.boot(),
             sequence: guard.sequence(),
             key: None,
-            transports: member.reported.0,
+            transports: member.word.named.0,
+            stopped: member.word.stopped.0,
             load: member.load.saved(unix_of),
             withdrawn: member
                 .paths
@@ -159,7 +163,10 @@ impl SavedRelay {
             member.load = Load::restored(load, instant_of);
         }
         if self.transports != 0 {
-            member.reported = Transports(self.transports);
+            member.word = Word {
+                named: Transports(self.transports),
+                stopped: Transports(self.stopped),
+            };
         }
         member.offer(now, entry, t);
         for saved in &self.withdrawn {

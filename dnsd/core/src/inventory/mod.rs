@@ -24,7 +24,7 @@ pub use problem::{Problem, Subject};
 pub use zones::OtherZone;
 pub(crate) use zones::{SERVICES, ServedZone};
 
-use crate::paths::{Family, Path, PathSet, Transport};
+use crate::paths::{Family, Path, PathSet, Transport, Word};
 
 /// The zone that is served.
 #[derive(Clone, Debug)]
@@ -118,7 +118,8 @@ pub struct RelayEntry {
     pub standby: bool,
     /// The keys its reports may be signed with.
     pub keys: Vec<KeyId>,
-    /// The transports it serves; `None`: UDP, and what its reports say.
+    /// The transports it serves, but for those that its reports named and name no longer; `None`:
+    /// UDP, and what its reports name.
     pub transports: Option<Transports>,
     /// Its port for TCP; `None`: that of its address.
     pub tcp_port: Option<u16>,
@@ -174,10 +175,10 @@ impl RelayEntry {
         Some(address)
     }
 
-    /// The paths that it serves, if its reports say `reported` of its transports.
-    pub fn paths(&self, reported: Transports) -> PathSet {
+    /// The paths that it serves by its own word.
+    pub fn paths(&self, word: Word) -> PathSet {
         let main = self.main_transport();
-        let served = self.transports.unwrap_or(reported);
+        let served = word.serves(self.transports);
         Path::all()
             .filter(|path| self.has(path.family))
             .filter(|path| path.transport == main || served.has(path.transport.bit()))
@@ -186,12 +187,12 @@ impl RelayEntry {
 
     /// Those of its paths that are judged apart from it: its own verdict is about the only family
     /// of its main transport. TLS always is: that a certificate expires says nothing of the relay.
-    pub fn judged_paths(&self, reported: Transports) -> impl Iterator<Item = Path> {
+    pub fn judged_paths(&self, word: Word) -> impl Iterator<Item = Path> {
         let (main, both) = (self.main_transport(), Family::ALL.map(|f| self.has(f)));
         let apart = move |path: &Path| {
             path.transport != main || path.transport == Transport::Tls || both == [true; 2]
         };
-        self.paths(reported).iter().filter(apart)
+        self.paths(word).iter().filter(apart)
     }
 
     /// Whether one of these addresses is one of its own.

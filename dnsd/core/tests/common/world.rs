@@ -97,6 +97,8 @@ pub struct World {
     pub offline: bool,
     /// What all relays say of their transports.
     pub transports: Transports,
+    /// What some say instead.
+    pub words: BTreeMap<usize, Transports>,
     /// Paths that fail by themselves, and whether they are refused.
     pub broken: BTreeMap<(usize, Path), bool>,
     /// How many probes of paths were asked for.
@@ -163,6 +165,7 @@ impl World {
             rosters: 0,
             offline: false,
             transports: Transports::UDP,
+            words: BTreeMap::new(),
             broken: BTreeMap::new(),
             path_probes: 0,
             queue: BinaryHeap::new(),
@@ -305,7 +308,7 @@ impl World {
                 let report = Report {
                     ipv4: sim.ipv4,
                     load: sim.load,
-                    transports: self.transports,
+                    transports: *self.words.get(&relay).unwrap_or(&self.transports),
                     ..report(sim.id, boot, sequence, claim)
                 };
                 let outcome = self.fleet.handle_report(self.now, sim.key, &report);
