@@ -22,7 +22,7 @@ pub fn served(config: &Config) -> Transports {
     let streams = |told: Option<u16>| {
         let at = |port: Option<u16>| {
             let mut all = addresses.iter();
-            all.all(|address| listens(address.ip(), port.unwrap_or(address.port())))
+            all.all(|address| listens(address.ip(), port.unwrap_or_else(|| address.port())))
         };
         !addresses.is_empty() && (at(None) || told.is_some() && at(told))
     };
