@@ -5,8 +5,9 @@ pub mod daemon;
 pub mod plan;
 pub mod witness;
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::binaries;
 use crate::netns::bridge::{Bridge, Host};
+use crate::subject::certificate::Certificate;
 use crate::timing::until;
 use daemon::Daemon;
 use plan::{API_KEY, Place, Plan, ZONE};
@@ -42,6 +44,8 @@ pub struct Fleet {
     pub client: Host,
     /// What they are all connected to.
     pub bridge: Bridge,
+    /// The names that are asked for, and by which transport their relays are to work, if by one.
+    pub names: Vec<(String, Option<&'static str>)>,
     dir: PathBuf,
     began: Instant,
 }
@@ -63,6 +67,12 @@ impl Fleet {
     /// When it does not come up.
     pub fn on(bridge: Bridge, plan: Plan) -> Self {
         let dir = binaries::scratch(&format!("faults-{}", plan.name));
+        if plan.tls {
+            let certificate = Certificate::named(&dir, ZONE, None);
+            for place in &plan.relays {
+                show(&certificate, &dir.join(&place.id));
+            }
+        }
         let clock = |id: &str| {
             let mut clocks = plan.clocks.iter();
             clocks.find(|(of, _)| of == id).map(|(_, offset)| *offset)
@@ -80,7 +90,8 @@ impl Fleet {
             let config = plan.dnsd(index, &dir);
             Daemon::new("dnsd", &id, host, dir, &config).with_clock(clock(&id))
         });
-        let fleet = Self {
+        let mut fleet = Self {
+            names: Vec::new(),
             relays,
             dnsds: dnsds.collect(),
             client: bridge.host(2),
@@ -101,7 +112,8 @@ impl Fleet {
         if fleet.plan.clocks.is_empty() {
             fleet.all_become("up", DEADLINE);
         }
-        let names = fleet.names();
+        fleet.names = fleet.names();
+        let names: Vec<_> = fleet.names.iter().map(|(name, _)| name.clone()).collect();
         for dnsd in &fleet.dnsds {
             for address in dnsd.host.addresses() {
                 let from = fleet.client.address(address);
@@ -145,28 +157,66 @@ impl Fleet {
         }
     }
 
-    /// Every steered name: the apex, both lanes, a region, and the lanes of a fresh credential.
-    fn names(&self) -> Vec<String> {
-        let mut names = vec![ZONE.to_owned()];
-        names.extend(["a", "b", "us"].map(|label| format!("{label}.{ZONE}")));
-        names.extend(self.labels());
+    /// Every steered name: the apex, both lanes, a region, where relays serve TLS those by transport,
+    /// and the labels of a fresh credential; the two lanes last.
+    fn names(&self) -> Vec<(String, Option<&'static str>)> {
+        let mut names = vec![(ZONE.to_owned(), None)];
+        names.extend(["a", "b", "us"].map(|label| (format!("{label}.{ZONE}"), None)));
+        let credential = self.credential();
+        if self.plan.tls {
+            for transport in ["udp", "tcp", "tls"] {
+                for below in ["", "a.", "b."] {
+                    names.push((format!("{transport}.{below}{ZONE}"), Some(transport)));
+                }
+            }
+            let urls = credential["iceServers"][0]["urls"].as_array();
+            for url in urls.into_iter().flatten().filter_map(Value::as_str) {
+                let transport = match url.split_once(':').map(|(scheme, _)| scheme) {
+                    Some("turns") => "tls",
+                    _ if url.ends_with("transport=tcp") => "tcp",
+                    _ => "udp",
+                };
+                let host = url.split(':').nth(1).expect("a host");
+                names.push((host.to_owned(), Some(transport)));
+            }
+        }
+        let lane = |lane| {
+            credential["lanes"][lane]
+                .as_str()
+                .expect("a name")
+                .to_owned()
+        };
+        names.extend(["a", "b"].map(|name| (lane(name), None)));
         names
     }
 
-    /// The two lanes of a fresh credential, as an app's back end gets them from the first relay.
-    fn labels(&self) -> [String; 2] {
+    /// Gives a relay another certificate for the zone's name, which it takes over at once.
+    pub fn certify(&self, relay: usize, certificate: &Certificate) {
+        show(certificate, &self.relays[relay].dir);
+        self.relays[relay].signal(Signal::SIGHUP);
+    }
+
+    /// The certificate that all relays begin with.
+    pub fn certificate(&self) -> Certificate {
+        Certificate {
+            chain: self.dir.join("chain.pem"),
+            key: self.dir.join("key.pem"),
+        }
+    }
+
+    /// A credential, as an app's back end gets it from the first relay.
+    fn credential(&self) -> Value {
         let url = format!(
             "http://{}:8080/v1/credentials?user=scenario",
             self.relays[0].host.ipv4
         );
-        let body: Value = self.client.namespace.run(|| {
+        self.client.namespace.run(|| {
             until("a relay issues credentials", DEADLINE, || {
                 let key = format!("Bearer {API_KEY}");
                 let mut response = ureq::get(&url).header("Authorization", key).call().ok()?;
                 response.body_mut().read_json().ok()
             })
-        });
-        ["a", "b"].map(|lane| body["lanes"][lane].as_str().expect("a name").to_owned())
+        })
     }
 
     /// A metric of a name server, by its name with labels but without the prefix; 0 if it is not
@@ -174,7 +224,7 @@ impl Fleet {
     ///
     /// # Panics
     /// When the name server shows no metrics.
-    pub fn metric(&self, dnsd: usize, name: &str) -> u64 {
+    pub fn metric(&self, dnsd: usize, name: &str) -> i64 {
         let text = self.dnsds[dnsd].host.namespace.run(|| {
             let mut page = ureq::get("http://127.0.0.1:9653/metrics")
                 .call()
@@ -345,6 +395,17 @@ impl Fleet {
     }
 }
 
+/// Puts a certificate and its key where a relay looks for them.
+fn show(certificate: &Certificate, dir: &Path) {
+    fs::create_dir_all(dir).expect("a directory is made");
+    for (from, to) in [
+        (&certificate.chain, "chain.pem"),
+        (&certificate.key, "key.pem"),
+    ] {
+        fs::copy(from, dir.join(to)).expect("a file is copied");
+    }
+}
+
 impl Drop for Fleet {
     fn drop(&mut self) {
         if thread::panicking() {
@@ -360,7 +421,7 @@ impl Drop for Fleet {
                 );
             }
         } else {
-            let _ = std::fs::remove_dir_all(&self.dir);
+            let _ = fs::remove_dir_all(&self.dir);
         }
     }
 }

@@ -11,6 +11,8 @@ pub const SECRET: &str = "fleet-under-test-fleet-under-test";
 pub const API_KEY: &str = "api-key-under-test-under-test";
 /// Where relays serve clients.
 pub const TURN: u16 = 3478;
+/// Where they serve TLS.
+pub const TURNS: u16 = 5349;
 /// Ports that are relayed from; none is also the kernel's to give.
 pub const RELAY_PORTS: &str = "61000-65535";
 /// Where name servers take reports.
@@ -46,6 +48,8 @@ pub struct Plan {
     pub sharing: bool,
     /// The generation of the name servers' configuration.
     pub generation: u64,
+    /// Whether relays serve TLS, on a port of its own, and every name is asked by transport too.
+    pub tls: bool,
     /// The secrets that all share: the current one first.
     pub secrets: Vec<&'static str>,
 }
@@ -78,6 +82,7 @@ impl Plan {
             listeners: Vec::new(),
             sharing: false,
             generation: 1,
+            tls: false,
             secrets: vec![SECRET],
         }
     }
@@ -120,17 +125,26 @@ impl Plan {
     /// The same on a machine whose addresses end in `host`.
     pub fn turnd_at(&self, index: usize, host: u8, dir: &Path) -> String {
         let (id, key) = (&self.relays[index].id, report_key(index));
-        let listen = format!("\"45.80.3.{host}:{TURN}\", \"[2a0f:80:3::{host:x}]:{TURN}\"");
+        let both = |port| format!("\"45.80.3.{host}:{port}\", \"[2a0f:80:3::{host:x}]:{port}\"");
+        let listen = both(TURN);
+        let (streams, tls) = if self.tls {
+            let file = |name| dir.join(name).display().to_string();
+            let [chain, key] = ["chain.pem", "key.pem"].map(file);
+            let tls = format!("[tls]\ncertificate = {chain:?}\nkey = {key:?}\n");
+            (format!("{listen}, {}", both(TURNS)), tls)
+        } else {
+            (listen.clone(), String::new())
+        };
         let reports = (0..self.dnsds)
             .map(|dnsd| format!("\"45.80.3.{}:{REPORTS}\"", Self::dnsd_host(dnsd)))
             .chain(self.listeners.iter().map(|to| format!("\"{to}\"")));
         let reports = reports.collect::<Vec<_>>().join(", ");
         format!(
             "[relay]\nid = \"{id}\"\nrealm = \"{ZONE}\"\nzone = \"{ZONE}\"\n\
-             listen = [{listen}]\nlisten_tcp = [{listen}]\n\
+             listen = [{listen}]\nlisten_tcp = [{streams}]\n\
              relay_addresses = [\"45.80.3.{host}\", \"2a0f:80:3::{host:x}\"]\n\
              relay_ports = \"{RELAY_PORTS}\"\nworkers = 1\ndrain_grace = \"20s\"\n\
-             {secrets}\
+             {secrets}{tls}\
              [rest]\nlisten = \"45.80.3.{host}:8080\"\n\
              [[rest.api_keys]]\nid = \"app\"\nkey = \"{API_KEY}\"\n\
              [admin]\nlisten = \"127.0.0.1:9641\"\nsocket = {socket:?}\n\
@@ -166,6 +180,15 @@ impl Plan {
             state = dir.join("state").display().to_string(),
             nameservers = nameservers.collect::<String>(),
         );
+        if self.tls {
+            // All relays show one certificate, which no other issuer stands behind.
+            let trusted = dir.parent().unwrap_or(dir).join("chain.pem");
+            let trusted = trusted.display().to_string();
+            let _ = writeln!(
+                text,
+                "[probes]\ntls_name = \"{ZONE}\"\ntls_roots = {trusted:?}"
+            );
+        }
         if self.sharing {
             let peers =
                 (0..self.dnsds).map(|dnsd| format!("45.80.3.{}:{SHARED}", Self::dnsd_host(dnsd)));
@@ -187,6 +210,11 @@ impl Plan {
         }
         for (index, place) in self.relays.iter().enumerate() {
             let (host, key_id) = (Self::relay_host(index), index + 1);
+            let ports = if self.tls {
+                format!("tls_port = {TURNS}\n")
+            } else {
+                String::new()
+            };
             let Place {
                 id,
                 region,
@@ -197,7 +225,7 @@ impl Plan {
                 text,
                 "[[relays]]\nid = \"{id}\"\nregion = \"{region}\"\nzone = \"{zone}\"\nvendor = \"{vendor}\"\n\
                  addresses = [\"45.80.3.{host}:{TURN}\", \"[2a0f:80:3::{host:x}]:{TURN}\"]\nkeys = [{key_id}]\n\
-                 [[keys]]\nid = {key_id}\nkey = \"{}\"",
+                 {ports}[[keys]]\nid = {key_id}\nkey = \"{}\"",
                 report_key(index)
             );
         }

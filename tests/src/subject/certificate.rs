@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, SanType};
 
@@ -25,6 +26,22 @@ impl Certificate {
     /// When it cannot be written.
     pub fn make(directory: &Path, addresses: &[IpAddr]) -> Self {
         let mut parameters = CertificateParams::new([REALM.to_owned()]).expect("a name");
+        Self::of(directory, addresses, &mut parameters)
+    }
+
+    /// Makes one for a name, that lives for so long if it is not to outlive every test.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn named(directory: &Path, name: &str, lives: Option<Duration>) -> Self {
+        let mut parameters = CertificateParams::new([name.to_owned()]).expect("a name");
+        if let Some(lives) = lives {
+            parameters.not_after = (SystemTime::now() + lives).into();
+        }
+        Self::of(directory, &[], &mut parameters)
+    }
+
+    fn of(directory: &Path, addresses: &[IpAddr], parameters: &mut CertificateParams) -> Self {
         let addresses = addresses.iter().copied().map(SanType::IpAddress);
         parameters.subject_alt_names.extend(addresses);
         let key = KeyPair::generate().expect("a key");

@@ -2,7 +2,7 @@
 //! with a configuration that says the same.
 
 mod addresses;
-mod certificate;
+pub mod certificate;
 mod coturn;
 mod nameserver;
 mod turnd;

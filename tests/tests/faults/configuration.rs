@@ -73,7 +73,8 @@ fn taken(fleet: &Fleet, plan: &Plan) {
     for dnsd in 0..fleet.dnsds.len() {
         fleet.reconfigure(dnsd, plan);
         until("the configuration is taken over", DEADLINE, || {
-            let generation = fleet.metric(dnsd, "config_generation") == plan.generation;
+            let generation = fleet.metric(dnsd, "config_generation");
+            let generation = generation.cast_unsigned() == plan.generation;
             (generation && fleet.metric(dnsd, "config_reload_ok") == 1).then_some(())
         });
     }

@@ -9,6 +9,7 @@ mod clocks;
 mod configuration;
 mod network;
 mod outages;
+mod paths;
 mod process;
 mod reports;
 mod revocations;
@@ -35,6 +36,12 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let trials = trials![
+        paths::a_foreign_certificate,
+        paths::a_certificate_that_expires,
+        paths::tls_is_served_no_more,
+        paths::tls_is_blocked,
+        paths::tcp_is_blocked,
+        paths::ipv6_is_broken,
         process::sigkill,
         process::sigkill_by_vote,
         process::flapper,

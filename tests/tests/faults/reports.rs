@@ -89,7 +89,7 @@ fn overheard(name: &'static str) -> Option<(Fleet, Eavesdropper)> {
 }
 
 /// How many reports a name server has refused for `outcome`.
-fn refused(fleet: &Fleet, dnsd: usize, outcome: &str) -> u64 {
+fn refused(fleet: &Fleet, dnsd: usize, outcome: &str) -> i64 {
     fleet.metric(dnsd, &format!("reports_total{{outcome=\"{outcome}\"}}"))
 }
 
