@@ -14,6 +14,7 @@ use super::dnsd::KEY;
 pub(crate) struct Heartbeat {
     stop: Arc<AtomicBool>,
     state: Arc<Mutex<State>>,
+    load: Arc<Mutex<Option<Load>>>,
     pub(crate) last_ack: Arc<Mutex<Option<Ack>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,10 +68,15 @@ impl Heartbeat {
         let id = KeyId(id);
         let stop = Arc::new(AtomicBool::new(false));
         let state = Arc::new(Mutex::new(State::Serving));
-        let last_ack = Arc::new(Mutex::new(None));
-        let shared = (Arc::clone(&stop), Arc::clone(&state), Arc::clone(&last_ack));
+        let (load, last_ack) = (Arc::default(), Arc::new(Mutex::new(None)));
+        let shared = (
+            Arc::clone(&stop),
+            Arc::clone(&state),
+            Arc::<Mutex<Option<Load>>>::clone(&load),
+            Arc::clone(&last_ack),
+        );
         let thread = std::thread::spawn(move || {
-            let (stop, state, last_ack) = shared;
+            let (stop, state, load, last_ack) = shared;
             let socket = UdpSocket::bind((address.ip(), 0)).expect("socket");
             socket.connect(dnsd).expect("connect");
             socket
@@ -85,6 +91,7 @@ impl Heartbeat {
                 }
                 let mut report = report(relay, address, boot, sequence);
                 report.state = *state.lock().expect("state");
+                report.load = load.lock().expect("load").unwrap_or(report.load);
                 let _ = socket.send(&report.encode(id, &key()));
                 let mut buffer = [0; 512];
                 let begun = std::time::Instant::now();
@@ -99,9 +106,15 @@ impl Heartbeat {
         Self {
             stop,
             state,
+            load,
             last_ack,
             thread: Some(thread),
         }
+    }
+
+    /// Reports this load from now on.
+    pub(crate) fn carry(&self, load: Load) {
+        *self.load.lock().expect("load") = Some(load);
     }
 
     pub(crate) fn say(&self, state: State) {
