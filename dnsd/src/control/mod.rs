@@ -131,6 +131,7 @@ impl Control {
                 self.expire();
                 self.compare();
                 self.look_at_revocations();
+                self.set_clock();
                 self.drain();
             }
             if Instant::now() >= refresh {
@@ -216,6 +217,11 @@ impl Control {
             }
         };
         self.served.metrics.report(counted);
+        if counted == ReportOutcome::Ok {
+            let (theirs, own) = (report.sent_at_ms, clock::unix_millis());
+            self.fleet
+                .handle_clock(clock::now(), report.relay, theirs, own);
+        }
         if matches!(counted, ReportOutcome::Ok | ReportOutcome::Twin) {
             let twins = counted == ReportOutcome::Twin;
             self.chronicle.reported(report.relay, twins);

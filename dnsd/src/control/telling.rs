@@ -102,6 +102,22 @@ impl Control {
         }
     }
 
+    /// Has probe credentials expire by the relays' clocks where this node's is wrong, and says so.
+    pub(super) fn set_clock(&mut self) {
+        let offset = self.fleet.clock_offset(clock::now());
+        self.served.metrics.clock_offset(offset / 1000);
+        let before = self.prober.set_clock_offset(offset);
+        if before == 0 && offset != 0 {
+            tracing::error!(
+                seconds = offset / 1000,
+                "the relays' clocks are ahead of this node's: set it; meanwhile probe credentials \
+                 expire by theirs"
+            );
+        } else if before != 0 && offset == 0 {
+            tracing::info!("this node's clock agrees with the relays' again");
+        }
+    }
+
     /// Logs every verdict that changed, and shows them all.
     pub(super) fn tell(&mut self) {
         for relay in self.fleet.inventory().relays().iter().map(|relay| relay.id) {

@@ -149,6 +149,7 @@ pub struct Metrics {
     verdicts: Family<VerdictLabels, Gauge>,
     regions: regions::Regions,
     isolated: Gauge,
+    clock_offset: Gauge,
     observers: Gauge,
     complaints: Complaints,
     others: others::Others,
@@ -193,6 +194,11 @@ impl Default for Metrics {
             ),
             regions,
             isolated: registered(new, "isolated", "Whether this node distrusts itself"),
+            clock_offset: registered(
+                new,
+                "clock_offset",
+                "Seconds by which most relays' clocks are ahead of this node's, if a minute or more",
+            ),
             observers: registered(
                 new,
                 "observers",
@@ -300,6 +306,11 @@ impl Metrics {
     /// Shows whether this node distrusts itself.
     pub fn isolated(&self, isolated: bool) {
         self.isolated.set(i64::from(isolated));
+    }
+
+    /// Shows by how many seconds most relays' clocks are ahead of this node's.
+    pub fn clock_offset(&self, seconds: i64) {
+        self.clock_offset.set(seconds);
     }
 
     /// Shows how many other nameservers' ballots are fresh.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use credentials::{IssueError, PROBE_USER, SecretRing};
+use credentials::{IssueError, PROBE_USER, SecretRing, UnixTime};
 use dnsd_core::health::{Outcome, Probe, ProbeKind};
 use dnsd_core::inventory::Inventory;
 use liveness::RelayId;
@@ -39,6 +39,8 @@ pub struct Prober {
     from: Source,
     targets: BTreeMap<RelayId, Target>,
     secrets: SecretRing,
+    /// Added to this node's clock for the expiry of credentials, in milliseconds.
+    clock_offset: i64,
     outcomes: mpsc::Sender<Input>,
     stun: Arc<Semaphore>,
     echo: Arc<Semaphore>,
@@ -52,6 +54,7 @@ impl Prober {
             from: Source::new(config),
             targets: BTreeMap::new(),
             secrets: config.secrets.clone(),
+            clock_offset: 0,
             outcomes,
             stun: Arc::new(Semaphore::new(STUN_CONCURRENCY)),
             echo: Arc::new(Semaphore::new(ECHO_CONCURRENCY)),
@@ -63,6 +66,12 @@ impl Prober {
     pub fn reload(&mut self, config: &Config) {
         self.from = Source::new(config);
         self.secrets = config.secrets.clone();
+    }
+
+    /// Has credentials expire by a clock that is so many milliseconds ahead of this node's; returns
+    /// the milliseconds before.
+    pub fn set_clock_offset(&mut self, offset: i64) -> i64 {
+        std::mem::replace(&mut self.clock_offset, offset)
     }
 
     /// Probes these relays from now on.
@@ -127,7 +136,11 @@ impl Prober {
             &self.secrets,
             Some(PROBE_USER),
             PROBE_CREDENTIAL,
-            clock::unix(),
+            UnixTime(
+                clock::unix()
+                    .0
+                    .saturating_add_signed(self.clock_offset / 1000),
+            ),
         );
         let permit = Arc::clone(permits).try_acquire_owned();
         let why = match (ways.is_empty(), credential, permit) {

@@ -1,5 +1,6 @@
 //! All relays together: judges them one by one, asks for probes, says when to publish.
 
+mod clocks;
 mod complaints;
 mod council;
 mod decisions;
@@ -36,6 +37,7 @@ use crate::revocations::Revocations;
 use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, Valves, View};
 use crate::votes::{Peers, SelfDoubt};
+use clocks::Shown;
 use complaints::Voices;
 use load::Load;
 use pace::Pace;
@@ -91,6 +93,8 @@ struct Member {
     paths: Vec<PathHealth>,
     /// What it says of its transports.
     word: Word,
+    /// The time by its clock.
+    shown: Option<Shown>,
     guard: ReplayGuard,
     deadline: Instant,
     /// An order to drain has been lifted; the relay has yet to hear it.
@@ -108,6 +112,7 @@ impl Member {
             health,
             paths: Vec::new(),
             word: Word::default(),
+            shown: None,
             guard,
             deadline: now,
             undrain: false,
