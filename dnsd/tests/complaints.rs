@@ -26,7 +26,7 @@ fn complain(server: &Server, relay: IpAddr, tenant: u8, network: u8) {
         expires: UnixTime(dnsd::clock::unix().0 + 600),
     };
     let name = format!("{}.a.{ZONE}", keys.seal(&label, Lane::A));
-    let subnet = format!("+subnet=10.{tenant}.{network}.0/24");
+    let subnet = format!("+subnet=11.{tenant}.{network}.0/24");
     let answer = server.dig(&["+short", &subnet, &name, "A"]);
     assert!(!answer.trim().is_empty(), "{name}");
 }
@@ -88,7 +88,7 @@ fn many_cast_doubt_and_one_that_floods_does_not() {
     // It comes last, whoever asks; the flooded one still comes first for some.
     let mut first = Vec::new();
     for network in 0..24 {
-        let subnet = format!("+subnet=10.77.{network}.0/24");
+        let subnet = format!("+subnet=11.77.{network}.0/24");
         let answer = server.dig(&["+short", &subnet, &format!("a.{ZONE}"), "A"]);
         first.extend(answer.lines().next().map(str::to_owned));
     }

@@ -218,11 +218,11 @@ pub enum RegionBy {
     Name,
     /// The label names it.
     Label,
-    /// The client's network, given by the resolver (RFC 7871), is configured.
+    /// The place of the client's network, given by the resolver (RFC 7871), is known.
     Subnet,
-    /// The address that asks is configured.
+    /// That of the address that asks is.
     Resolver,
-    /// Nothing else matched.
+    /// Nothing else is known.
     Default,
 }
 
@@ -266,6 +266,8 @@ pub struct SteeringTrace {
     pub region: String,
     /// Why that one.
     pub region_by: RegionBy,
+    /// Whether a database of places says so, for want of a configured network.
+    pub geoip: bool,
     /// What the client speaks, where the name or the label says.
     pub transport: Option<Transport>,
     /// The region whose relays serve.

@@ -6,6 +6,8 @@ pub const RELAYS_MAX: usize = 1024;
 pub const REGIONS_MAX: usize = 64;
 /// Most client networks over all regions.
 pub const CLIENT_NETWORKS_MAX: usize = 65_536;
+/// Most ranges of different regions that a database of places may be compiled to: 64 MiB at the most.
+pub const GEOGRAPHY_RANGES_MAX: usize = 2_000_000;
 /// Most nameservers of the zone: more would not fit a referral (RFC 1035 section 4.2.1).
 pub const NAMESERVERS_MAX: usize = 13;
 /// Most zones besides the first.

@@ -1,7 +1,5 @@
 //! The compiled answers: immutable, complete, never empty.
 
-mod networks;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,10 +10,9 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData};
 use liveness::RelayId;
 
-use crate::inventory::{Inventory, Policy, ServedZone};
+use crate::inventory::{Inventory, Places, Policy, ServedZone};
 use crate::paths::Transport;
 use crate::steer::{Plans, RegionPlan, Seat, View, plan};
-use networks::Networks;
 
 /// SOA timers for secondaries, in seconds (RFC 1035 section 3.3.13; values after RFC 1912
 /// section 2.2, but for a zone that changes within seconds).
@@ -61,7 +58,7 @@ pub struct Snapshot {
     pub(crate) relay_ids: Vec<RelayId>,
     pub(crate) regions: Vec<RegionAnswers>,
     pub(crate) default_region: usize,
-    pub(crate) networks: Networks,
+    pub(crate) places: Arc<Places>,
     region_tags: BTreeMap<Tag, usize>,
     /// What it was compiled from, to tell why it is so.
     basis: (Inventory, View),
@@ -98,7 +95,6 @@ impl Snapshot {
         let speaks = |seat: &Seat, transport| seat.served.iter().any(|p| p.transport == transport);
         let offered = |transport| view.seats.iter().any(|seat| speaks(seat, transport));
         let regions = inventory.regions().iter().zip(plan(inventory, view));
-        let networks = inventory.regions().iter().enumerate();
         Self {
             serial,
             zones: Arc::clone(inventory.zones()),
@@ -122,9 +118,7 @@ impl Snapshot {
                 })
                 .collect(),
             default_region: inventory.default_region(),
-            networks: networks
-                .flat_map(|(index, region)| region.clients.iter().map(move |net| (*net, index)))
-                .collect(),
+            places: Arc::clone(inventory.places()),
             region_tags,
             basis: (inventory.clone(), view.clone()),
             address_tags,

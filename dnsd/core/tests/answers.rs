@@ -320,11 +320,11 @@ fn the_network_behind_the_resolver_decides_if_it_is_given() {
     // Wider than any network configured, or unknown: where the resolver stands is all we have.
     assert_eq!(
         ask(US, Some("127.0.0.0/16")),
-        is("us", RegionBy::Resolver, 24)
+        is("us", RegionBy::Resolver, 16)
     );
     assert_eq!(
         ask(US, Some("10.0.0.0/24")),
-        is("us", RegionBy::Resolver, 24)
+        is("us", RegionBy::Resolver, 8)
     );
     // "Do not use my address" (RFC 7871 section 7.1.2), however it is written.
     for none in ["0.0.0.0/0", "198.51.100.7/0"] {

@@ -1,5 +1,6 @@
 //! A question in, records out: the look-up that both UDP and TCP answer with.
 
+mod client;
 mod locate;
 mod resolve;
 mod service;
@@ -35,8 +36,8 @@ pub struct Query<'a> {
     pub class: DNSClass,
     /// Who asked: usually a resolver.
     pub client: IpAddr,
-    /// On behalf of which network, if the query says so (EDNS Client Subnet, RFC 7871). A prefix
-    /// length of 0 says that it shall not matter and counts as none.
+    /// On behalf of which network, if the query says so (EDNS Client Subnet, RFC 7871). It counts
+    /// from /8 or /16 on, and only where clients can be: else `client` does.
     pub subnet: Option<IpNet>,
 }
 
@@ -64,8 +65,9 @@ pub struct Answer {
     pub authorities: Vec<Record>,
     /// The additional section, without OPT.
     pub additionals: Vec<Record>,
-    /// How many bits of the client's network the answer depends on; the SCOPE PREFIX-LENGTH to
-    /// send with EDNS Client Subnet (RFC 7871 section 7.2.1). 0: the same for everybody.
+    /// How many bits of the client's network the answer depends on, at most 24 or 56; the SCOPE
+    /// PREFIX-LENGTH to send with EDNS Client Subnet (RFC 7871 section 7.2.1). 0: the same for
+    /// everybody.
     pub scope: u8,
     /// What the label it was asked with says against relays.
     pub complaint: Option<Complaint>,
@@ -197,7 +199,7 @@ fn found(
         }
         _ => None,
     }
-    .filter(|answer| !answer.answers.is_empty())
+    .filter(|answer| !(answer.answers.is_empty() && answer.authorities.is_empty()))
 }
 
 /// The records of a name that stands for relays.
@@ -215,8 +217,13 @@ fn steered(
         (RecordType::SRV, ..) | (_, Owner::Service(..), _) => return None,
         _ => addresses(snapshot, query, asked.name, owner, steering.as_ref()),
     };
+    let scope = steering.as_ref().map_or(0, |steering| steering.scope);
+    if records.is_empty() {
+        let negative = Answer::negative(snapshot, asked.zone, ResponseCode::NoError);
+        return Some(Answer { scope, ..negative });
+    }
     Some(Answer {
-        scope: steering.as_ref().map_or(0, |steering| steering.scope),
+        scope,
         error: (steering.as_ref().filter(|steering| steering.is_stale()))
             .map(|_| ExtendedError::Stale),
         complaint: steering.and_then(|steering| steering.complaint),

@@ -1,11 +1,10 @@
 //! From a steered name to one client's answer: which region, which variant.
 
-use std::net::IpAddr;
-
 use credentials::UnixTime;
 use credentials::label::{Label, LabelKeys, Lane};
 use ipnet::IpNet;
 
+use super::client::Client;
 use super::{Complaint, Query};
 use crate::explain::{LabelUse, RegionBy};
 use crate::names::Owner;
@@ -14,9 +13,6 @@ use crate::snapshot::Snapshot;
 use crate::spread::{hash, mix};
 use crate::steer::{Choice, RegionPlan, Spill, Tier, Variant};
 
-/// Bits of a client's network that decide about its variant.
-const SPREAD_V4: u8 = 24;
-const SPREAD_V6: u8 = 56;
 /// Keeps who spills apart from who gets which variant.
 const SPILL_SEED: u64 = 0x7370_696c_6c00_0000;
 /// The same for who keeps the variant drawn.
@@ -28,6 +24,7 @@ const DRAWS: usize = 16;
 pub(super) struct Steering<'a> {
     pub(super) region: usize,
     pub(super) region_by: RegionBy,
+    pub(super) client: Client,
     /// What the client speaks, where the name or the label says.
     pub(super) transport: Option<Transport>,
     pub(super) label: LabelUse,
@@ -81,16 +78,16 @@ pub(super) fn steer<'a>(
         .and_then(|(lane, label)| keys.open(label, lane, now));
     let by_label = opened.as_ref().and_then(|label| label.transport);
     let transport = transport.or_else(|| by_label.map(Transport::from));
-    let (network, subnet) = client_network(query);
+    let client = Client::new(&snapshot.places, query.client, query.subnet);
     let (region, region_by) = match owner {
         Owner::Region(region) => (region, RegionBy::Name),
-        _ => region(snapshot, opened.as_ref(), subnet, query.client),
+        _ => region(snapshot, opened.as_ref(), &client),
     };
     let home = snapshot.regions.get(region)?.plan(transport);
-    let spread = spread_network(network);
-    let draw = opened
-        .as_ref()
-        .map_or_else(|| hash_network(spread), |label| mix(label.draw.into()));
+    let draw = opened.as_ref().map_or_else(
+        || hash_network(client.network),
+        |label| mix(label.draw.into()),
+    );
     let spilled_to = spill(home, draw);
     let spilled = spilled_to.and_then(|to| snapshot.regions.get(to));
     let plan = spilled.map_or(home, |region| region.plan(transport));
@@ -103,20 +100,17 @@ pub(super) fn steer<'a>(
     let complaint = against.map(|label| Complaint {
         relays: label.avoid,
         tenant: label.tenant,
-        network: hash_network(spread),
+        network: hash_network(client.network),
     });
     let (index, variant) = variant(plan, draw, &avoid)?;
-    let by_network = !matches!(region_by, RegionBy::Label | RegionBy::Name);
-    let longest = if by_network {
-        snapshot.networks.longest(network.addr())
-    } else {
-        0
-    };
-    let scope = if opened.is_some() {
-        longest
-    } else {
-        longest.max(spread.prefix_len())
-    };
+    let by_place = !matches!(region_by, RegionBy::Label | RegionBy::Name);
+    let by_draw = opened.is_none() && !(home.alike && home.spill.is_empty());
+    let scope = [
+        (by_place && snapshot.regions.len() > 1, client.bits),
+        (by_draw, client.network_bits),
+    ];
+    let scope = scope.into_iter().filter(|(matters, _)| *matters);
+    let scope = scope.map(|(_, bits)| bits).max().unwrap_or_default();
     let least = snapshot.policy.ttl_min;
     let label = match (label, &opened) {
         (None, _) => LabelUse::None,
@@ -126,6 +120,7 @@ pub(super) fn steer<'a>(
     Some(Steering {
         region,
         region_by,
+        client,
         transport,
         label,
         avoid,
@@ -150,42 +145,12 @@ fn spill(home: &RegionPlan, draw: u64) -> Option<usize> {
     home.spill.iter().find(goes).map(|spill| spill.to)
 }
 
-/// The network the answer is for, and the same if the resolver gave it.
-fn client_network(query: &Query<'_>) -> (IpNet, Option<IpNet>) {
-    let subnet = query.subnet.filter(|subnet| {
-        subnet.prefix_len() > 0 && !subnet.addr().is_unspecified() && !subnet.addr().is_multicast()
-    });
-    (
-        subnet.unwrap_or_else(|| IpNet::from(query.client.to_canonical())),
-        subnet,
-    )
-}
-
-fn region(
-    snapshot: &Snapshot,
-    label: Option<&Label>,
-    subnet: Option<IpNet>,
-    resolver: IpAddr,
-) -> (usize, RegionBy) {
+fn region(snapshot: &Snapshot, label: Option<&Label>, client: &Client) -> (usize, RegionBy) {
     let by_label = label.and_then(|label| snapshot.region_by_tag(label.region?));
-    let by_subnet = || subnet.and_then(|subnet| snapshot.networks.find(subnet));
-    let by_resolver = || snapshot.networks.find(IpNet::from(resolver.to_canonical()));
     by_label
         .map(|region| (region, RegionBy::Label))
-        .or_else(|| by_subnet().map(|region| (region, RegionBy::Subnet)))
-        .or_else(|| by_resolver().map(|region| (region, RegionBy::Resolver)))
+        .or_else(|| client.region.map(|region| (region, client.by)))
         .unwrap_or((snapshot.default_region, RegionBy::Default))
-}
-
-/// The network whose clients share a variant.
-fn spread_network(network: IpNet) -> IpNet {
-    let most = if network.addr().is_ipv4() {
-        SPREAD_V4
-    } else {
-        SPREAD_V6
-    };
-    let length = network.prefix_len().min(most);
-    IpNet::new(network.addr(), length).map_or(network, |wider| wider.trunc())
 }
 
 fn hash_network(network: IpNet) -> u64 {

@@ -7,7 +7,7 @@ use hickory_proto::rr::{RData, RecordType};
 use super::locate::{End, locate};
 use super::resolve::{Steering, steer};
 use super::{Answer, Query, answer};
-use crate::explain::{AnswerTrace, LabelUse, RelayTrace, SteeringTrace};
+use crate::explain::{AnswerTrace, LabelUse, RegionBy, RelayTrace, SteeringTrace};
 use crate::inventory::RelayEntry;
 use crate::names::Owner;
 use crate::paths::Family;
@@ -39,7 +39,7 @@ pub fn trace(
             .map_or(LabelUse::None, |steering| steering.label),
         steering: steering.map(|steering| SteeringTrace {
             relays: describe_relays(snapshot, &steering, query.record_type),
-            ..describe_steering(snapshot, &steering, &answer)
+            ..describe_steering(snapshot, query, &steering, &answer)
         }),
         answers: answer.answers.iter().map(ToString::to_string).collect(),
         serial: snapshot.serial(),
@@ -88,6 +88,7 @@ fn describe_owner(snapshot: &Snapshot, owner: Owner, labelled: bool) -> String {
 
 fn describe_steering(
     snapshot: &Snapshot,
+    query: &Query<'_>,
     steering: &Steering<'_>,
     answer: &Answer,
 ) -> SteeringTrace {
@@ -109,7 +110,13 @@ fn describe_steering(
             RData::AAAA(aaaa) => Some(aaaa.0.into()),
             _ => None,
         });
+    let placed = match steering.region_by {
+        RegionBy::Subnet => Some(steering.client.network.addr()),
+        RegionBy::Resolver => Some(query.client.to_canonical()),
+        RegionBy::Name | RegionBy::Label | RegionBy::Default => None,
+    };
     SteeringTrace {
+        geoip: placed.is_some_and(|address| !snapshot.places.is_configured(address)),
         region: region_name(snapshot, steering.region),
         region_by: steering.region_by,
         transport: steering.transport,

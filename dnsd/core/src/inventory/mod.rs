@@ -3,8 +3,10 @@
 mod check;
 mod enrolment;
 mod geography;
+mod places;
 mod policy;
 mod problem;
+mod ranges;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use liveness::{KeyId, RelayId, Report, Transports};
 
 pub use enrolment::{Applicant, Enrolment, Refusal};
 pub use geography::{BadCoordinates, Coordinates};
+pub use places::{BadGeography, Geography, Place, Places};
 pub use policy::{Policy, Thresholds};
 pub use problem::{Problem, Subject};
 pub use zones::OtherZone;
@@ -225,6 +228,7 @@ pub struct Inventory {
     relay_index: BTreeMap<RelayId, usize>,
     /// Per region: its own index, then those of its fallbacks.
     reach: Vec<Vec<usize>>,
+    places: Arc<Places>,
     /// Per relay: the index of its region.
     homes: Vec<usize>,
     default_region: usize,
@@ -278,6 +282,7 @@ impl Inventory {
             zones: Arc::default(),
             listed: relays.len(),
             enrolments: Vec::new(),
+            places: Arc::new(Places::new(&regions, Geography::default())),
             zone,
             regions,
             relays,
@@ -298,6 +303,18 @@ impl Inventory {
     #[must_use]
     pub fn numbered(self, generation: u64) -> Self {
         Self { generation, ..self }
+    }
+
+    /// The same with what a database of places says of addresses that no configured network holds.
+    #[must_use]
+    pub fn with_geography(self, geography: Geography) -> Self {
+        let places = Arc::new(Places::new(&self.regions, geography));
+        Self { places, ..self }
+    }
+
+    /// Where clients are.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// The operator's number of this configuration; each is higher than those before. 0: none.

@@ -84,6 +84,8 @@ pub struct RegionPlan {
     pub ends: Option<UnixTime>,
     /// The answers; regions with the same pool share them.
     pub variants: Arc<[Variant]>,
+    /// Whether they are all the same.
+    pub alike: bool,
     /// Answers for clients that must avoid a relay that every one of `variants` names. Their lanes
     /// may share an availability zone, but a vendor no more than the others.
     pub detours: Arc<[Variant]>,
@@ -143,6 +145,7 @@ fn plan_for(
         spill: spill.into(),
         ttl,
         ends: pool.ends,
+        alike: variants.windows(2).all(|pair| pair[0] == pair[1]),
         variants,
         detours,
     }
