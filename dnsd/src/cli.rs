@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use settings::Errors;
 
 use crate::api::client;
+use crate::clock;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon;
 use crate::history::text::history;
@@ -316,17 +317,21 @@ fn check(path: &Path, json: bool) -> ExitCode {
             let inventory = &config.inventory;
             let (relays, regions) = (inventory.relays().len(), inventory.regions().len());
             let zone = &inventory.zone().name;
+            let geoip = config.geoip.map(|geoip| geoip.view(clock::unix().0));
             print(&if json {
                 json!({
                     "ok": true,
                     "zone": zone.to_string(),
                     "relays": relays,
                     "regions": regions,
+                    "geoip": geoip,
                 })
                 .to_string()
             } else {
+                let geoip = geoip.map(|geoip| readable::geoip(&geoip) + "\n");
                 format!(
-                    "{}: zone {zone}, {relays} relays, {regions} regions: fine",
+                    "{}{}: zone {zone}, {relays} relays, {regions} regions: fine",
+                    geoip.unwrap_or_default(),
                     path.display()
                 )
             })
@@ -421,7 +426,7 @@ fn exchange(
 ) -> Result<Value, ExitCode> {
     let socket = match &daemon.control {
         Some(socket) => socket.clone(),
-        None => match Config::read(&daemon.file.config) {
+        None => match Config::outline(&daemon.file.config) {
             Ok(config) => config.node.control,
             Err(errors) => return Err(wrong(&errors)),
         },

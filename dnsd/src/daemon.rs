@@ -24,6 +24,7 @@ use crate::api::server::{self, Api};
 use crate::api::view::View;
 use crate::config::{Config, Node};
 use crate::control::{Chronicle, Control, Input};
+use crate::geoip::Geoip;
 use crate::history::Event;
 use crate::intake::Intake;
 use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
@@ -64,7 +65,7 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> Result<(), Error> {
-    let config = Config::read(path).map_err(|errors| Error::Config(Box::new(errors)))?;
+    let config = Config::at_start(path).map_err(|errors| Error::Config(Box::new(errors)))?;
     logging::start(config.log);
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -254,6 +255,7 @@ impl Daemon {
             labels: config.labels.clone(),
             complaints,
             rules: Arc::clone(&config.rules),
+            geoip: config.geoip.clone(),
             states,
             node: node.id,
             verdicts: BTreeMap::new(),
@@ -344,6 +346,15 @@ fn restore(
         );
     }
     metrics.configured(generation, newest);
+    metrics.located(config.geoip.as_ref());
+    if let Some(Geoip {
+        path,
+        found: Err(error),
+    }) = &config.geoip
+    {
+        let path = path.display();
+        tracing::error!("clients are told apart by configured networks alone: {path} {error}");
+    }
     let snapshot = fleet.publish(clock::now(), clock::unix());
     metrics.published(snapshot.serial());
     let published = Published {

@@ -22,6 +22,7 @@ pub mod control;
 pub mod daemon;
 pub mod decisions;
 pub mod gate;
+pub mod geoip;
 pub mod history;
 pub mod http;
 pub mod intake;

@@ -78,6 +78,12 @@ pub const ECHO_CLEANUP: Duration = Duration::from_secs(1);
 /// Lifetime of a probe's credential. Longer than a probe, so that clocks need not agree closely.
 pub const PROBE_CREDENTIAL: u32 = 600;
 
+/// Largest database of places, in bytes.
+pub const GEOIP_BYTES: u64 = 512 * 1024 * 1024;
+/// Most networks in one, those included of which it knows nothing: ten times as many as a large one
+/// has.
+pub const GEOIP_NETWORKS: u64 = 50_000_000;
+
 /// Inputs that may wait for the control loop.
 pub const CONTROL_BACKLOG: usize = 4096;
 /// Compilations of the answers that follow each other at once: single changes are in force at once.

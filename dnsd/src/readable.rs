@@ -52,7 +52,24 @@ pub fn status(value: &Value) -> String {
     if value["sharing"].is_object() {
         sharing(&value["sharing"], &mut out);
     }
+    if value["geoip"].is_object() {
+        let _ = writeln!(out, "\n{}", geoip(&value["geoip"]));
+    }
     out
+}
+
+/// The database of places.
+pub fn geoip(value: &Value) -> String {
+    let path = text(&value["path"]);
+    match (value["error"].as_str(), value["age_s"].as_u64()) {
+        (Some(error), _) => format!("geoip: not used, {path} {error}"),
+        (None, age) => format!(
+            "geoip: {path}, a {} made {} ago, {} networks",
+            text(&value["type"]),
+            ago(age.unwrap_or_default().saturating_mul(1000)),
+            text(&value["networks"]),
+        ),
+    }
 }
 
 /// How full each region is.

@@ -112,7 +112,7 @@ impl Reloader {
     pub async fn obey(&mut self, Order { task, reply }: Order) {
         let answer = match task {
             Task::Compare(config) => self.judge(&config).await,
-            Task::Look => match self.read() {
+            Task::Look => match self.read().await {
                 Ok(config) => self.judge(&config).await,
                 Err(why) => Err(why),
             },
@@ -165,7 +165,7 @@ impl Reloader {
     }
 
     async fn take(&mut self, insisted: bool) -> Result<Judgement, String> {
-        let config = self.read()?;
+        let config = self.read().await?;
         let mut judgement = self.judge(&config).await?;
         judgement.taken |= insisted && judgement.refusals.is_empty();
         if !judgement.taken {
@@ -186,8 +186,12 @@ impl Reloader {
         Ok(judgement)
     }
 
-    fn read(&self) -> Result<Config, String> {
-        Config::read(&self.path).map_err(|errors| errors.to_string())
+    /// Not on a thread that health needs: a database of places takes its time.
+    async fn read(&self) -> Result<Config, String> {
+        let path = self.path.clone();
+        let reading = tokio::task::spawn_blocking(move || Config::read(&path));
+        let config = reading.await.map_err(|_| ENDING)?;
+        config.map_err(|errors| errors.to_string())
     }
 
     async fn judge(&self, config: &Config) -> Result<Judgement, String> {

@@ -55,6 +55,20 @@ impl Table<'_> {
         })
     }
 
+    /// A path that must be there, of a file that is not looked at; a relative one starts at the
+    /// settings file.
+    pub fn required_path(&mut self, key: &'static str) -> Option<Spanned<PathBuf>> {
+        let expected = "the path of a file in quotes";
+        let read = self.required_parsed(key, expected, "\"path\"", |text| match text {
+            "" => Err("it names no file"),
+            _ => Ok(PathBuf::from(text)),
+        })?;
+        Some(Spanned {
+            value: self.log().directory.join(read.value),
+            span: read.span,
+        })
+    }
+
     /// The path of a file that other users of the machine cannot read, which must be there.
     pub fn required_secret_file(&mut self, key: &'static str) -> Option<Spanned<NamedFile>> {
         self.must_have(key, "the path of a file in quotes", "\"path\"")?;

@@ -135,7 +135,8 @@ fn model(
     let told = database.iter().find(holds);
     let special = PLACELESS
         .iter()
-        .map(|text| net(text))
+        .copied()
+        .map(net)
         .filter(|special| special.contains(&at));
     let special = special.map(|special| special.prefix_len()).max();
     let placeless =
@@ -145,7 +146,7 @@ fn model(
 
 /// The addresses at which anything may change: the ends of every network and what is beside them.
 fn borders(networks: &[(IpNet, usize)]) -> Vec<IpAddr> {
-    let special = PLACELESS.iter().map(|text| net(text));
+    let special = PLACELESS.iter().copied().map(net);
     let all = networks.iter().map(|(network, _)| *network).chain(special);
     let ends = all.flat_map(|network| [network.network(), network.broadcast()]);
     ends.flat_map(|end| match end {

@@ -196,7 +196,9 @@ async fn compare(
     Query(Offered { name }): Query<Offered>,
     text: String,
 ) -> Result<Json<Judgement>, Refused> {
-    let config = Config::parse(&File::new(name, text)).map_err(|errors| bad(errors.to_string()))?;
+    let reading = tokio::task::spawn_blocking(move || Config::parse(&File::new(name, text)));
+    let config = reading.await.map_err(|_| Ending)?;
+    let config = config.map_err(|errors| bad(errors.to_string()))?;
     Ok(Json(order(&api, Task::Compare(Box::new(config))).await?))
 }
 

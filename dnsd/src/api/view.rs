@@ -66,6 +66,7 @@ impl View {
             "relays": known.relays,
             "regions": known.regions,
             "sharing": known.sharing,
+            "geoip": known.geoip,
         });
         let text = All(value.to_string().into());
         *all = Some((clock::now(), text.clone()));

@@ -6,6 +6,7 @@
 mod api;
 mod dns;
 mod enrolment;
+mod geoip;
 mod keys;
 mod names;
 mod node;
@@ -25,11 +26,13 @@ use liveness::KeyRing;
 use settings::{Errors, File, Table};
 
 use enrolment::Rule;
+use geoip::Reading;
 use names::Whole;
 use node::Probes;
 use relays::{Region, Relay};
 use zone::Zone;
 
+use crate::geoip::Geoip;
 use crate::probe::tls::Trust;
 use crate::serve::rules::Rules;
 
@@ -59,6 +62,8 @@ pub struct Config {
     pub trust: Trust,
     /// Zone, regions, relays and the policy of answering.
     pub inventory: Inventory,
+    /// The database of places that the inventory knows, if one is named.
+    pub geoip: Option<Geoip>,
     /// The other nameservers; without them this one stands alone.
     pub sharing: Option<Sharing>,
     /// The HTTP API; without it there is the control socket.
@@ -83,7 +88,24 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(file: &File) -> Result<Self, Errors> {
-        settings::load(file, read)
+        settings::load(file, |root| read(root, Reading::Whole))
+    }
+
+    /// Reads and judges a file, but leaves a database of places alone.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn outline(path: &Path) -> Result<Self, Errors> {
+        settings::load(&File::read(path)?, |root| read(root, Reading::Outline))
+    }
+
+    /// Reads and judges a file for a start, which a database of places does not keep from
+    /// happening.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with it.
+    pub fn at_start(path: &Path) -> Result<Self, Errors> {
+        settings::load(&File::read(path)?, |root| read(root, Reading::Start))
     }
 
     /// What differs from `running` and takes effect only after a restart, by key.
@@ -115,7 +137,7 @@ impl Config {
     }
 }
 
-fn read(root: &mut Table<'_>) -> Option<Config> {
+fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
     let generation = root.with_default_in("generation", 0, 0..=i64::MAX.unsigned_abs());
     let removal_percent = node::reload(root);
     let revocations_lasting = node::revocations(root);
@@ -130,6 +152,8 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
     let keys = keys::keys(root);
     let sharing = sharing::sharing(root, node.as_ref());
     let api = api::api(root, node.as_ref());
+    let has_geoip = root.has("geoip");
+    let database = geoip::geoip(root);
     let (regions, every_region) = relays::regions(root);
     let (relays, every_relay) = relays::relays(root);
     let (rules, every_rule) = enrolment::rules(root);
@@ -139,6 +163,7 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         keys: &keys,
         regions: &regions,
         every_region,
+        has_geoip,
         relays: &relays,
         rules: &rules,
     };
@@ -155,6 +180,11 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         rules,
     };
     let (secrets, labels) = secrets?;
+    if has_geoip && database.is_none() {
+        return None;
+    }
+    let inventory = parts.inventory(root, &probes)?.numbered(generation.value);
+    let (inventory, geoip) = geoip::located(root, database, reading, &parts.regions, inventory)?;
     Some(Config {
         node: node?,
         log,
@@ -162,8 +192,9 @@ fn read(root: &mut Table<'_>) -> Option<Config> {
         secrets,
         labels,
         keys: keys.ring,
-        trust: probes.trust.clone(),
-        inventory: parts.inventory(root, &probes)?.numbered(generation.value),
+        trust: probes.trust,
+        inventory,
+        geoip,
         sharing: sharing.ok()?,
         api: api.ok()?,
         revocations_lasting,
@@ -183,7 +214,7 @@ struct Parts {
 
 impl Parts {
     /// The inventory, unless the core still finds something wrong with it.
-    fn inventory(self, root: &Table<'_>, probes: &Probes) -> Option<Inventory> {
+    fn inventory(&self, root: &Table<'_>, probes: &Probes) -> Option<Inventory> {
         let Self {
             zone,
             zones,
@@ -213,10 +244,10 @@ impl Parts {
             ..Thresholds::default()
         };
         let inventory = Inventory::new(
-            (&zone).into(),
+            zone.into(),
             regions.iter().map(Into::into).collect(),
             relays.iter().map(Into::into).collect(),
-            policy,
+            policy.clone(),
             thresholds,
         );
         let joining = rules.iter().map(Into::into).collect();

@@ -31,6 +31,8 @@ pub(super) struct Whole<'a> {
     pub(super) regions: &'a [Region],
     /// Whether every region could be read: else a reference to an unknown one is no news.
     pub(super) every_region: bool,
+    /// Whether a database of places is named.
+    pub(super) has_geoip: bool,
     pub(super) relays: &'a [Relay],
     pub(super) rules: &'a [Rule],
 }
@@ -38,6 +40,7 @@ pub(super) struct Whole<'a> {
 /// Records every disagreement of what could be read. Returns whether there is none.
 pub(super) fn agree(root: &Table<'_>, whole: &Whole<'_>) -> bool {
     let mut problems = Vec::new();
+    whole.geoip(&mut problems);
     whole.regions(&mut problems);
     whole.relays(&mut problems);
     whole.rules(&mut problems);
@@ -124,6 +127,40 @@ impl Whole<'_> {
                 problems.push(problem(first.id.span, "no region is the default", help));
             }
             (None, None) => {}
+        }
+    }
+
+    /// Rules about countries and continents: each in one region, and none without a database; with
+    /// one, every region but the default has some.
+    fn geoip(&self, problems: &mut Vec<Problem>) {
+        let mut taken = BTreeMap::new();
+        for region in self.regions {
+            let id = region.id.value.as_str();
+            let countries = region.countries.iter();
+            let countries = countries.map(|code| (format!("country {}", code.value), code.span));
+            let continents = region.continents.iter();
+            let continents =
+                continents.map(|code| (format!("continent {}", code.value), code.span));
+            let codes: Vec<_> = countries.chain(continents).collect();
+            match codes.first() {
+                Some((_, span)) if !self.has_geoip => {
+                    let what = format!("nothing says which clients region {id:?} is to have");
+                    let help = "name a database of places: [geoip] with `database`";
+                    problems.push(problem(*span, what, help));
+                }
+                None if self.has_geoip && region.coordinates.is_none() && !region.is_default() => {
+                    let what = format!("region {id:?} gets nobody by [geoip]");
+                    let help = "write its `countries`, `continents`, or `latitude` and `longitude`";
+                    problems.push(problem(region.id.span, what, help));
+                }
+                _ => {}
+            }
+            for (code, span) in codes {
+                if let Some(other) = taken.insert(code.clone(), id) {
+                    let what = format!("{code} already belongs to region {other:?}");
+                    problems.push(problem(span, what, "keep it in one region"));
+                }
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
-use dnsd_core::inventory::{self, Coordinates, RegionId, RelayEntry};
+use dnsd_core::inventory::{self, Continent, Coordinates, Country, RegionId, RelayEntry};
 use dnsd_core::limits::{PLACE_MAX, RELAY_KEYS_MAX, WEIGHT_MAX};
 use dnsd_core::paths::Transport;
 use ipnet::IpNet;
@@ -12,6 +12,10 @@ use settings::{Spanned, Table};
 
 /// What a region's name is, for messages.
 pub(super) const REGION: &str = "a region's name: 1 to 32 lower-case letters, digits and hyphens";
+/// What a country's code is, for messages.
+const COUNTRY: &str = "a country's code of two capital letters (ISO 3166-1)";
+/// What a continent's code is, for messages.
+const CONTINENT: &str = "one of AF, AN, AS, EU, NA, OC, SA";
 /// What a transport is, for messages.
 const TRANSPORT: &str = "one of udp, tcp, tls";
 /// Weight of a relay that has none.
@@ -25,7 +29,16 @@ pub(super) struct Region {
     pub(super) fallback: Option<Vec<Spanned<RegionId>>>,
     pub(super) coordinates: Option<Coordinates>,
     pub(super) clients: Vec<Spanned<IpNet>>,
+    pub(super) countries: Vec<Spanned<Country>>,
+    pub(super) continents: Vec<Spanned<Continent>>,
     pub(super) default: Option<Spanned<bool>>,
+}
+
+impl Region {
+    /// Whether it takes the clients of unknown place.
+    pub(super) fn is_default(&self) -> bool {
+        self.default.is_some_and(|default| default.value)
+    }
 }
 
 /// One entry of `[[relays]]`.
@@ -58,12 +71,16 @@ pub(super) fn regions(root: &mut Table<'_>) -> (Vec<Region>, bool) {
         let fallback = table.list_parsed("fallback", REGION, "\"us\"", str::parse);
         let coordinates = coordinates(&mut table);
         let clients = table.list::<IpNet>("clients");
+        let countries = table.list_parsed("countries", COUNTRY, "\"DE\"", str::parse);
+        let continents = table.list_parsed("continents", CONTINENT, "\"EU\"", str::parse);
         let default = table.optional::<bool>("default");
         Some(Region {
             id: id?,
             fallback: listed.then_some(fallback),
             coordinates: coordinates.ok()?,
             clients,
+            countries,
+            continents,
             default,
         })
     };
@@ -224,7 +241,9 @@ impl From<&Region> for inventory::Region {
                 .map(|listed| listed.iter().map(|id| id.value.clone()).collect()),
             coordinates: region.coordinates,
             clients: region.clients.iter().map(|client| client.value).collect(),
-            default: region.default.is_some_and(|default| default.value),
+            countries: region.countries.iter().map(|code| code.value).collect(),
+            continents: region.continents.iter().map(|code| code.value).collect(),
+            default: region.is_default(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Known {
     /// The other nameservers, whether this one distrusts itself, and who was refused; null where
     /// it stands alone.
     pub sharing: Value,
+    /// The database of places; null where none is configured.
+    pub geoip: Value,
 }
 
 /// What the control loop is told or asked.

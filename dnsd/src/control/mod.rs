@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
+use crate::geoip::Geoip;
 use crate::history::Event;
 use crate::intake::Intake;
 use crate::limits::{
@@ -63,6 +64,8 @@ pub struct Control {
     pub labels: LabelKeys,
     /// How queries are treated.
     pub rules: Arc<Rules>,
+    /// The database of places, if one is configured.
+    pub geoip: Option<Geoip>,
     /// What the state file should hold.
     pub states: watch::Sender<Arc<Saved>>,
     /// This daemon's name.
@@ -282,6 +285,10 @@ impl Control {
                 .collect(),
             regions: self.fleet.strains(),
             sharing: self.sharing(),
+            geoip: self
+                .geoip
+                .as_ref()
+                .map_or(Value::Null, |geoip| geoip.view(clock::unix().0)),
         }
     }
 
@@ -320,6 +327,8 @@ impl Control {
         self.revoking.lasting = config.revocations_lasting;
         self.labels = config.labels;
         self.rules = config.rules;
+        self.geoip = config.geoip;
+        self.served.metrics.located(self.geoip.as_ref());
         self.fleet.reconfigure(clock::now(), config.inventory);
         self.roster();
         self.publish();

@@ -3,6 +3,7 @@
 //! The UDP workers count into a plain [`Tally`] of their own and fold it in after each turn, so
 //! that the query path takes no lock.
 
+mod geoip;
 pub mod labels;
 pub mod others;
 mod regions;
@@ -19,6 +20,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
+
+use crate::geoip::Geoip;
 
 pub use labels::{Code, Cookie, Drop, Kind, ReportOutcome, Shared, Transport, name};
 use labels::{ProbeOutcome, Probed, STATES};
@@ -159,6 +162,7 @@ pub struct Metrics {
     generation: Gauge,
     newest_generation: Gauge,
     reload_ok: Gauge,
+    geoip: geoip::Database,
     state_saved: Gauge,
 }
 
@@ -232,6 +236,7 @@ impl Default for Metrics {
                 "config_reload_ok",
                 "Whether the last configuration read is in force",
             ),
+            geoip: geoip::Database::registered(new),
             state_saved: registered(
                 new,
                 "state_save_ok",
@@ -397,6 +402,11 @@ impl Metrics {
     /// Shows whether the last configuration read is in force.
     pub fn reloaded(&self, ok: bool) {
         self.reload_ok.set(i64::from(ok));
+    }
+
+    /// Shows the database of places, if one is configured.
+    pub fn located(&self, geoip: Option<&Geoip>) {
+        self.geoip.show(geoip);
     }
 
     /// Shows whether the state file could be written.

@@ -52,6 +52,8 @@ pub(crate) struct Server {
     pub(crate) admin: u16,
     pub(crate) relays: Vec<Listed>,
     pub(crate) id: &'static str,
+    /// More lines for the regions eu and us.
+    pub(crate) regions: [String; 2],
     /// More tables for the end.
     pub(crate) rules: String,
     /// More lines for `[node]`.
@@ -75,6 +77,7 @@ impl Server {
             admin: free_port(ip),
             relays,
             id: "ns1",
+            regions: Default::default(),
             rules: String::new(),
             node: String::new(),
             zone: String::new(),
@@ -105,6 +108,7 @@ impl Server {
             node,
             zone,
             more,
+            regions: [eu, us],
             ..
         } = self;
         let shown = |name: &str| self.path(name).display().to_string();
@@ -116,8 +120,8 @@ impl Server {
              [zone]\nname = \"{ZONE}\"\ncontact = \"hostmaster.{ZONE}\"\n\
              nameservers = [{{ name = \"ns1\", addresses = [\"{ip}\"] }}]\n{zone}\n\
              [secrets]\ncurrent = \"{SECRET}\"\n\
-             [[regions]]\nid = \"eu\"\ndefault = true\nfallback = [\"us\"]\n\
-             [[regions]]\nid = \"us\"\nfallback = [\"eu\"]\nclients = [\"10.1.0.0/16\"]\n\
+             [[regions]]\nid = \"eu\"\ndefault = true\nfallback = [\"us\"]\n{eu}\
+             [[regions]]\nid = \"us\"\nfallback = [\"eu\"]\nclients = [\"10.1.0.0/16\"]\n{us}\
              [[keys]]\nid = 1\nkey = \"{KEY}\"\n{more}"
         );
         for Listed {

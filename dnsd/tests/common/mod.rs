@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod coturn;
 pub(crate) mod dnsd;
+pub(crate) mod geolite2;
 pub(crate) mod panel;
 pub(crate) mod probing;
 pub(crate) mod proxy;

@@ -1,6 +1,8 @@
-//! Where regions lie on the globe, and which are near.
+//! Where regions lie on the globe, which are near, and which takes whom.
 
-use super::{Region, RegionId};
+use std::collections::BTreeMap;
+
+use super::{Continent, Country, Region, RegionId};
 
 /// A place on the globe.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,4 +73,54 @@ fn by_distance(regions: &[Region], own: usize) -> Vec<usize> {
         .collect();
     others.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     others.into_iter().map(|(_, index)| index).collect()
+}
+
+/// Which region takes whom a database of places puts somewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    countries: BTreeMap<Country, usize>,
+    continents: BTreeMap<Continent, usize>,
+    placed: Vec<(usize, Coordinates)>,
+}
+
+impl Rules {
+    /// The rules of these regions.
+    pub fn new(regions: &[Region]) -> Self {
+        let mut rules = Self::default();
+        for (index, region) in regions.iter().enumerate() {
+            let countries = region.countries.iter().map(|country| (*country, index));
+            rules.countries.extend(countries);
+            let continents = region
+                .continents
+                .iter()
+                .map(|continent| (*continent, index));
+            rules.continents.extend(continents);
+            let placed = region.coordinates.map(|coordinates| (index, coordinates));
+            rules.placed.extend(placed);
+        }
+        rules
+    }
+
+    /// The region that takes a client, as a place in the list: that of its country, else of its
+    /// continent, else the nearest.
+    pub fn region(
+        &self,
+        country: Option<Country>,
+        continent: Option<Continent>,
+        at: Option<Coordinates>,
+    ) -> Option<usize> {
+        let by_country = country.and_then(|country| self.countries.get(&country));
+        let by_continent = || continent.and_then(|continent| self.continents.get(&continent));
+        let by_place = || {
+            let placed = self.placed.iter();
+            let mut placed = placed.filter_map(|(index, place)| Some((place.apart(at?), index)));
+            let first = placed.next()?;
+            let nearest = placed.fold(
+                first,
+                |best, next| if next.0 < best.0 { next } else { best },
+            );
+            Some(nearest.1)
+        };
+        by_country.or_else(by_continent).or_else(by_place).copied()
+    }
 }

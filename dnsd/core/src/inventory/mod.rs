@@ -1,8 +1,10 @@
 //! What the operator configured: the zone, regions, relays, policy; checked once, then trusted.
 
 mod check;
+mod codes;
 mod enrolment;
 mod geography;
+mod numbers;
 mod places;
 mod policy;
 mod problem;
@@ -19,8 +21,9 @@ use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use liveness::{KeyId, RelayId, Report, Transports};
 
+pub use codes::{Continent, Country, UnknownCode};
 pub use enrolment::{Applicant, Enrolment, Refusal};
-pub use geography::{BadCoordinates, Coordinates};
+pub use geography::{BadCoordinates, Coordinates, Rules};
 pub use places::{BadGeography, Geography, Place, Places};
 pub use policy::{Policy, Thresholds};
 pub use problem::{Problem, Subject};
@@ -95,7 +98,11 @@ pub struct Region {
     pub coordinates: Option<Coordinates>,
     /// The networks its clients come from; the longest match over all regions wins.
     pub clients: Vec<IpNet>,
-    /// Whether it takes the clients that no network matches; true for exactly one region.
+    /// The countries its clients are in, where a database of places says so; each in one region.
+    pub countries: Vec<Country>,
+    /// The same by continent, for countries that no region names.
+    pub continents: Vec<Continent>,
+    /// Whether it takes the clients of unknown place; true for exactly one region.
     pub default: bool,
 }
 

@@ -66,6 +66,8 @@ pub fn region(id: &str, fallback: &[&str], clients: &[&str]) -> Region {
         fallback: Some(fallback.iter().map(|id| id.parse().unwrap()).collect()),
         coordinates: None,
         clients: clients.iter().map(|net| net.parse().unwrap()).collect(),
+        countries: Vec::new(),
+        continents: Vec::new(),
         default: false,
     }
 }
