@@ -166,11 +166,12 @@ level = "info"
         nameservers = nameservers.collect::<String>(),
     );
     for region in &layout.regions {
+        let [latitude, longitude] = region.place;
         let _ = write!(
             text,
-            "\n[[regions]]\nid = \"{}\"\nfallback = [\"{}\"]\nclients = [\"{}\"]\n{}",
+            "\n[[regions]]\nid = \"{}\"\nlatitude = {latitude}\nlongitude = {longitude:.1}\n\
+             clients = [\"{}\"]\n{}",
             region.id,
-            region.fallback,
             region.clients,
             if region.default {
                 "default = true  # clients of no known network\n"

@@ -7,16 +7,18 @@ use crate::options::{Net, Options};
 /// The zone every local cluster serves; `example` is reserved for this (RFC 6761 section 6.5).
 pub const ZONE: &str = "turn.example";
 
-/// Id and key numbers of the two regions, in fallback order.
+/// The two regions, the default one first.
 const REGIONS: [Region; 2] = [
     Region {
         id: "eu",
         third_octet: 1,
+        place: [50.1, 8.7],
         cities: ["fra", "ams"],
     },
     Region {
         id: "us",
         third_octet: 2,
+        place: [40.7, -74.0],
         cities: ["nyc", "sfo"],
     },
 ];
@@ -30,6 +32,7 @@ const SERVICES_OCTET: u8 = 9;
 struct Region {
     id: &'static str,
     third_octet: u8,
+    place: [f64; 2],
     cities: [&'static str; 2],
 }
 
@@ -74,12 +77,12 @@ pub struct Dnsd {
 }
 
 /// A region as the name servers know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RegionView {
     /// Region id.
     pub id: &'static str,
-    /// Region that serves when this one has no relay.
-    pub fallback: &'static str,
+    /// Latitude and longitude, in degrees: the nearest other region serves when this one has no relay.
+    pub place: [f64; 2],
     /// Network whose clients belong to this region.
     pub clients: String,
     /// Whether clients of no known network belong here.
@@ -87,7 +90,7 @@ pub struct RegionView {
 }
 
 /// Everything that runs, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     /// Relays, regions alternating.
     pub relays: Vec<Relay>,
@@ -120,7 +123,7 @@ impl Layout {
         });
         let regions = REGIONS.iter().enumerate().map(|(n, region)| RegionView {
             id: region.id,
-            fallback: REGIONS[(n + 1) % REGIONS.len()].id,
+            place: region.place,
             clients: format!("{}/24", options.net.address(region.third_octet, 0)),
             default: n == 0,
         });
