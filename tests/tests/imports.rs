@@ -36,7 +36,14 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ),
     (
         "fuzz-tests",
-        &["credentials", "liveness", "settings", "turnd-core", "turnd"],
+        &[
+            "credentials",
+            "liveness",
+            "settings",
+            "turnd-core",
+            "turnd",
+            "dnsd-core",
+        ],
     ),
 ];
 

@@ -21,6 +21,7 @@ mod replay;
 mod rules;
 mod stream_framing;
 mod stun_message;
+mod zone_file;
 
 // The slow models and the small codec belong to the tests of the core, which do not know this crate.
 #[path = "../../../turnd/core/tests/scenarios/codec.rs"]
@@ -54,6 +55,7 @@ pub use relay_operations::relay_operations;
 pub use replay::replay;
 pub use stream_framing::stream_framing;
 pub use stun_message::stun_message;
+pub use zone_file::zone_file;
 
 /// A target: panics on a finding.
 pub type Target = fn(&[u8]);
@@ -69,6 +71,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("peer_filter", peer_filter),
     ("liveness", liveness),
     ("configuration", configuration),
+    ("zone_file", zone_file),
 ];
 
 /// The program of one target.
