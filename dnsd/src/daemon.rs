@@ -1,6 +1,6 @@
 //! `dnsd run`: everything put together, and taken apart again at a signal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -263,6 +263,8 @@ impl Daemon {
             publish_wanted: false,
             spent: tokio::time::Instant::now(),
             differing: None,
+            newest: BTreeMap::new(),
+            answered: BTreeSet::new(),
             revoking: Revoking::new(config.revocations_lasting),
             paths: BTreeMap::new(),
             chronicle,

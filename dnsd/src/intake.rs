@@ -81,6 +81,11 @@ impl Intake {
         self.gate().reload(inventory);
     }
 
+    /// Reads a report that came by another way; `None` if it is not authentic.
+    pub fn read(&self, datagram: &[u8]) -> Option<(Report, KeyId)> {
+        Report::decode(datagram, &self.keys.load()).ok()
+    }
+
     /// Tells relays of these from now on.
     pub fn revocations(&self, list: &Revocations) {
         let list = (list.generation(), list.tags().to_vec());
@@ -142,8 +147,12 @@ impl Intake {
         if let Err(outcome) = self.gate().admit(clock::now(), key, &report) {
             return Some(outcome);
         }
+        let Ok(datagram) = datagram.try_into() else {
+            return Some(ReportOutcome::Format);
+        };
         room.send(Input::Report {
             report: Box::new(report),
+            datagram: Box::new(datagram),
             key,
             from,
         });

@@ -143,6 +143,11 @@ pub const OVERRIDES_LOOK: Duration = Duration::from_secs(1);
 pub const DECISION_BYTES: usize = 16 * 1024;
 /// Datagrams of revocations that go to one nameserver at a time.
 pub const REVOCATION_DATAGRAMS: usize = 32;
+/// Relays of whose reports the other nameservers are asked at a time: so many are answered, once a
+/// second.
+pub const HEARSAY_RELAYS: usize = 64;
+/// Reports that are passed on in one datagram.
+pub const HEARSAY_REPORTS: usize = 5;
 /// Least time between two log records of nodes that are refused for one reason.
 pub const REFUSAL_NOTICE: Duration = Duration::from_secs(10);
 /// Largest configuration that the control socket takes, in bytes.

@@ -10,6 +10,7 @@ use common::dnsd::{Listed, SECRET, Server, listed};
 use common::panel::{CLUSTER, Panel};
 use common::relay::Heartbeat;
 use common::wait_for;
+use liveness::State;
 
 fn two() -> Vec<Listed> {
     vec![
@@ -266,4 +267,39 @@ fn each_nameserver_knows_which_configuration_the_others_have() {
     wait_for("its end", Duration::from_secs(10), || {
         (first.metric("turnfleet_dnsd_config_differs") == Some(0.0)).then_some(())
     });
+}
+
+#[test]
+fn what_a_relay_tells_one_nameserver_the_others_know_and_do_not_take_for_life() {
+    if !common::has("reports passed on", "turnserver") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("dir");
+    let turn = Coturn::start(dir.path(), Ipv4Addr::new(127, 0, 61, 9), None, SECRET, &[]);
+    let mut relays = two();
+    relays[0].address = turn.address;
+    let panel = Panel::new(84, [relays.clone(), relays.clone(), relays]).start();
+    panel.wait_all_heard();
+    let [first, second, _] = &panel.servers[..] else {
+        panic!("three nameservers");
+    };
+    // It answers everybody's probes, and reports to the first alone.
+    let Listed { id, address, .. } = first.relays[0];
+    let beat = Heartbeat::start(id, address, SocketAddr::from((first.ip, first.reports)));
+    let passed_on = "turnfleet_dnsd_reports_total{outcome=\"hearsay\"}";
+    wait_for("reports passed on", Duration::from_secs(10), || {
+        (second.metric(passed_on)? >= 3.0).then_some(())
+    });
+    first.wait_up(id);
+    let known = second.json(&["explain", id]);
+    assert_eq!(known["state"], "suspect", "{known:#}");
+    assert_ne!(known["finding"], "up", "{known:#}");
+    beat.say(State::Draining);
+    for server in [first, second] {
+        wait_for("its drain", Duration::from_secs(5), || {
+            (server.verdict(id) == "draining").then_some(())
+        });
+    }
+    let needed = first.metric(passed_on).unwrap_or_default();
+    assert!(needed.abs() < 0.5, "whoever hears it needs none: {needed}");
 }

@@ -13,6 +13,7 @@ use liveness::{KeyId, RelayId, Report};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::hearsay::Datagram;
 use crate::config::Config;
 use crate::decisions::{Made, Unmade, Wish};
 use crate::history::{Event, Span, Told};
@@ -43,6 +44,8 @@ pub enum Input {
     Report {
         /// What it says.
         report: Box<Report>,
+        /// The report as it came.
+        datagram: Box<Datagram>,
         /// The key it is signed with.
         key: KeyId,
         /// Where the acknowledgement goes.
@@ -68,6 +71,18 @@ pub enum Input {
     Outrun {
         /// Its number.
         generation: u64,
+    },
+    /// Another nameserver does not hear these relays.
+    Unheard {
+        /// They.
+        relays: Vec<RelayId>,
+        /// Where their reports go.
+        from: SocketAddr,
+    },
+    /// Reports that another nameserver passes on.
+    Hearsay {
+        /// They, not verified yet.
+        datagrams: Vec<Datagram>,
     },
     /// What would the answers lose under another configuration?
     Compare {

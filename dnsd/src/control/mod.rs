@@ -4,10 +4,11 @@
 //! input. Answers are compiled here and swapped under the listeners the moment health changes.
 
 pub(crate) mod chronicle;
+mod hearsay;
 mod input;
 mod telling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -42,6 +43,7 @@ use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
 
 pub use chronicle::Chronicle;
+pub use hearsay::Datagram;
 pub use input::{Input, Known, Question};
 pub use telling::Told;
 
@@ -83,6 +85,10 @@ pub struct Control {
     /// Since when another nameserver's configuration is of another generation, and whether that
     /// was told.
     pub differing: Option<(Instant, bool)>,
+    /// The newest report of each relay as it came, and when.
+    pub newest: BTreeMap<RelayId, (std::time::Instant, Box<Datagram>)>,
+    /// The nameservers that were answered since this one last asked.
+    pub answered: BTreeSet<SocketAddr>,
     /// What is remembered of revocations.
     pub revoking: Revoking,
     /// What was last logged of relays' paths.
@@ -135,6 +141,7 @@ impl Control {
                 self.compare();
                 self.look_at_revocations();
                 self.set_clock();
+                self.ask_around();
                 self.drain();
             }
             if Instant::now() >= refresh {
@@ -149,7 +156,14 @@ impl Control {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Report { report, key, from } => self.report(&report, key, from),
+            Input::Report {
+                report,
+                datagram,
+                key,
+                from,
+            } => self.report(&report, datagram, key, from),
+            Input::Unheard { relays, from } => self.pass_on(&relays, from),
+            Input::Hearsay { datagrams } => self.hearsay(&datagrams),
             Input::Probe {
                 relay,
                 probe,
@@ -207,9 +221,12 @@ impl Control {
         }
     }
 
-    fn report(&mut self, report: &Report, key: KeyId, from: SocketAddr) {
+    fn report(&mut self, report: &Report, datagram: Box<Datagram>, key: KeyId, from: SocketAddr) {
         let (counted, reply) = match self.fleet.handle_report(clock::now(), key, report) {
-            Judged::Accepted(reply) => (ReportOutcome::Ok, Some(reply)),
+            Judged::Accepted(reply) => {
+                self.newest.insert(report.relay, (clock::now(), datagram));
+                (ReportOutcome::Ok, Some(reply))
+            }
             Judged::StaleBoot(reply) => (ReportOutcome::Replay, Some(reply)),
             Judged::StaleSequence(_) => (ReportOutcome::Replay, None),
             Judged::Twin(reply) => (ReportOutcome::Twin, Some(reply)),
@@ -350,6 +367,8 @@ impl Control {
         });
         self.paths
             .retain(|(relay, _), _| inventory.relay_index(relay).is_some());
+        self.newest
+            .retain(|relay, _| inventory.relay_index(relay).is_some());
         let relays = inventory.relays().iter().enumerate();
         for (_, entry) in relays.filter(|(index, _)| inventory.has_joined(*index)) {
             if !self.verdicts.contains_key(&entry.id) {

@@ -182,6 +182,8 @@ label! {
         Twin = "twin",
         /// Authentic, but more than the control loop takes.
         Overload = "overload",
+        /// Passed on by another nameserver, and news.
+        Hearsay = "hearsay",
     }
 }
 

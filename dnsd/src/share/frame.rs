@@ -38,11 +38,15 @@ pub enum Kind {
     RevocationDigests,
     /// Revocations that the sender knows.
     Revocations,
+    /// Relays that the sender does not hear.
+    Unheard,
+    /// Reports of relays that the receiver does not hear, as they came.
+    Hearsay,
 }
 
 impl Kind {
     /// Every kind, in the order of its number on the wire.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Hello,
         Self::Ballot,
         Self::Stale,
@@ -50,6 +54,8 @@ impl Kind {
         Self::Entries,
         Self::RevocationDigests,
         Self::Revocations,
+        Self::Unheard,
+        Self::Hearsay,
     ];
 }
 

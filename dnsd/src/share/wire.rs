@@ -16,18 +16,19 @@ use arc_swap::ArcSwap;
 use dnsd_core::overrides::Entry;
 use dnsd_core::revocations;
 use dnsd_core::votes::Ballot;
-use liveness::NodeId;
+use liveness::{NodeId, RelayId};
 use tokio::sync::mpsc;
 
 use super::ballot;
 use super::entries::{self, Digests};
 use super::frame::{self, Frame, Kind};
+use super::hearsay;
 use super::refusals::{Refusal, Refusals};
 use super::seal::{ClusterKeys, Unsealed};
 use super::sessions::{Sessions, Taken, Untaken};
 use crate::clock;
 use crate::config::Sharing;
-use crate::control::Input;
+use crate::control::{Datagram, Input};
 use crate::limits::{SHARE_DATAGRAM, SHARE_GREETING};
 use crate::metrics::{Metrics, Shared};
 
@@ -171,6 +172,21 @@ impl Wire {
         }
     }
 
+    /// Asks everybody for the reports of relays that this node does not hear.
+    pub fn ask_around(&self, relays: &[RelayId]) {
+        let message = hearsay::names(relays);
+        for to in self.everybody() {
+            self.send(to, Kind::Unheard, &message);
+        }
+    }
+
+    /// Passes reports on to whoever is at `to`.
+    pub fn pass_on<'a>(&self, to: SocketAddr, datagrams: impl Iterator<Item = &'a Datagram>) {
+        for message in hearsay::reports(datagrams) {
+            self.send(to, Kind::Hearsay, &message);
+        }
+    }
+
     /// Who was last refused, by reason.
     pub fn refusals(&self) -> Vec<Refusal> {
         lock(&self.refusals).list(clock::now())
@@ -295,6 +311,10 @@ fn deliver(
             digests: Box::new(digests),
             from,
         }),
+        Kind::Unheard => hearsay::read_names(message).map(|relays| Input::Unheard { relays, from }),
+        Kind::Hearsay => {
+            hearsay::read_reports(message).map(|datagrams| Input::Hearsay { datagrams })
+        }
         Kind::Revocations => Some(Input::Revocations {
             entries: entries::decode(message),
         }),

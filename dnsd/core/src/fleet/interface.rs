@@ -95,6 +95,8 @@ pub struct Counters {
     pub joined: u64,
     /// Reports not believed because two machines have the relay's name.
     pub twins: u64,
+    /// Reports that other nameservers passed on and that were news.
+    pub hearsay: u64,
     /// Probes asked for.
     pub probes: u64,
     /// Outcomes of probes that were not under way.

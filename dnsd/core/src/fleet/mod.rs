@@ -4,6 +4,7 @@ mod clocks;
 mod complaints;
 mod council;
 mod decisions;
+mod hearsay;
 mod interface;
 mod joining;
 mod load;
@@ -104,6 +105,8 @@ struct Member {
     voices: Voices,
     /// The generation of revocations that it last said it applies.
     revocations: u64,
+    /// Boot id and sequence of the newest report that another nameserver passed on.
+    hearsay: (u64, u64),
 }
 
 impl Member {
@@ -120,6 +123,7 @@ impl Member {
             load: Load::default(),
             voices: Voices::default(),
             revocations: 0,
+            hearsay: (0, 0),
         }
     }
 
@@ -300,10 +304,9 @@ impl Fleet {
         }
         let t = self.inventory.thresholds();
         member.load.observe(now, report, t);
-        member.revocations = report.revocations;
         let entry = &self.inventory.relays()[index];
         self.publish_wanted |= member.report_transports(now, entry, report.transports, t);
-        member.health.handle_report(now, report, t);
+        member.hear(now, report, t);
         self.step(now, index);
         ReportOutcome::Accepted(self.reply(index, 0))
     }

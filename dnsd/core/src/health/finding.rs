@@ -51,11 +51,12 @@ impl Health {
         self.quiet
     }
 
-    /// To be full or starting passes by itself: a relay that cannot be heard saying so is judged
-    /// by probes again. To drain does not.
+    /// To be full or starting passes by itself: a relay that cannot be heard saying so, from here or
+    /// by way of others, is judged by probes again. To drain does not.
     fn expire(&mut self, now: Instant, t: &Thresholds) {
         let passing = matches!(self.claim, Some(Claim::Full | Claim::Starting));
-        if passing && self.silence(now) >= t.silence_dead {
+        let told = self.hearsay.unwrap_or(self.started).max(self.heard());
+        if passing && now.saturating_duration_since(told) >= t.silence_dead {
             self.claim = None;
         }
     }

@@ -48,6 +48,8 @@ pub struct Health {
     pub(super) decision: Option<Override>,
     pub(super) last: Option<(Instant, Report)>,
     pub(super) claim: Option<Claim>,
+    /// When another nameserver last passed on what it said.
+    pub(super) hearsay: Option<Instant>,
     pub(super) stun: Track,
     pub(super) echo: Track,
     pub(super) late: bool,
@@ -96,6 +98,7 @@ impl Health {
             decision: None,
             last: None,
             claim: None,
+            hearsay: None,
             stun: Track::new(ProbeKind::Stun, seed, now),
             echo: Track::new(ProbeKind::Echo, seed, now),
             late: false,
@@ -226,6 +229,26 @@ impl Health {
             }
             Claim::Starting | Claim::Full | Claim::Draining => self.run = None,
         }
+    }
+
+    /// Takes what the relay says of itself, by way of another nameserver. That it is up only its own
+    /// reports and probes can show.
+    pub fn hear_say(&mut self, now: Instant, claim: Claim, t: &Thresholds) {
+        self.hearsay = Some(now);
+        self.claim = Some(claim);
+        if let Claim::Failing(word) = claim
+            && self.condemned.is_none()
+        {
+            self.condemn(now, reason_of(word), t);
+        }
+        if claim != Claim::Serving {
+            self.run = None;
+        }
+    }
+
+    /// What the relay last said of itself.
+    pub fn claim(&self) -> Option<Claim> {
+        self.claim
     }
 
     /// Its reports are not to be believed, what it said last neither.

@@ -43,8 +43,8 @@ pub struct SimRelay {
     pub fate: Fate,
     pub claim: Claim,
     pub load: Load,
-    boot: u64,
-    sequence: u64,
+    pub boot: u64,
+    pub sequence: u64,
     /// Reports of an earlier life are not sent any more.
     life: u32,
     seen: State,
