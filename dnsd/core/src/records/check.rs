@@ -83,17 +83,19 @@ fn unfit(record_type: RecordType, name: &Name, zone: &Name) -> Option<&'static s
 
 /// An alias is the only record of its name (RFC 1034 section 3.6.2), and one.
 fn aliases(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
+    let others = sets
+        .iter()
+        .filter(|set| set.record_type != RecordType::CNAME);
+    // The first of each name is the last to be put in.
+    let others = others.rev().map(|set| (LowerName::from(&set.name), set));
+    let others: BTreeMap<LowerName, &RrSet> = others.collect();
     let aliases = sets
         .iter()
         .filter(|set| set.record_type == RecordType::CNAME);
     for alias in aliases {
-        let own = LowerName::from(&alias.name);
-        let beside = |set: &&RrSet| {
-            set.record_type != RecordType::CNAME && LowerName::from(&set.name) == own
-        };
         let wrong = if alias.data.len() > 1 {
             "an alias has one target".to_owned()
-        } else if let Some(other) = sets.iter().find(beside) {
+        } else if let Some(other) = others.get(&LowerName::from(&alias.name)) {
             format!(
                 "an alias has no other records, and {} is on line {}",
                 other.record_type, other.line
@@ -110,17 +112,18 @@ fn aliases(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
 
 /// At and below a delegation nothing is served but the addresses of its nameservers.
 fn cuts(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
-    let cuts: Vec<&RrSet> = sets
-        .iter()
-        .filter(|set| set.record_type == RecordType::NS)
-        .collect();
-    for set in sets {
-        let glue = matches!(set.record_type, RecordType::A | RecordType::AAAA);
+    let cuts = sets.iter().filter(|set| set.record_type == RecordType::NS);
+    let cuts: BTreeMap<LowerName, &RrSet> =
+        cuts.map(|cut| (LowerName::from(&cut.name), cut)).collect();
+    let plain = |set: &&RrSet| !matches!(set.record_type, RecordType::A | RecordType::AAAA);
+    for set in sets.iter().filter(plain) {
         let own = LowerName::from(&set.name);
-        let hidden = cuts.iter().find(|cut| {
-            let at = LowerName::from(&cut.name) == own;
-            cut.name.zone_of(&set.name) && !(glue || at && set.record_type == RecordType::NS)
+        let above = std::iter::successors(Some(own.clone()), |name| {
+            (!name.is_root()).then(|| name.base_name())
         });
+        let hidden = above
+            .filter(|name| *name != own || set.record_type != RecordType::NS)
+            .find_map(|name| cuts.get(&name));
         if let Some(cut) = hidden {
             problems.push(RecordProblem {
                 line: set.line,
