@@ -1,16 +1,17 @@
 //! The command line: what can be asked of `dnsd`, and what it prints.
 
+mod talk;
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use hyper::body::Bytes;
 use serde_json::{Value, json};
 use settings::Errors;
+use talk::{ask, decided, revoked, taken};
 
-use crate::api::client;
 use crate::clock;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon;
@@ -361,84 +362,6 @@ fn diff(new: &Path, daemon: &Daemon, json: bool) -> ExitCode {
     }
     let path = format!("/v1/diff?name={}", escaped(&name));
     taken(daemon, &path, text, json, readable::compared)
-}
-
-/// Has the running daemon judge a configuration, and prints how it did.
-fn taken(
-    daemon: &Daemon,
-    path: &str,
-    body: String,
-    json: bool,
-    readable: fn(&Value) -> String,
-) -> ExitCode {
-    match exchange(daemon, async |socket| {
-        client::post(socket, path, body).await
-    }) {
-        Ok(value) => {
-            let shown = show(&value, json, readable);
-            if value["taken"] == true {
-                shown
-            } else {
-                ExitCode::from(FAILURE)
-            }
-        }
-        Err(code) => code,
-    }
-}
-
-/// Has the running daemon decide as people want, and prints what that does.
-fn decided(daemon: &Daemon, body: String, json: bool) -> ExitCode {
-    tell(daemon, orders::PATH, body, json, orders::made)
-}
-
-/// Has the running daemon revoke or reinstate, and prints that.
-fn revoked(daemon: &Daemon, body: String, json: bool) -> ExitCode {
-    tell(daemon, revoking::PATH, body, json, revoking::done)
-}
-
-fn tell(
-    daemon: &Daemon,
-    path: &str,
-    body: String,
-    json: bool,
-    readable: fn(&Value) -> String,
-) -> ExitCode {
-    match exchange(daemon, async |socket| {
-        client::post(socket, path, body).await
-    }) {
-        Ok(value) => show(&value, json, readable),
-        Err(code) => code,
-    }
-}
-
-/// Asks the running daemon and prints its answer: as it came, or made readable.
-fn ask(daemon: &Daemon, path: &str, json: bool, readable: fn(&Value) -> String) -> ExitCode {
-    match exchange(daemon, async |socket| client::get(socket, path).await) {
-        Ok(value) => show(&value, json, readable),
-        Err(code) => code,
-    }
-}
-
-/// One exchange with the running daemon; what went wrong has been told.
-fn exchange(
-    daemon: &Daemon,
-    asking: impl AsyncFnOnce(&Path) -> Result<Bytes, client::Error>,
-) -> Result<Value, ExitCode> {
-    let socket = match &daemon.control {
-        Some(socket) => socket.clone(),
-        None => match Config::outline(&daemon.file.config) {
-            Ok(config) => config.node.control,
-            Err(errors) => return Err(wrong(&errors)),
-        },
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| fail(&error))?;
-    let body = runtime
-        .block_on(asking(&socket))
-        .map_err(|error| fail(&error))?;
-    serde_json::from_slice(&body).map_err(|error| fail(&error))
 }
 
 fn show(value: &Value, json: bool, readable: fn(&Value) -> String) -> ExitCode {
