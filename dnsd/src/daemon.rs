@@ -360,6 +360,7 @@ fn restore(
     let snapshot = fleet.publish(clock::now(), clock::unix());
     metrics.published(snapshot.serial());
     let published = Published {
+        shares: metrics.shares(&snapshot, None),
         snapshot,
         labels: config.labels.clone(),
         rules: Arc::clone(&config.rules),

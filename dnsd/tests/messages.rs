@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use credentials::UnixTime;
 use dnsd::config::Config;
-use dnsd::metrics::Transport;
+use dnsd::metrics::{Metrics, Transport};
 use dnsd::serve::Published;
 use dnsd::serve::wire::{Judged, judge};
 use dnsd_core::fleet::Fleet;
@@ -19,8 +19,10 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let config = Config::read(&path).expect("a right file");
     let (now, unix) = (dnsd::clock::now(), dnsd::clock::unix());
     let mut fleet = Fleet::new(config.inventory, None, now, unix);
+    let snapshot = fleet.publish(now, unix);
     Published {
-        snapshot: fleet.publish(now, unix),
+        shares: Metrics::default().shares(&snapshot, None),
+        snapshot,
         labels: config.labels,
         rules: config.rules,
     }

@@ -177,6 +177,16 @@ impl Snapshot {
         })
     }
 
+    /// The ids of all regions, in the inventory's order.
+    pub fn region_ids(&self) -> impl Iterator<Item = &str> {
+        self.regions.iter().map(|region| region.id.as_str())
+    }
+
+    /// The ids of all relays, in the inventory's order.
+    pub fn relay_ids(&self) -> impl Iterator<Item = &str> {
+        self.relay_ids.iter().map(RelayId::as_str)
+    }
+
     /// What it was compiled from.
     pub(crate) fn basis(&self) -> (&Inventory, &View) {
         (&self.basis.0, &self.basis.1)

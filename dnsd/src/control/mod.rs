@@ -425,7 +425,11 @@ impl Control {
         self.served.metrics.configured(generation, newest);
         let snapshot = self.fleet.publish(clock::now(), clock::unix());
         let serial = snapshot.serial();
+        let before = self.served.published.load();
+        let metrics = &self.served.metrics;
+        let shares = metrics.shares(&snapshot, Some(&before.shares));
         let published = Published {
+            shares,
             snapshot,
             labels: self.labels.clone(),
             rules: Arc::clone(&self.rules),

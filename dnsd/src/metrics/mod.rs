@@ -7,11 +7,15 @@ mod geoip;
 pub mod labels;
 pub mod others;
 mod regions;
+mod shares;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use dnsd_core::answer::Steered;
 use dnsd_core::health::{Outcome, ProbeKind, State};
 use dnsd_core::paths::Path;
+use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::Strain;
 use liveness::RelayId;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -25,6 +29,7 @@ use crate::geoip::Geoip;
 
 pub use labels::{Code, Cookie, Drop, Kind, ReportOutcome, Shared, Transport, name};
 use labels::{ProbeOutcome, Probed, STATES};
+pub use shares::Shares;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueryLabels {
@@ -120,6 +125,7 @@ pub struct Tally {
     answers: [[u64; Code::ALL.len()]; Kind::ALL.len()],
     drops: [u64; Drop::ALL.len()],
     cookies: [u64; Cookie::ALL.len()],
+    steered: shares::Counts,
 }
 
 impl Tally {
@@ -131,6 +137,12 @@ impl Tally {
     /// Counts the cookie of a query that is answered.
     pub fn cookie(&mut self, cookie: Cookie) {
         self.cookies[cookie as usize] += 1;
+    }
+
+    /// Counts for whom a steered name is answered, and which relay comes first; `shares` are those
+    /// of the snapshot that has the answer.
+    pub fn steered(&mut self, shares: &Arc<Shares>, steered: Steered) {
+        self.steered.add(shares, steered);
     }
 
     /// Counts a query that is not answered.
@@ -151,6 +163,7 @@ pub struct Metrics {
     probes: Family<ProbeLabels, Counter>,
     verdicts: Family<VerdictLabels, Gauge>,
     regions: regions::Regions,
+    shares: shares::Families,
     isolated: Gauge,
     clock_offset: Gauge,
     observers: Gauge,
@@ -159,6 +172,7 @@ pub struct Metrics {
     paths: Family<PathLabels, Gauge>,
     certificates: Family<PathLabels, Gauge>,
     serial: Gauge,
+    publications: Counter,
     generation: Gauge,
     newest_generation: Gauge,
     reload_ok: Gauge,
@@ -197,6 +211,7 @@ impl Default for Metrics {
                 "1 for the verdict each relay has, 0 for the others",
             ),
             regions,
+            shares: shares::Families::registered(new),
             isolated: registered(new, "isolated", "Whether this node distrusts itself"),
             clock_offset: registered(
                 new,
@@ -220,7 +235,16 @@ impl Default for Metrics {
                 "relay_certificate_expiry_seconds",
                 "When the certificate that a relay shows expires, seconds since 1970",
             ),
-            serial: registered(new, "answer_serial", "Serial of the answers in force"),
+            serial: registered(
+                new,
+                "answer_serial",
+                "Serial of the answers in force: their generation, which rises over restarts too",
+            ),
+            publications: registered(
+                new,
+                "answer_publications",
+                "Times that answers were compiled and put in force since the start",
+            ),
             generation: registered(
                 new,
                 "config_generation",
@@ -291,6 +315,7 @@ impl Metrics {
                 .get_or_create(&labels)
                 .inc_by(std::mem::take(count));
         }
+        tally.steered.fold();
     }
 
     /// Counts a liveness report.
@@ -387,9 +412,15 @@ impl Metrics {
         self.regions.show(strains);
     }
 
-    /// Shows the serial of the answers in force.
+    /// The counters of a snapshot's regions and relays; `before` are those in force.
+    pub fn shares(&self, snapshot: &Snapshot, before: Option<&Arc<Shares>>) -> Arc<Shares> {
+        self.shares.of(snapshot, before)
+    }
+
+    /// Shows that answers were put in force, and their serial.
     pub fn published(&self, serial: u32) {
         self.serial.set(i64::from(serial));
+        self.publications.inc();
     }
 
     /// Shows the generation of the configuration in force, and the highest there ever was here.

@@ -9,8 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RegionLabels {
-    region: String,
+pub(super) struct RegionLabels {
+    pub(super) region: String,
 }
 
 type Ratios = Family<RegionLabels, Gauge<f64, AtomicU64>>;

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use credentials::label::LabelKeys;
 use dnsd_core::snapshot::Snapshot;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shares};
 use rate::Limiter;
 use rules::Rules;
 
@@ -30,6 +30,8 @@ pub struct Published {
     pub labels: LabelKeys,
     /// How queries are treated.
     pub rules: Arc<Rules>,
+    /// Where it is counted for whom steered names are answered, and with which relays.
+    pub shares: Arc<Shares>,
 }
 
 /// What the listeners read and count. Swapped under them, never locked.

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use dnsd_core::answer::{Answer, Complaint};
+use dnsd_core::answer::{Answer, Complaint, Steered};
 use hickory_proto::op::{
     Edns, MessageType, Metadata, OpCode, Query, ResponseCode, emit_message_parts,
 };
@@ -32,6 +32,8 @@ pub struct Reply {
     pub(super) limit: u16,
     /// What the label in the question says against relays.
     pub(super) complaint: Option<Complaint>,
+    /// For whom it is, and which relay comes first, if its name is steered.
+    pub(super) steered: Option<Steered>,
 }
 
 impl Reply {
@@ -52,6 +54,7 @@ impl Reply {
             cookie: Cookie::None,
             limit: PLAIN_PAYLOAD,
             complaint: None,
+            steered: None,
         }
     }
 
@@ -67,6 +70,7 @@ impl Reply {
         self.authorities = answer.authorities;
         self.additionals = answer.additionals;
         self.complaint = answer.complaint;
+        self.steered = answer.steered;
     }
 
     /// Makes it the reply to a client that has used up its ration: nothing but what it needs to prove
@@ -75,6 +79,7 @@ impl Reply {
         self.answers.clear();
         self.authorities.clear();
         self.additionals.clear();
+        self.steered = None;
         self.metadata.authoritative = false;
         self.metadata.response_code = match self.cookie {
             Cookie::None => ResponseCode::NoError,

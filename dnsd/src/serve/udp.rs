@@ -213,6 +213,9 @@ impl Worker {
                     }
                 }
                 self.tally.answer(reply.kind(), reply.code());
+                if let Some(steered) = reply.steered {
+                    self.tally.steered(&published.shares, steered);
+                }
                 if let Some(complaint) = reply.complaint {
                     self.served.complaints.note(complaint, now);
                 }

@@ -143,6 +143,7 @@ fn chaos(rules: &Rules, query: &answer::Query<'_>) -> Option<Answer> {
         additionals: Vec::new(),
         scope: 0,
         complaint: None,
+        steered: None,
         error: None,
     })
 }

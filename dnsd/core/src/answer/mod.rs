@@ -71,8 +71,20 @@ pub struct Answer {
     pub scope: u8,
     /// What the label it was asked with says against relays.
     pub complaint: Option<Complaint>,
+    /// For whom the answer is and who comes first, where the name is steered.
+    pub steered: Option<Steered>,
     /// What is to be said besides the response code, to those who understand it.
     pub error: Option<ExtendedError>,
+}
+
+/// How a steered name was answered, for counting: indices into [`Snapshot::region_ids`] and
+/// [`Snapshot::relay_ids`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steered {
+    /// The region that the client counts to, be it served by another.
+    pub region: u16,
+    /// The relay that stands first; `None` where there is none of the family asked for.
+    pub first: Option<u16>,
 }
 
 /// A client that is to be kept off relays, because they failed it.
@@ -96,6 +108,7 @@ impl Answer {
             additionals: Vec::new(),
             scope: 0,
             complaint: None,
+            steered: None,
             error: Some(error),
         }
     }
@@ -109,6 +122,7 @@ impl Answer {
             additionals: Vec::new(),
             scope: 0,
             complaint: None,
+            steered: None,
             error: None,
         }
     }
@@ -218,12 +232,20 @@ fn steered(
         _ => addresses(snapshot, query, asked.name, owner, steering.as_ref()),
     };
     let scope = steering.as_ref().map_or(0, |steering| steering.scope);
+    let steered = steering
+        .as_ref()
+        .and_then(|steering| steering.counted(query.record_type));
     if records.is_empty() {
         let negative = Answer::negative(snapshot, asked.zone, ResponseCode::NoError);
-        return Some(Answer { scope, ..negative });
+        return Some(Answer {
+            scope,
+            steered,
+            ..negative
+        });
     }
     Some(Answer {
         scope,
+        steered,
         error: (steering.as_ref().filter(|steering| steering.is_stale()))
             .map(|_| ExtendedError::Stale),
         complaint: steering.and_then(|steering| steering.complaint),

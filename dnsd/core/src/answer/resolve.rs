@@ -2,10 +2,11 @@
 
 use credentials::UnixTime;
 use credentials::label::{Label, LabelKeys, Lane};
+use hickory_proto::rr::RecordType;
 use ipnet::IpNet;
 
 use super::client::Client;
-use super::{Complaint, Query};
+use super::{Complaint, Query, Steered};
 use crate::explain::{LabelUse, RegionBy};
 use crate::names::Owner;
 use crate::paths::Transport;
@@ -49,6 +50,18 @@ impl Steering<'_> {
             Some(Lane::B) => &self.variant.lanes[1],
             None => &self.variant.apex,
         }
+    }
+
+    /// What is counted of an answer of this type.
+    pub(super) fn counted(&self, record_type: RecordType) -> Option<Steered> {
+        let choice = self.choice();
+        let first = match record_type {
+            RecordType::A => choice.ipv4.first().copied(),
+            RecordType::AAAA => choice.ipv6.first().copied(),
+            _ => choice.relays().next(),
+        };
+        let region = u16::try_from(self.region).ok()?;
+        Some(Steered { region, first })
     }
 
     /// Whether its relays are none that are known to work now.

@@ -53,6 +53,9 @@ impl RequestHandler for Handler {
                     self.served.complaints.note(complaint, clock::unix());
                 }
                 tally.cookie(reply.cookie());
+                if let Some(steered) = reply.steered {
+                    tally.steered(&self.served.published.load().shares, steered);
+                }
                 sent = send(&reply, request, sender).await;
                 if sent.is_none() {
                     tally.drop(Drop::Send);
