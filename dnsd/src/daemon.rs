@@ -30,13 +30,13 @@ use crate::intake::Intake;
 use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
-use crate::reload::{Order, Reloader};
+use crate::reload::{Order, Reloader, show};
 use crate::revocations::Revoking;
+use crate::serve::certificate::Shown;
 use crate::serve::complaints::Complaints;
 use crate::serve::rate::Limiter;
-use crate::serve::tcp::Front;
 use crate::serve::udp::Workers;
-use crate::serve::{Published, Served};
+use crate::serve::{Published, Served, quic, tcp};
 use crate::share::wire::Wire;
 use crate::{clock, listen, logging, persist};
 
@@ -119,6 +119,7 @@ async fn serve(path: PathBuf, config: Config) -> Result<(), Error> {
         inputs: daemon.inputs.clone(),
         intake: Arc::clone(&daemon.intake),
         door: daemon.door.clone(),
+        shown: daemon.shown.clone(),
         metrics: Arc::clone(&daemon.metrics),
     };
     loop {
@@ -142,10 +143,12 @@ struct Daemon {
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     door: Option<Arc<Door>>,
+    shown: Option<Arc<Shown>>,
     /// Control socket, HTTP API and admin listener; ended by dropping.
     tasks: JoinSet<()>,
     workers: Workers,
-    front: Front,
+    front: tcp::Front,
+    quic: Option<quic::Front>,
     receiving: std::thread::JoinHandle<()>,
     wire: Option<(Arc<Wire>, std::thread::JoinHandle<()>)>,
     controlling: JoinHandle<(Saved, Prober)>,
@@ -155,6 +158,7 @@ struct Daemon {
 /// What has an address or a path of its own.
 struct Sockets {
     dns: listen::Dns,
+    encrypted: listen::Encrypted,
     intake: Arc<Intake>,
     control: UnixListener,
     admin: Option<TcpListener>,
@@ -166,6 +170,7 @@ impl Sockets {
     fn bind(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Error> {
         let node = &config.node;
         let dns = listen::dns(node)?;
+        let encrypted = config.tls.as_ref().map(listen::encrypted).transpose()?;
         let intake = Intake::bind(config, Arc::clone(metrics));
         let intake = Arc::new(intake.map_err(listen::reports(node.reports))?);
         let control = listen::control(&node.control)?;
@@ -182,6 +187,7 @@ impl Sockets {
         let wire = config.sharing.as_ref().map(bind).transpose()?;
         Ok(Self {
             dns,
+            encrypted: encrypted.unwrap_or_default(),
             intake,
             control,
             admin,
@@ -198,6 +204,7 @@ impl Daemon {
         let ready = Arc::new(AtomicBool::new(false));
         let Sockets {
             dns,
+            encrypted,
             intake,
             control,
             admin,
@@ -220,8 +227,12 @@ impl Daemon {
         let limiter = Limiter::start().map_err(system("drawing a key"))?;
         let (fleet, served, complaints, chronicle) = restore(config, &metrics, limiter);
         let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
-        let front = Front::start(dns.tcp, descriptors(), &served);
-        let front = front.map_err(system("starting DNS over TCP"))?;
+        let shown = config.tls.as_ref().map(|tls| {
+            show(tls, &metrics);
+            Arc::new(Shown::new(Arc::clone(&tls.identity.certified)))
+        });
+        let (front, quic) = connections(dns.tcp, encrypted, shown.as_ref(), &served)
+            .map_err(system("starting DNS over connections"))?;
         ready.store(true, Ordering::Release);
         let api = Api {
             view,
@@ -276,9 +287,11 @@ impl Daemon {
             metrics,
             ready,
             door,
+            shown,
             tasks,
             workers,
             front,
+            quic,
             receiving,
             wire: sharing,
             controlling,
@@ -304,6 +317,9 @@ impl Daemon {
         }
         drop(self.tasks);
         self.front.stop().await;
+        if let Some(quic) = self.quic {
+            quic.stop().await;
+        }
         self.intake.stop();
         self.workers.stop();
         let _ = self.receiving.join();
@@ -315,6 +331,26 @@ impl Daemon {
         let _ = std::fs::remove_file(&node.control);
         saved
     }
+}
+
+/// Everything that serves connections.
+fn connections(
+    tcp: Vec<TcpListener>,
+    encrypted: listen::Encrypted,
+    shown: Option<&Arc<Shown>>,
+    served: &Arc<Served>,
+) -> io::Result<(tcp::Front, Option<quic::Front>)> {
+    let over_tls = shown.map(Shown::over_tls).transpose();
+    let over_quic = shown.map(Shown::over_quic).transpose();
+    let over_tls = over_tls.map_err(io::Error::other)?;
+    let listeners = tcp::Listeners {
+        tcp,
+        tls: over_tls.map(|config| (encrypted.dot, config)),
+    };
+    let front = tcp::Front::start(listeners, descriptors(), served)?;
+    let over_quic = over_quic.map_err(io::Error::other)?;
+    let quic = over_quic.map(|config| quic::Front::start(encrypted.doq, config, served));
+    Ok((front, quic.transpose()?))
 }
 
 /// The fleet as it was saved, and the answers that follow from it.

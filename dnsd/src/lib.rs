@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  reports ──► intake ─┐                          ┌─► serve::udp (threads)
-//!  probe ──────────────┼─► control ──► snapshot ──┤
-//!  api ────────────────┤     │                    └─► serve::tcp
+//!  probe ──────────────┼─► control ──► snapshot ──┼─► serve::tcp (TLS too)
+//!  api ────────────────┤     │                    └─► serve::quic
 //!  share (ballots) ────┘     ├─► persist
 //!                            └─► share (ballots)
 //! ```

@@ -27,10 +27,13 @@ pub const COMPLAINT_RATIONS: usize = 256;
 /// Complaints that one ration holds each second: what says enough of any relay.
 pub const COMPLAINTS_PER_SECOND: u64 = 64;
 
-/// DNS connections over TCP that may be open at once.
+/// DNS connections over TCP and TLS that may be open at once, and as many over QUIC.
 pub const TCP_CONNECTIONS: usize = 512;
-/// DNS connections over TCP that one client network (/24 or /56) may hold.
+/// DNS connections that one client network (/24 or /56) may hold of these.
 pub const TCP_PER_NETWORK: usize = 32;
+/// How long a connection keeps its place after its last answer, or its beginning, when others want
+/// one: several round trips, even of slow clients.
+pub const TCP_SPARED: Duration = Duration::from_secs(2);
 /// How long a TCP connection may stay without a complete query (RFC 7766 section 6.2.3).
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
 /// How long a reply may wait for a client that does not read.
@@ -47,6 +50,35 @@ pub const TCP_REPLIES: usize = 8;
 pub const TCP_DESCRIPTORS: usize = 3;
 /// Pause after a TCP listener failed: out of descriptors, most likely, and connections must end.
 pub const TCP_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a handshake of TLS or QUIC may take, its turn included.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes of DNS over TLS, and of DNS over QUIC, that may be under way at once.
+pub const TLS_HANDSHAKES: usize = 256;
+/// Handshakes of DNS over QUIC from addresses that have not shown that they are their senders'.
+/// Further ones have to show it first (RFC 9000 section 8.1.2).
+pub const DOQ_UNPROVEN: usize = 32;
+/// Handshakes of DNS over QUIC that wait for the task that admits.
+pub const DOQ_INCOMING: usize = 256;
+/// Bytes that are kept of each of them, and of all.
+pub const DOQ_INCOMING_BYTES: u64 = 4096;
+/// Queries under way on one connection of DNS over QUIC.
+pub const DOQ_STREAMS: u32 = 32;
+/// Longest query over QUIC, in bytes: many times what any has.
+pub const DOQ_QUERY: usize = 4096;
+/// Bytes of queries that a connection of DNS over QUIC may have sent and nobody has read.
+pub const DOQ_RECEIVE_WINDOW: u32 = 64 * 1024;
+/// Bytes of answers that a connection of DNS over QUIC may hold until they are acknowledged.
+pub const DOQ_SEND_WINDOW: u64 = 128 * 1024;
+/// How long a connection of DNS over QUIC stays whose client does not answer on any level.
+pub const DOQ_SILENCE: Duration = Duration::from_secs(15);
+/// How long a query over QUIC may take to arrive.
+pub const DOQ_READ: Duration = Duration::from_secs(5);
+/// Answers over encrypted transports are multiples of so many bytes for those who ask for padding
+/// (RFC 8467 section 4.1).
+pub const PADDING_BLOCK: usize = 468;
+/// `dnsd` warns of its own certificate when it has less to live.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_hours(14 * 24);
 
 /// Most responses a second that a network may be promised.
 pub const RESPONSES_PER_SECOND: u32 = 65_536;

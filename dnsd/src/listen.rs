@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::Node;
+use crate::config::{Node, Tls};
 use crate::limits::UDP_WORKERS;
 use crate::serve::udp;
 
@@ -64,6 +64,42 @@ pub fn dns(node: &Node) -> Result<Dns, Error> {
         }
     }
     Ok(Dns { tcp, udp })
+}
+
+/// The listeners of encrypted transports.
+#[derive(Debug, Default)]
+pub struct Encrypted {
+    /// DNS over TLS.
+    pub dot: Vec<TcpListener>,
+    /// DNS over QUIC.
+    pub doq: Vec<UdpSocket>,
+}
+
+/// Binds `tls.dot` and `tls.doq`.
+pub fn encrypted(tls: &Tls) -> Result<Encrypted, Error> {
+    let quic = |address: &SocketAddr| {
+        let place = format!("{address} (UDP)");
+        datagrams(*address).map_err(at("tls.doq", place))
+    };
+    let dot = tls.dot.iter().map(|address| tcp("tls.dot", *address));
+    Ok(Encrypted {
+        dot: dot.collect::<Result<_, _>>()?,
+        doq: tls.doq.iter().map(quic).collect::<Result<_, _>>()?,
+    })
+}
+
+fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// How many UDP workers a configuration means.

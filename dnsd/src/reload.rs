@@ -3,17 +3,21 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dnsd_core::difference::{Difference, Objection};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::door::Door;
-use crate::config::Config;
+use crate::clock;
+use crate::config::{Config, Tls};
 use crate::control::Input;
 use crate::history::{Event, short};
 use crate::intake::Intake;
+use crate::limits::CERTIFICATE_WARNING;
 use crate::metrics::Metrics;
+use crate::serve::certificate::Shown;
 
 /// What is to be done about the configuration.
 #[derive(Debug)]
@@ -87,6 +91,20 @@ impl Judgement {
     }
 }
 
+/// Shows people when the certificate in force expires.
+pub fn show(tls: &Tls, metrics: &Metrics) {
+    let expires = tls.identity.expires();
+    metrics.own_certificate(expires);
+    let left = expires.saturating_sub(clock::unix().0);
+    if left < CERTIFICATE_WARNING.as_secs() {
+        let days = left / Duration::from_hours(24).as_secs();
+        tracing::warn!(
+            days,
+            "the certificate of DNS over TLS and QUIC expires soon"
+        );
+    }
+}
+
 /// The configuration in force, and what puts another in its place.
 #[derive(Debug)]
 pub struct Reloader {
@@ -100,6 +118,8 @@ pub struct Reloader {
     pub intake: Arc<Intake>,
     /// Lets callers in to the HTTP API, if there is one.
     pub door: Option<Arc<Door>>,
+    /// What clients of encrypted transports are shown, if there are any.
+    pub shown: Option<Arc<Shown>>,
     /// Shows what became of it.
     pub metrics: Arc<Metrics>,
 }
@@ -174,6 +194,10 @@ impl Reloader {
         self.intake.reload(&config);
         if let (Some(door), Some(api)) = (&self.door, &config.api) {
             door.reload(api);
+        }
+        if let (Some(shown), Some(tls)) = (&self.shown, &config.tls) {
+            show(tls, &self.metrics);
+            shown.exchange(Arc::clone(&tls.identity.certified));
         }
         let (reply, taken) = oneshot::channel();
         let input = Input::Reload {

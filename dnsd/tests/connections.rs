@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::dnsd::{Server, listed};
-use dnsd::limits::{TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_IDLE, TCP_PER_NETWORK};
+use dnsd::limits::{TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_IDLE, TCP_PER_NETWORK, TCP_SPARED};
 use hickory_proto::op::Message;
 use socket2::{Domain, Socket, Type};
 
@@ -189,7 +189,7 @@ fn one_network_cannot_take_every_connection() {
 }
 
 #[test]
-fn many_networks_cannot_take_every_descriptor_nor_keep_any_without_asking() {
+fn many_networks_cannot_take_every_descriptor_nor_keep_out_who_asks() {
     let server = server(58);
     let before = descriptors(&server);
     let begun = Instant::now();
@@ -217,18 +217,20 @@ fn many_networks_cannot_take_every_descriptor_nor_keep_any_without_asking() {
         .expect("timeout");
     udp.send(QUERY).expect("sent");
     assert!(udp.recv(&mut [0; 2048]).is_ok(), "UDP is served meanwhile");
+    common::wait_for("an honest client's turn", Duration::from_secs(6), || {
+        let mut honest = connect_from(Ipv4Addr::new(127, 2, 0, 1), &server);
+        ask(&mut honest, QUERY).ok().map(drop)
+    });
+    assert!(begun.elapsed() >= TCP_SPARED, "room came too early");
+    let evicted = "turnfleet_dnsd_drops_total{reason=\"evicted\",transport=\"tcp\"}";
+    assert_eq!(server.metric(evicted), Some(1.0));
     // A byte now and then does not count as asking.
-    while begun.elapsed() + Duration::from_secs(1) < TCP_IDLE {
+    while begun.elapsed() < TCP_IDLE {
         std::thread::sleep(Duration::from_secs(1));
         for stream in held[..TCP_CONNECTIONS].iter_mut().step_by(2) {
             let _ = stream.write_all(b"\0");
         }
     }
-    common::wait_for("an honest client's turn", Duration::from_secs(6), || {
-        let mut honest = connect_from(Ipv4Addr::new(127, 2, 0, 1), &server);
-        ask(&mut honest, QUERY).ok().map(drop)
-    });
-    assert!(begun.elapsed() >= TCP_IDLE, "room came too early");
     common::wait_for("the descriptors", Duration::from_secs(5), || {
         (descriptors(&server) <= before + OTHER_DESCRIPTORS).then_some(())
     });

@@ -29,6 +29,7 @@
 
 mod errors;
 mod file;
+mod identity;
 mod named_file;
 mod read;
 mod secret;
@@ -38,6 +39,7 @@ mod value;
 
 pub use errors::{Errors, Problem};
 pub use file::File;
+pub use identity::Identity;
 pub use named_file::NamedFile;
 pub use read::load;
 pub use secret::SecretText;
@@ -52,6 +54,10 @@ pub mod limits {
     pub const FILE_BYTES: u64 = 1 << 20;
     /// Largest secret file read, in bytes.
     pub const SECRET_FILE_BYTES: u64 = 64 << 10;
+    /// Largest certificate file read, in bytes.
+    pub const CERTIFICATE_FILE_BYTES: u64 = 256 << 10;
+    /// Most certificates of one chain.
+    pub const CERTIFICATES: usize = 10;
     /// Most entries of one list or one array of tables.
     pub const LIST_ENTRIES: usize = 4096;
     /// Most problems kept of one file; the rest are only counted.

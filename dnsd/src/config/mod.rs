@@ -12,6 +12,7 @@ mod names;
 mod node;
 mod relays;
 mod sharing;
+mod tls;
 mod zone;
 mod zones;
 
@@ -39,6 +40,7 @@ use crate::serve::rules::Rules;
 pub use api::HttpApi;
 pub use node::{Format, Level, Log, Node};
 pub use sharing::Sharing;
+pub use tls::Tls;
 
 /// Where the configuration is read from when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/turnfleet/dnsd.toml";
@@ -66,6 +68,8 @@ pub struct Config {
     pub geoip: Option<Geoip>,
     /// The other nameservers; without them this one stands alone.
     pub sharing: Option<Sharing>,
+    /// DNS over TLS and QUIC; without it DNS is spoken in clear only.
+    pub tls: Option<Tls>,
     /// The HTTP API; without it there is the control socket.
     pub api: Option<HttpApi>,
     /// How long a revocation holds when nothing else is said.
@@ -126,6 +130,10 @@ impl Config {
                     != running.api.as_ref().map(|api| api.listen),
             ),
             (
+                "tls (other than certificate and key)",
+                self.tls.as_ref().map(Tls::fixed) != running.tls.as_ref().map(Tls::fixed),
+            ),
+            (
                 "sharing (other than peers and keys)",
                 self.sharing.as_ref().map(Sharing::fixed)
                     != running.sharing.as_ref().map(Sharing::fixed),
@@ -152,6 +160,12 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
     let keys = keys::keys(root);
     let sharing = sharing::sharing(root, node.as_ref());
     let api = api::api(root, node.as_ref());
+    let tls = tls::tls(
+        root,
+        reading,
+        node.as_ref(),
+        sharing.as_ref().ok().and_then(Option::as_ref),
+    );
     let has_geoip = root.has("geoip");
     let database = geoip::geoip(root);
     let (regions, every_region) = relays::regions(root);
@@ -196,6 +210,7 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
         inventory,
         geoip,
         sharing: sharing.ok()?,
+        tls: tls.ok()?,
         api: api.ok()?,
         revocations_lasting,
         removal_percent,

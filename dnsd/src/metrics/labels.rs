@@ -40,6 +40,22 @@ label! {
         Udp = "udp",
         /// A connection (RFC 7766).
         Tcp = "tcp",
+        /// A connection over TLS (RFC 7858).
+        Tls = "tls",
+        /// A stream of a QUIC connection (RFC 9250).
+        Quic = "quic",
+    }
+}
+
+impl Transport {
+    /// Whether nobody on the way reads along.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Quic)
+    }
+
+    /// Whether many queries follow each other on one connection of TCP.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
     }
 }
 
@@ -152,8 +168,14 @@ label! {
         Send = "send",
         /// The kernel reported an error instead of a datagram.
         Receive = "receive",
-        /// Too many TCP connections.
+        /// Too many connections, all of them in use.
         Connections = "connections",
+        /// A connection that was idle for longest, and had to make room for another.
+        Evicted = "evicted",
+        /// No handshake, a wrong one, or one that took too long.
+        Handshake = "handshake",
+        /// A client of DNS over QUIC broke its rules (RFC 9250 section 4.3.3).
+        Protocol = "protocol",
         /// The client's network has used up its ration.
         Ration = "ration",
         /// The same, and the client was sent to TCP or given a cookie instead of an answer.

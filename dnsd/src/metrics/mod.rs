@@ -3,6 +3,7 @@
 //! The UDP workers count into a plain [`Tally`] of their own and fold it in after each turn, so
 //! that the query path takes no lock.
 
+mod connections;
 mod geoip;
 pub mod labels;
 pub mod others;
@@ -158,6 +159,7 @@ pub struct Metrics {
     queries: Family<QueryLabels, Counter>,
     drops: Family<DropLabels, Counter>,
     cookies: Family<CookieLabels, Counter>,
+    connections: connections::Connections,
     reports: Family<ReportLabels, Counter>,
     shared: Family<SharedLabels, Counter>,
     probes: Family<ProbeLabels, Counter>,
@@ -202,6 +204,7 @@ impl Default for Metrics {
                 "cookies",
                 "Queries answered, by the DNS cookie they came with",
             ),
+            connections: connections::Connections::registered(new),
             reports: registered(new, "reports", "Liveness reports received"),
             shared: registered(new, "sharing_datagrams", "Datagrams between nameservers"),
             probes: registered(new, "probes", "Probes ended"),
@@ -316,6 +319,22 @@ impl Metrics {
                 .inc_by(std::mem::take(count));
         }
         tally.steered.fold();
+    }
+
+    /// Counts a connection that was admitted.
+    pub fn opened(&self, transport: Transport) {
+        self.connections.opened(transport);
+    }
+
+    /// Counts that a connection ended.
+    pub fn closed(&self, transport: Transport) {
+        self.connections.closed(transport);
+    }
+
+    /// Shows when the certificate of encrypted transports expires, in seconds since 1970.
+    pub fn own_certificate(&self, expires: u64) {
+        let expires = i64::try_from(expires).unwrap_or(i64::MAX);
+        self.connections.certificate.set(expires);
     }
 
     /// Counts a liveness report.

@@ -21,6 +21,7 @@ pub(super) struct Asked {
     cookie: Option<Shown>,
     nsid: bool,
     keepalive: bool,
+    padded: bool,
 }
 
 impl Asked {
@@ -49,7 +50,8 @@ impl Asked {
         }
         asked.nsid = edns.option(EdnsCode::NSID).is_some();
         // Over UDP it has no meaning (RFC 7828 section 3.2.1).
-        asked.keepalive = transport == Transport::Tcp && edns.option(EdnsCode::Keepalive).is_some();
+        asked.keepalive = transport.is_stream() && edns.option(EdnsCode::Keepalive).is_some();
+        asked.padded = edns.option(EdnsCode::Padding).is_some();
         Ok(asked)
     }
 
@@ -58,6 +60,11 @@ impl Asked {
     pub(super) fn network(&self) -> Option<IpNet> {
         let network = self.subnet.map(|(_, network)| network);
         network.filter(|network| network.prefix_len() > 0)
+    }
+
+    /// Whether the query was padded, and the answer may be (RFC 7830 section 4).
+    pub(super) fn is_padded(&self) -> bool {
+        self.padded
     }
 
     /// What is counted of it.

@@ -1,8 +1,11 @@
 //! Serving DNS: what every listener shares.
 
+mod admission;
+pub mod certificate;
 pub mod complaints;
 pub mod cookie;
 mod edns;
+pub mod quic;
 pub mod rate;
 pub mod reply;
 pub mod rules;
@@ -17,7 +20,7 @@ use arc_swap::ArcSwap;
 use credentials::label::LabelKeys;
 use dnsd_core::snapshot::Snapshot;
 
-use crate::metrics::{Metrics, Shares};
+use crate::metrics::{Drop, Metrics, Shares, Tally, Transport};
 use rate::Limiter;
 use rules::Rules;
 
@@ -45,6 +48,15 @@ pub struct Served {
     pub metrics: Arc<Metrics>,
     /// What each network has had.
     pub limiter: Limiter,
+}
+
+impl Served {
+    /// Counts something that is not answered, where it does not happen often.
+    fn dropped(&self, reason: Drop, transport: Transport) {
+        let mut tally = Tally::default();
+        tally.drop(reason);
+        self.metrics.fold(transport, &mut tally);
+    }
 }
 
 /// The /24 or /56 an address belongs to, by its first address: whom one site can be.

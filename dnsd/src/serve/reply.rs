@@ -7,11 +7,12 @@ use hickory_proto::op::{
     Edns, MessageType, Metadata, OpCode, Query, ResponseCode, emit_message_parts,
 };
 use hickory_proto::rr::Record;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::serialize::binary::BinEncoder;
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Queries};
 
 use super::wire::Judged;
-use crate::limits::PLAIN_PAYLOAD;
+use crate::limits::{PADDING_BLOCK, PLAIN_PAYLOAD};
 use crate::metrics::{Code, Cookie, Kind};
 
 /// Length of a DNS header (RFC 1035 section 4.1.1).
@@ -34,6 +35,8 @@ pub struct Reply {
     pub(super) complaint: Option<Complaint>,
     /// For whom it is, and which relay comes first, if its name is steered.
     pub(super) steered: Option<Steered>,
+    /// Whether it is to be padded, by whoever encodes it and knows its length.
+    pub(super) padded: bool,
 }
 
 impl Reply {
@@ -55,6 +58,7 @@ impl Reply {
             limit: PLAIN_PAYLOAD,
             complaint: None,
             steered: None,
+            padded: false,
         }
     }
 
@@ -71,6 +75,22 @@ impl Reply {
         self.additionals = answer.additionals;
         self.complaint = answer.complaint;
         self.steered = answer.steered;
+    }
+
+    /// Pads it, which has so many bytes as it is, so that its length tells little of what it says
+    /// (RFC 8467 section 4.1).
+    pub(super) fn pad(&mut self, length: usize) {
+        /// Code and length of an option (RFC 6891 section 6.1.2).
+        const OPTION: usize = 4;
+        let bare = length + OPTION;
+        let whole = bare.next_multiple_of(PADDING_BLOCK);
+        if whole > usize::from(self.limit) {
+            return;
+        }
+        if let Some(edns) = &mut self.edns {
+            let padding = EdnsOption::Unknown(EdnsCode::Padding.into(), vec![0; whole - bare]);
+            edns.options_mut().insert(padding);
+        }
     }
 
     /// Makes it the reply to a client that has used up its ration: nothing but what it needs to prove

@@ -1,6 +1,6 @@
 //! What becomes of one DNS message: whether it is answered at all, and with what.
 //!
-//! Pure over its arguments, and the same for UDP and TCP; the two differ in how much fits.
+//! Pure over its arguments, and the same for all transports; they differ in how much fits.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +8,7 @@ use credentials::UnixTime;
 use dnsd_core::answer::{self, Answer};
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::rdata::opt::EdnsCode;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
 use super::Published;
@@ -87,12 +88,16 @@ fn respond(
     let mut reply = bare;
     reply.question = Some(question.clone());
     reply.limit = match (transport, &asked) {
-        (Transport::Tcp, _) => u16::MAX,
         (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_PAYLOAD, UDP_PAYLOAD),
         (Transport::Udp, None) => PLAIN_PAYLOAD,
+        (Transport::Tcp | Transport::Tls | Transport::Quic, _) => u16::MAX,
     };
     let mut options = Asked::default();
     if let Some(asked) = &asked {
+        // RFC 9250 section 5.5.2: QUIC has its own, and whoever sends this does not speak it.
+        if transport == Transport::Quic && asked.option(EdnsCode::Keepalive).is_some() {
+            return Judged::Dropped(Drop::Protocol);
+        }
         reply.edns = Some(edns::offered(asked));
         // RFC 6891 section 6.1.3.
         if asked.version() > 0 {
@@ -120,6 +125,7 @@ fn respond(
         }
     }
     reply.fill(answer);
+    reply.padded = options.is_padded() && transport.is_encrypted();
     Judged::Reply(Box::new(reply))
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod panel;
 pub(crate) mod probing;
 pub(crate) mod proxy;
 pub(crate) mod relay;
+pub(crate) mod tls;
 
 /// Whether `tool` can be run. If not, the test is skipped, or fails where tools are required.
 pub(crate) fn has(test: &str, tool: &str) -> bool {

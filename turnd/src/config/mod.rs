@@ -52,10 +52,6 @@ pub mod limits {
     pub const USER_ID_BYTES: usize = 508;
     /// Largest file of revocations read, in bytes.
     pub const REVOCATIONS_FILE_BYTES: u64 = 8 << 20;
-    /// Largest certificate file read, in bytes.
-    pub const CERTIFICATE_FILE_BYTES: u64 = 256 << 10;
-    /// Most certificates of one chain.
-    pub const CERTIFICATES: usize = 10;
 }
 
 /// A whole, checked configuration.

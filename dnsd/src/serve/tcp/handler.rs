@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hickory_proto::op::{Header, HeaderCounts};
-use hickory_proto::serialize::binary::BinDecoder;
+use hickory_proto::serialize::binary::{BinDecoder, BinEncoder};
 use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::Queries;
 
-use super::admission::Clients;
+use super::clients::{Client, Clients};
 use crate::clock;
 use crate::metrics::{Drop, Tally, Transport};
 use crate::serve::Served;
@@ -27,13 +27,13 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    fn judge(&self, request: &Request) -> Judged {
-        let Some(client) = self.clients.get(request.src().port()) else {
+    fn judge(&self, request: &Request, client: Option<Client>) -> Judged {
+        let Some((client, transport)) = client else {
             return Judged::Dropped(Drop::Source);
         };
         let published = self.served.published.load();
         let message = request.as_slice();
-        wire::judge(message, client, Transport::Tcp, &published, clock::unix())
+        wire::judge(message, client, transport, &published, clock::unix())
     }
 }
 
@@ -46,8 +46,9 @@ impl RequestHandler for Handler {
     ) -> ResponseInfo {
         let mut tally = Tally::default();
         let mut sent = None;
-        match self.judge(request) {
-            Judged::Reply(reply) => {
+        let client = self.clients.get(request.src().port());
+        match self.judge(request, client) {
+            Judged::Reply(mut reply) => {
                 tally.answer(reply.kind(), reply.code());
                 if let Some(complaint) = reply.complaint {
                     self.served.complaints.note(complaint, clock::unix());
@@ -56,14 +57,15 @@ impl RequestHandler for Handler {
                 if let Some(steered) = reply.steered {
                     tally.steered(&self.served.published.load().shares, steered);
                 }
-                sent = send(&reply, request, sender).await;
+                sent = send(&mut reply, request, sender).await;
                 if sent.is_none() {
                     tally.drop(Drop::Send);
                 }
             }
             Judged::Dropped(reason) => tally.drop(reason),
         }
-        self.served.metrics.fold(Transport::Tcp, &mut tally);
+        let transport = client.map_or(Transport::Tcp, |(_, transport)| transport);
+        self.served.metrics.fold(transport, &mut tally);
         // What was sent is only for those who would log it.
         sent.unwrap_or_else(|| {
             ResponseInfo::from(Header {
@@ -76,7 +78,7 @@ impl RequestHandler for Handler {
 
 /// Sends `reply`. Returns nothing if the connection is gone.
 async fn send<R: ResponseHandler>(
-    reply: &Reply,
+    reply: &mut Reply,
     request: &Request,
     mut sender: R,
 ) -> Option<ResponseInfo> {
@@ -86,5 +88,12 @@ async fn send<R: ResponseHandler>(
     } else {
         &nothing
     };
+    if reply.padded {
+        let mut bytes = Vec::new();
+        let mut encoder = BinEncoder::new(&mut bytes);
+        let response = reply.response(questions);
+        response.destructive_emit(&mut encoder).ok()?;
+        reply.pad(bytes.len());
+    }
     sender.send_response(reply.response(questions)).await.ok()
 }

@@ -1,19 +1,21 @@
-//! DNS over TCP (RFC 7766): hickory-server behind a front that bounds what clients can hold.
+//! DNS over TCP (RFC 7766) and TLS (RFC 7858): hickory-server behind a front that bounds what
+//! clients can hold.
 //!
 //! hickory-server frames, decodes, encodes and times out; but its accept loop takes every
 //! connection there is, and spins once there are no descriptors left, of which a daemon that
 //! probes needs some. It accepts from listeners only, so a bound can only stand before them:
 //!
 //! ```text
-//! client ──► listener ─ front: places ──► private listener on loopback ─ hickory-server ─ handler
+//! client ──► listener ─ front: places, TLS ──► private listener on loopback ─ hickory-server ─ handler
 //! ```
 //!
-//! The front admits ([`admission`]), opens a private connection for each client and carries bytes
-//! both ways, so many and so long. The handler finds the client by the port that its private
-//! connection comes from. Connections that local processes make past the front have no entry, are
-//! not answered, and end like idle ones.
+//! The front admits, opens a private connection for each client and carries bytes both ways, in
+//! clear, so many and so long. The handler finds the client by the port that its private connection
+//! comes from. Connections that local processes make past the front have no entry, are not
+//! answered, and end like idle ones.
 
-mod admission;
+mod clients;
+mod convey;
 mod handler;
 
 use std::io;
@@ -21,26 +23,37 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_server::Server;
+use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use self::admission::{Clients, Connections};
+use self::clients::{Client, Clients};
+use self::convey::convey;
 use self::handler::Handler;
 use super::Served;
+use super::admission::{Connections, Place};
+use crate::clock;
 use crate::limits::{
-    TCP_BYTES, TCP_IDLE, TCP_LIFETIME, TCP_PAUSE, TCP_REPLIES, TCP_SEND_BUFFER, TCP_WRITE,
+    TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_IDLE, TCP_PAUSE, TCP_REPLIES, TCP_SEND_BUFFER,
+    TLS_HANDSHAKE, TLS_HANDSHAKES,
 };
-use crate::metrics::{Drop, Tally, Transport};
+use crate::metrics::{Drop, Transport};
 
-/// Bytes of replies carried to a client at once.
-const CHUNK: usize = 4096;
+/// What is listened on.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// In clear.
+    pub tcp: Vec<TcpListener>,
+    /// Over TLS, and how hands are shaken there.
+    pub tls: Option<(Vec<TcpListener>, Arc<ServerConfig>)>,
+}
 
-/// The TCP listeners, running.
+/// The listeners, running.
 #[derive(Debug)]
 pub struct Front {
     accepting: JoinSet<()>,
@@ -56,12 +69,13 @@ struct Shared {
     served: Arc<Served>,
     /// Where hickory-server listens.
     private: SocketAddr,
+    handshakes: Semaphore,
 }
 
 impl Front {
     /// Serves `listeners` in a process that may have so many `descriptors` open.
     pub fn start(
-        listeners: Vec<TcpListener>,
+        listeners: Listeners,
         descriptors: usize,
         served: &Arc<Served>,
     ) -> io::Result<Self> {
@@ -70,10 +84,11 @@ impl Front {
         // Accepted connections inherit it: replies to pipelined queries must not wait for ACKs.
         SockRef::from(&listener).set_tcp_nodelay(true)?;
         let shared = Arc::new(Shared {
-            connections: Arc::new(Connections::new(descriptors)),
+            connections: Arc::new(Connections::new(room(descriptors), &served.metrics)),
             clients: Arc::default(),
             served: Arc::clone(served),
             private: listener.local_addr()?,
+            handshakes: Semaphore::new(TLS_HANDSHAKES),
         });
         let handler = Handler {
             clients: Arc::clone(&shared.clients),
@@ -81,8 +96,14 @@ impl Front {
         };
         let (stop, stopped) = oneshot::channel();
         let mut accepting = JoinSet::new();
-        for listener in listeners {
-            accepting.spawn(accept(listener, Arc::clone(&shared)));
+        for listener in listeners.tcp {
+            accepting.spawn(accept(listener, None, Arc::clone(&shared)));
+        }
+        if let Some((listeners, config)) = listeners.tls {
+            for listener in listeners {
+                let acceptor = Some(TlsAcceptor::from(Arc::clone(&config)));
+                accepting.spawn(accept(listener, acceptor, Arc::clone(&shared)));
+            }
         }
         Ok(Self {
             accepting,
@@ -98,6 +119,12 @@ impl Front {
         let _ = self.stop.send(());
         let _ = self.answering.await;
     }
+}
+
+/// Connections that half of `descriptors` allow, but no more than [`TCP_CONNECTIONS`]: the other
+/// half is for probes and everything else.
+fn room(descriptors: usize) -> usize {
+    (descriptors / 2 / TCP_DESCRIPTORS).clamp(1, TCP_CONNECTIONS)
 }
 
 /// Runs hickory-server on the private listener until it is told to stop. Some errors of accepting
@@ -129,7 +156,11 @@ async fn answer(
 }
 
 /// Accepts connections until the task is dropped.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let transport = match acceptor {
+        None => Transport::Tcp,
+        Some(_) => Transport::Tls,
+    };
     loop {
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -139,61 +170,69 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let Some(place) = shared.connections.enter(client.ip().to_canonical()) else {
-            shared.dropped(Drop::Connections);
+        let (ip, now) = (client.ip().to_canonical(), clock::now());
+        let Some(place) = shared.connections.enter(ip, transport, now) else {
+            shared.served.dropped(Drop::Connections, transport);
             continue;
         };
-        let shared = Arc::clone(&shared);
+        let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
         tokio::spawn(async move {
-            let _place = place;
-            // A client that goes away is not an event; one that does not read is.
-            if let Err(error) = shared.convey(stream, client).await
-                && error.kind() == io::ErrorKind::TimedOut
-            {
-                shared.dropped(Drop::Send);
+            let client = (client, transport);
+            tokio::select! {
+                ended = shared.attend(stream, acceptor, client, &place) => {
+                    // A client that goes away is not an event; one that does not read is.
+                    if ended.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                        shared.served.dropped(Drop::Send, transport);
+                    }
+                }
+                () = place.lost() => shared.served.dropped(Drop::Evicted, transport),
             }
         });
     }
 }
 
 impl Shared {
-    /// Carries what `client` and hickory-server say to each other, until the latter has nothing
-    /// more to say: after the client's end, [`TCP_BYTES`] of queries, or [`TCP_IDLE`] without one.
-    async fn convey(&self, mut stream: TcpStream, client: SocketAddr) -> io::Result<()> {
-        let mut private = TcpStream::connect(self.private).await?;
-        // Dropped before the connection, whose port it names.
-        let _entry = self.clients.enter(private.local_addr()?.port(), client);
+    async fn attend(
+        &self,
+        stream: TcpStream,
+        acceptor: Option<TlsAcceptor>,
+        client: Client,
+        place: &Place,
+    ) -> io::Result<()> {
         SockRef::from(&stream).set_send_buffer_size(TCP_SEND_BUFFER)?;
         stream.set_nodelay(true)?;
-        private.set_nodelay(true)?;
-        let (from_client, to_client) = stream.split();
-        let (from_server, to_server) = private.split();
-        tokio::select! {
-            ended = replies(from_server, to_client) => ended,
-            Err(error) = queries(from_client, to_server) => Err(error),
-            () = sleep(TCP_LIFETIME) => Ok(()),
-        }
+        let Some(acceptor) = acceptor else {
+            return convey(self, stream, client, place).await;
+        };
+        let shaken = timeout(TLS_HANDSHAKE, self.shake_hands(stream, &acceptor)).await;
+        let Ok(Ok(stream)) = shaken else {
+            self.served.dropped(Drop::Handshake, client.1);
+            return Ok(());
+        };
+        convey(self, stream, client, place).await
     }
 
-    fn dropped(&self, reason: Drop) {
-        let mut tally = Tally::default();
-        tally.drop(reason);
-        self.served.metrics.fold(Transport::Tcp, &mut tally);
+    /// One of a bounded number, and only for those who have begun to speak: who does not costs no
+    /// memory but for the connection.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        acceptor: &TlsAcceptor,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        stream.readable().await?;
+        let _turn = self.handshakes.acquire().await;
+        acceptor.accept(stream).await
     }
 }
 
-async fn queries(from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
-    tokio::io::copy(&mut from.take(TCP_BYTES), &mut to).await?;
-    to.shutdown().await
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn replies(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
-    let mut buffer = [0; CHUNK];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        timeout(TCP_WRITE, to.write_all(&buffer[..length])).await??;
+    #[test]
+    fn few_descriptors_make_few_places() {
+        assert_eq!(room(1024), 170);
+        assert_eq!(room(0), 1);
+        assert_eq!(room(1 << 20), TCP_CONNECTIONS);
     }
 }
