@@ -5,11 +5,12 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use common::authority;
 use common::dnsd::{Server, listed};
-use common::{Running, free_port, wait_for, write};
+use common::{wait_for, write};
 
 /// What both serve.
 const RECORDS: &str = include_str!("zones/plain.zone");
@@ -56,28 +57,6 @@ const TYPES: &[&str] = &[
     "A", "AAAA", "TXT", "CNAME", "NS", "SOA", "MX", "SRV", "NAPTR", "CAA", "HTTPS", "TLSA", "DS",
     "SVCB",
 ];
-
-fn nsd(dir: &std::path::Path) -> (Running, u16) {
-    let port = free_port(NSD);
-    let soa = "@ 60 SOA ns1.turn.example. hostmaster.turn.example. 1 60 15 1209600 5\n\
-               @ 300 NS ns1.turn.example.\n";
-    write(
-        &dir.join("plain.example.zone"),
-        &format!("$ORIGIN plain.example.\n{soa}{RECORDS}"),
-    );
-    let at = dir.display();
-    let config = format!(
-        "server:\n ip-address: {NSD}@{port}\n username: \"\"\n zonesdir: \"{at}\"\n database: \"\"\n\
-         pidfile: \"{at}/pid\"\n xfrdfile: \"{at}/xfrd\"\n zonelistfile: \"{at}/list\"\n\
-         server-count: 1\n hide-version: yes\nremote-control:\n control-enable: no\n\
-         zone:\n name: plain.example\n zonefile: plain.example.zone\n"
-    );
-    write(&dir.join("nsd.conf"), &config);
-    let mut command = Command::new("nsd");
-    command.arg("-d").arg("-c").arg(dir.join("nsd.conf"));
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    (Running::start(&mut command), port)
-}
 
 /// What a resolver makes of an answer: status, authority, and the sections as sets. Of the SOA the
 /// owner counts; what nobody asked for, the nameservers beside an answer, does not.
@@ -143,7 +122,7 @@ fn a_zone_file_is_answered_as_another_nameserver_answers_it() {
         "[[zones]]\nname = \"plain.example\"\nsteered = false\nrecords = \"plain.zone\"\n"
             .to_owned();
     let server = server.start();
-    let (_nsd, port) = nsd(server.dir.path());
+    let (_nsd, port) = authority::nsd(server.dir.path(), NSD, RECORDS);
     wait_for("nsd", Duration::from_secs(10), || {
         let asked = ask(NSD, port, "+notcp", &["plain.example SOA".to_owned()]);
         asked.first()?.contains("NOERROR").then_some(())

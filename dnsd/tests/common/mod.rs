@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) mod authority;
 pub(crate) mod coturn;
 pub(crate) mod dnsd;
 pub(crate) mod geolite2;
@@ -15,6 +16,7 @@ pub(crate) mod probing;
 pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod tls;
+pub(crate) mod unbound;
 
 /// Whether `tool` can be run. If not, the test is skipped, or fails where tools are required.
 pub(crate) fn has(test: &str, tool: &str) -> bool {
