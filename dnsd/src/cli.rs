@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `dnsd`, and what it prints.
 
+mod key;
 mod talk;
 
 use std::fmt::Write as _;
@@ -161,6 +162,11 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Make, show and roll the keys that zones are signed with
+    Key {
+        #[command(subcommand)]
+        command: key::Command,
+    },
     /// Show what the running daemon would answer, how it comes to that, and why each relay that is
     /// not in the answer is not
     Answer {
@@ -285,6 +291,7 @@ pub fn main() -> ExitCode {
         Command::Revocations { daemon, output } => {
             ask(&daemon, revoking::PATH, output.json, revoking::list)
         }
+        Command::Key { command } => key::run(&command),
         Command::Answer {
             name,
             kind,

@@ -24,6 +24,7 @@ use crate::api::server::{self, Api};
 use crate::api::view::View;
 use crate::config::{Config, Node};
 use crate::control::{Chronicle, Control, Input};
+use crate::dnssec::Signing;
 use crate::geoip::Geoip;
 use crate::history::Event;
 use crate::intake::Intake;
@@ -225,7 +226,9 @@ impl Daemon {
         }
         // What was known before the restart is served before anything new is learnt.
         let limiter = Limiter::start().map_err(system("drawing a key"))?;
-        let (fleet, served, complaints, chronicle) = restore(config, &metrics, limiter);
+        let mut signing = Signing::new(Arc::clone(&config.dnssec.keys));
+        let (fleet, served, complaints, chronicle) =
+            restore(config, &metrics, limiter, &mut signing);
         let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
         let shown = config.tls.as_ref().map(|tls| {
             show(tls, &metrics);
@@ -266,6 +269,7 @@ impl Daemon {
             labels: config.labels.clone(),
             complaints,
             rules: Arc::clone(&config.rules),
+            signing,
             geoip: config.geoip.clone(),
             states,
             node: node.id,
@@ -358,6 +362,7 @@ fn restore(
     config: &Config,
     metrics: &Arc<Metrics>,
     limiter: Limiter,
+    signing: &mut Signing,
 ) -> (Fleet, Arc<Served>, Receiver<Complaint>, Chronicle) {
     let saved = config.node.state.as_deref().and_then(persist::load);
     let mut chronicle = Chronicle::default();
@@ -394,6 +399,7 @@ fn restore(
         tracing::error!("clients are told apart by configured networks alone: {path} {error}");
     }
     let snapshot = fleet.publish(clock::now(), clock::unix());
+    let snapshot = signing.sign(snapshot, clock::unix());
     metrics.published(snapshot.serial());
     let published = Published {
         shares: metrics.shares(&snapshot, None),

@@ -21,6 +21,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod decisions;
+pub mod dnssec;
 pub mod gate;
 pub mod geoip;
 pub mod history;

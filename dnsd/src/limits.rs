@@ -86,6 +86,10 @@ pub const RESPONSES_PER_SECOND: u32 = 65_536;
 pub const UNLIMITED_NETWORKS: usize = 64;
 /// Longest zone file, in bytes.
 pub const ZONE_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Files in the directory of keys.
+pub const KEY_FILES: usize = 4096;
+/// Longest file of a key, in bytes.
+pub const KEY_FILE_BYTES: usize = 4096;
 /// Longest name that this server gives itself towards resolvers, in bytes (RFC 5001 leaves it open).
 pub const NSID_BYTES: usize = 64;
 /// Longest text of class CH, in bytes: one character string (RFC 1035 section 3.3.14).

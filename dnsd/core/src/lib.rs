@@ -20,6 +20,7 @@
 
 pub mod answer;
 pub mod difference;
+pub mod dnssec;
 pub mod explain;
 pub mod fleet;
 pub mod health;

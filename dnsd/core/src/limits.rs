@@ -18,6 +18,10 @@ pub const RECORDS_MAX: usize = 20_000;
 pub const RRSET_MAX: usize = 64;
 /// Longest TTL of a record in a file, in seconds: a week (RFC 8767 section 4 has resolvers cut more).
 pub const RECORD_TTL_MAX: u32 = 604_800;
+/// Most keys of one zone: those of a roll, and of one that was broken off.
+pub const ZONE_KEYS_MAX: usize = 8;
+/// Signatures that are remembered from one compilation to the next; a quarter of a kilobyte each.
+pub const SIGNATURES_MAX: usize = 524_288;
 /// Most aliases that are followed for one question.
 pub const ALIASES_MAX: usize = 8;
 /// Most keys one relay may sign with.

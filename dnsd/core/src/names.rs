@@ -1,6 +1,7 @@
 //! The names of one zone as a tree, in canonical order: which are there, what each stands for.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use credentials::label::Lane;
 use hickory_proto::rr::{Name, RecordType};
@@ -34,6 +35,28 @@ impl Owner {
             _ => false,
         }
     }
+
+    /// By which lane's and which transport's relays it is answered; `None` if by none, or by one
+    /// relay alone.
+    pub(crate) fn steering(self) -> Option<(Option<Lane>, Option<Transport>)> {
+        match self {
+            Self::Apex | Self::Api | Self::Region(_) => Some((None, None)),
+            Self::Transport(transport) => Some((None, Some(transport))),
+            Self::Lane(lane, transport) => Some((Some(lane), transport)),
+            Self::Service(transport, lane) => Some((lane, Some(transport))),
+            Self::Relay(_) | Self::Nameserver(_) => None,
+        }
+    }
+
+    /// Whether its records of this type name relays that are chosen for each client.
+    pub(crate) fn steers(self, record_type: RecordType) -> bool {
+        let service = matches!(self, Self::Service(..));
+        match record_type {
+            RecordType::A | RecordType::AAAA => self.steering().is_some() && !service,
+            RecordType::SRV => service,
+            _ => false,
+        }
+    }
 }
 
 /// A name that is there, if only because others lie below it (RFC 4592 section 2.2.2).
@@ -43,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) owner: Option<Owner>,
     /// Its records from the zone file.
     pub(crate) sets: Vec<RrSet>,
+    /// Its place among all nodes of its zone, in canonical order; once all are there.
+    pub(crate) number: usize,
 }
 
 impl Node {
@@ -99,6 +124,23 @@ impl Names {
         node.name.iter().count() == self.depth
     }
 
+    /// All nodes, in canonical order (RFC 4034 section 6.1).
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// Numbers the nodes, when all are there.
+    pub(crate) fn number(&mut self) {
+        for (number, node) in self.nodes.values_mut().enumerate() {
+            node.number = number;
+        }
+    }
+
+    /// Whether a name is delegated at a node.
+    pub(crate) fn is_cut(&self, node: &Node) -> bool {
+        node.set(RecordType::NS).is_some() && !self.is_apex(node)
+    }
+
     /// The node of a name in the zone, which is made with all between it and the apex.
     pub(crate) fn node(&mut self, name: &Name) -> &mut Node {
         let depth = name.iter().count();
@@ -148,6 +190,26 @@ impl Names {
         node.map_or(Place::Missing, |node| Place::Node { node, label: None })
     }
 
+    /// For a name that is not there: the node that it would stand behind in canonical order, and the
+    /// one that a wildcard which stands for it would (RFC 4035 section 3.1.3.2).
+    pub(crate) fn around(&self, name: &Name) -> [Option<&Node>; 2] {
+        let key = self.key(name);
+        let mut encloser = 0;
+        for (at, _) in key.iter().enumerate().filter(|(_, byte)| **byte == 0) {
+            if self.nodes.contains_key(&key[..=at]) {
+                encloser = at + 1;
+            }
+        }
+        let mut wildcard = key[..encloser].to_vec();
+        push(&mut wildcard, b"*");
+        let before = |key: &[u8]| {
+            let upto = (Bound::Unbounded, Bound::Included(key));
+            let mut upto = self.nodes.range::<[u8], _>(upto);
+            upto.next_back().map(|(_, node)| node)
+        };
+        [before(&key), before(&wildcard)]
+    }
+
     fn key(&self, name: &Name) -> Box<[u8]> {
         let labels: Vec<&[u8]> = name.iter().collect();
         let own = labels.len().saturating_sub(self.depth);
@@ -165,6 +227,7 @@ impl Node {
             name,
             owner: None,
             sets: Vec::new(),
+            number: 0,
         }
     }
 }

@@ -10,6 +10,7 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData};
 use liveness::RelayId;
 
+use crate::dnssec::{Cache, Keys, Signatures};
 use crate::inventory::{Inventory, Places, Policy, ServedZone};
 use crate::paths::Transport;
 use crate::steer::{Plans, RegionPlan, Seat, View, plan};
@@ -21,7 +22,7 @@ const RETRY: i32 = 15;
 const EXPIRE: i32 = 1_209_600;
 
 /// A name with its addresses.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
     pub(crate) name: Name,
     pub(crate) ipv4: Option<Ipv4Addr>,
@@ -63,6 +64,7 @@ pub struct Snapshot {
     /// What it was compiled from, to tell why it is so.
     basis: (Inventory, View),
     address_tags: BTreeMap<Tag, u16>,
+    pub(crate) signatures: Signatures,
 }
 
 /// The zone's serial after `previous` (0: none yet): the time where that is ahead, so that serials
@@ -122,7 +124,16 @@ impl Snapshot {
             region_tags,
             basis: (inventory.clone(), view.clone()),
             address_tags,
+            signatures: Signatures::default(),
         }
+    }
+
+    /// The same with everything signed in the zones that have keys. `cache` is that of the snapshot
+    /// before. To be signed anew, with another serial, at [`dnssec::due`](crate::dnssec::due).
+    #[must_use]
+    pub fn signed(self, keys: &Arc<Keys>, cache: &mut Cache, now: UnixTime) -> Self {
+        let signatures = Signatures::compile(&self, keys, cache, now);
+        Self { signatures, ..self }
     }
 
     /// The zone's serial (RFC 1035 section 3.3.13); rises with every publication.
@@ -141,6 +152,14 @@ impl Snapshot {
         zones
             .filter(|zone| zone.names.apex().zone_of(name))
             .max_by_key(|zone| zone.names.apex().num_labels())
+    }
+
+    /// The zone that delegates the one whose apex this is.
+    pub(crate) fn zone_above(&self, apex: &Name) -> Option<&ServedZone> {
+        let is = |zone: &&ServedZone| zone.names.apex() == apex;
+        let mut zones = self.zones.iter();
+        zones.find(is)?;
+        (!apex.is_root()).then(|| self.zone_of(&apex.base_name()))?
     }
 
     /// The zone's SOA record data (RFC 1035 section 3.3.13).

@@ -46,6 +46,7 @@ fn steering(inventory: &Inventory, view: &View, ask: &Ask) -> SteeringTrace {
         class: DNSClass::IN,
         client: std::net::Ipv4Addr::from_bits(ask.client).into(),
         subnet: None,
+        dnssec_ok: false,
     };
     trace(&snapshot, &keys(), NOW, &query).steering.unwrap()
 }

@@ -255,6 +255,7 @@ fn what_is_not_ours_is_refused() {
             class,
             client,
             subnet: None,
+            dnssec_ok: false,
         };
         refused.push(answer(&snapshot, &keys(), NOW, &query));
     }
@@ -295,6 +296,7 @@ fn the_network_behind_the_resolver_decides_if_it_is_given() {
             class: DNSClass::IN,
             client: client.parse().unwrap(),
             subnet: subnet.map(|net| net.parse().unwrap()),
+            dnssec_ok: false,
         };
         let steering = trace(&snapshot, &keys(), NOW, &query).steering.unwrap();
         (
@@ -334,6 +336,7 @@ fn the_network_behind_the_resolver_decides_if_it_is_given() {
             class: DNSClass::IN,
             client: US.parse().unwrap(),
             subnet: subnet.map(|net| net.parse().unwrap()),
+            dnssec_ok: false,
         };
         let with = trace(&snapshot, &keys(), NOW, &query(Some(none)));
         assert_eq!(with, trace(&snapshot, &keys(), NOW, &query(None)));
@@ -365,6 +368,7 @@ proptest! {
             class: DNSClass::IN,
             client,
             subnet: ipnet::IpNet::new(client, length).ok(),
+            dnssec_ok: false,
         };
         let answer = answer(&snapshot, &keys(), NOW, &query);
         let transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);

@@ -78,6 +78,7 @@ fn first(world: &World, region: u8, number: usize, owner: &str) -> usize {
         class: DNSClass::IN,
         client: [region, high, low, 1].into(),
         subnet: None,
+        dnssec_ok: false,
     };
     let answer = answer(
         world.snapshot.as_ref().unwrap(),

@@ -104,6 +104,7 @@ fn forged_and_old_labels_are_answered_like_their_lane() {
             class: DNSClass::IN,
             client: US.parse().unwrap(),
             subnet: None,
+            dnssec_ok: false,
         };
         assert_eq!(
             trace(&snapshot, &keys(), NOW, &query).label,
@@ -203,6 +204,7 @@ fn a_label_of_a_transport_leaves_out_the_relays_where_that_is_broken() {
         class: DNSClass::IN,
         client: EU.parse().unwrap(),
         subnet: None,
+        dnssec_ok: false,
     };
     let trace = trace(&snapshot, &keys(), NOW, &query);
     assert_eq!(
@@ -367,6 +369,7 @@ fn trace_tells_what_answer_does() {
         class: DNSClass::IN,
         client: US.parse().unwrap(),
         subnet: None,
+        dnssec_ok: false,
     };
     let answer = answer(&snapshot, &keys(), NOW, &query);
     let trace = trace(&snapshot, &keys(), NOW, &query);

@@ -365,6 +365,7 @@ fn answers_are_cached_no_longer_than_a_decision_holds() {
             class: DNSClass::IN,
             client: client.parse().unwrap(),
             subnet: None,
+            dnssec_ok: false,
         };
         let now = UnixTime(until - left);
         answer(&snapshot, &keys(), now, &query).answers[0].ttl

@@ -224,6 +224,7 @@ proptest! {
                 class: DNSClass::IN,
                 client: resolver.addr(),
                 subnet: Some(subnet),
+                dnssec_ok: false,
             };
             answer(&snapshot, &keys(), NOW, &query)
         };
@@ -265,6 +266,7 @@ fn a_database_is_told_from_a_configured_network_and_says_nothing_of_private_ones
             class: DNSClass::IN,
             client: client.parse().unwrap(),
             subnet: subnet.map(net),
+            dnssec_ok: false,
         };
         let steering = trace(&snapshot, &keys(), NOW, &query).steering.unwrap();
         let scope = answer(&snapshot, &keys(), NOW, &query).scope;

@@ -87,6 +87,7 @@ fn sent(snapshot: &Snapshot, lane: &str) -> [u32; 9] {
             class: DNSClass::IN,
             client: [high + 10, mid, low, 1].into(),
             subnet: None,
+            dnssec_ok: false,
         };
         let answer = answer(snapshot, &keys(), NOW, &query);
         counts[usize::from(relays(&answer)[0]) - 1] += 1;

@@ -153,6 +153,7 @@ async fn answered(
         class: DNSClass::IN,
         client,
         subnet,
+        dnssec_ok: false,
     };
     let published = api.served.published.load();
     let (snapshot, labels, now) = (&published.snapshot, &published.labels, clock::unix());

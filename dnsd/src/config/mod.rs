@@ -5,6 +5,7 @@
 
 mod api;
 mod dns;
+mod dnssec;
 mod enrolment;
 mod geoip;
 mod keys;
@@ -33,6 +34,7 @@ use node::Probes;
 use relays::{Region, Relay};
 use zone::Zone;
 
+use crate::dnssec::Dnssec;
 use crate::geoip::Geoip;
 use crate::probe::tls::Trust;
 use crate::serve::rules::Rules;
@@ -66,6 +68,8 @@ pub struct Config {
     pub inventory: Inventory,
     /// The database of places that the inventory knows, if one is named.
     pub geoip: Option<Geoip>,
+    /// The keys of the zones that are signed.
+    pub dnssec: Dnssec,
     /// The other nameservers; without them this one stands alone.
     pub sharing: Option<Sharing>,
     /// DNS over TLS and QUIC; without it DNS is spoken in clear only.
@@ -95,7 +99,7 @@ impl Config {
         settings::load(file, |root| read(root, Reading::Whole))
     }
 
-    /// Reads and judges a file, but leaves a database of places alone.
+    /// Reads and judges a file, but leaves a database of places and the keys of zones alone.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -156,6 +160,7 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
     let (zones, every_zone) = zones::zones(root);
     let policy = zone::policy(root);
     let dns = dns::dns(root);
+    let (dnssec, has_dnssec) = dnssec::section(root);
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
     let sharing = sharing::sharing(root, node.as_ref());
@@ -194,10 +199,11 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
         rules,
     };
     let (secrets, labels) = secrets?;
-    if has_geoip && database.is_none() {
+    if has_geoip && database.is_none() || has_dnssec && dnssec.is_none() {
         return None;
     }
     let inventory = parts.inventory(root, &probes)?.numbered(generation.value);
+    let dnssec = dnssec::keys(root, dnssec, reading, &inventory, &parts.zones);
     let (inventory, geoip) = geoip::located(root, database, reading, &parts.regions, inventory)?;
     Some(Config {
         node: node?,
@@ -209,6 +215,7 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
         trust: probes.trust,
         inventory,
         geoip,
+        dnssec: dnssec?,
         sharing: sharing.ok()?,
         tls: tls.ok()?,
         api: api.ok()?,

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
+use crate::dnssec::Signing;
 use crate::geoip::Geoip;
 use crate::history::Event;
 use crate::intake::Intake;
@@ -66,6 +67,8 @@ pub struct Control {
     pub labels: LabelKeys,
     /// How queries are treated.
     pub rules: Arc<Rules>,
+    /// Signs the answers.
+    pub signing: Signing,
     /// The database of places, if one is configured.
     pub geoip: Option<Geoip>,
     /// What the state file should hold.
@@ -141,6 +144,7 @@ impl Control {
                 self.compare();
                 self.look_at_revocations();
                 self.set_clock();
+                self.publish_wanted |= self.signing.is_due(clock::unix());
                 self.ask_around();
                 self.drain();
             }
@@ -344,6 +348,7 @@ impl Control {
         self.revoking.lasting = config.revocations_lasting;
         self.labels = config.labels;
         self.rules = config.rules;
+        self.signing.reload(config.dnssec.keys);
         self.geoip = config.geoip;
         self.served.metrics.located(self.geoip.as_ref());
         self.fleet.reconfigure(clock::now(), config.inventory);
@@ -424,6 +429,7 @@ impl Control {
         let newest = self.fleet.newest_configuration();
         self.served.metrics.configured(generation, newest);
         let snapshot = self.fleet.publish(clock::now(), clock::unix());
+        let snapshot = self.signing.sign(snapshot, clock::unix());
         let serial = snapshot.serial();
         let before = self.served.published.load();
         let metrics = &self.served.metrics;

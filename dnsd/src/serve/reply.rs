@@ -40,13 +40,13 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply that repeats nothing of the query but its id, opcode, RD and CD.
+    /// A reply that repeats nothing of the query but its id, opcode and RD: who checks signatures is
+    /// not asked of an authority (RFC 4035 section 3.1.6).
     pub(super) fn bare(header: &[u8; HEADER]) -> Self {
         let id = u16::from_be_bytes([header[0], header[1]]);
         let opcode = OpCode::from_u8((header[2] >> 3) & 0x0f);
         let mut metadata = Metadata::new(id, MessageType::Response, opcode);
         metadata.recursion_desired = header[2] & 0x01 != 0;
-        metadata.checking_disabled = header[3] & 0x10 != 0;
         Self {
             metadata,
             question: None,

@@ -115,6 +115,7 @@ fn respond(
         class: question.query_class(),
         client,
         subnet: options.network(),
+        dnssec_ok: asked.is_some_and(|asked| asked.flags().dnssec_ok),
     };
     let answer = chaos(rules, &query)
         .unwrap_or_else(|| answer::answer(&published.snapshot, &published.labels, now, &query));

@@ -10,10 +10,19 @@ use crate::snapshot::Snapshot;
 /// Where a question leads.
 pub(super) struct Located<'a> {
     /// The aliases on the way (RFC 1034 section 3.6.2).
-    pub(super) aliases: Vec<Record>,
+    pub(super) aliases: Vec<Alias<'a>>,
     /// The name at their end: the one asked for, where there are none.
     pub(super) name: &'a Name,
     pub(super) end: End<'a>,
+}
+
+/// An alias, and where it stands.
+pub(super) struct Alias<'a> {
+    pub(super) record: Record,
+    pub(super) zone: &'a ServedZone,
+    pub(super) node: &'a Node,
+    /// Whether a wildcard stands for its name.
+    pub(super) expanded: bool,
 }
 
 /// What is at the end.
@@ -45,11 +54,11 @@ pub(super) fn locate<'a>(
     };
     loop {
         located.end = end(snapshot, located.name, record_type);
-        let End::Node { node, .. } = located.end else {
+        let End::Node { zone, node, label } = located.end else {
             return located;
         };
         let alias = node.set(RecordType::CNAME);
-        let alias = alias.filter(|_| !matches!(record_type, RecordType::CNAME | RecordType::ANY));
+        let alias = alias.filter(|_| !beside_alias(record_type));
         let target = alias.and_then(|set| Some((set, set.data.first()?)));
         let Some((set, RData::CNAME(target))) = target else {
             return located;
@@ -60,14 +69,26 @@ pub(super) fn locate<'a>(
             return located;
         }
         let data = RData::CNAME(target.clone());
-        let record = Record::from_rdata(located.name.clone(), set.ttl, data);
-        located.aliases.push(record);
+        located.aliases.push(Alias {
+            record: Record::from_rdata(located.name.clone(), set.ttl, data),
+            zone,
+            node,
+            expanded: label.is_some(),
+        });
         located.name = &target.0;
     }
 }
 
+/// Whether a question of this type is not led on by an alias: it is for the alias itself, or for what
+/// stands beside one (RFC 4034 sections 3 and 4).
+fn beside_alias(record_type: RecordType) -> bool {
+    use RecordType::{ANY, CNAME, NSEC, RRSIG};
+    matches!(record_type, CNAME | ANY | NSEC | RRSIG)
+}
+
 fn end<'a>(snapshot: &'a Snapshot, name: &'a Name, record_type: RecordType) -> End<'a> {
-    let Some(zone) = snapshot.zone_of(name) else {
+    let above = (record_type == RecordType::DS).then(|| snapshot.zone_above(name));
+    let Some(zone) = above.flatten().or_else(|| snapshot.zone_of(name)) else {
         return End::Outside;
     };
     match zone.names.find(name) {

@@ -3,7 +3,8 @@
 mod client;
 mod locate;
 mod resolve;
-mod service;
+mod secure;
+pub(crate) mod service;
 mod trace;
 
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use crate::inventory::ServedZone;
 use crate::names::{Node, Owner};
 use crate::records::RrSet;
 use crate::snapshot::{Host, Snapshot};
-use locate::{End, Located, locate};
+use locate::{End, locate};
 use resolve::{Steering, steer};
 
 pub use trace::trace;
@@ -39,6 +40,8 @@ pub struct Query<'a> {
     /// On behalf of which network, if the query says so (EDNS Client Subnet, RFC 7871). It counts
     /// from /8 or /16 on, and only where clients can be: else `client` does.
     pub subnet: Option<IpNet>,
+    /// Whether signatures and proofs are wanted (the DO bit, RFC 3225).
+    pub dnssec_ok: bool,
 }
 
 /// Why an answer is less than it might be (RFC 8914 section 5.2); the values are those of the wire.
@@ -145,30 +148,48 @@ impl Answer {
 /// * an alias → the alias, and what its target has, if that is ours;
 /// * at or below a delegation → a referral;
 /// * ANY → one HINFO record (RFC 8482 section 4.2); zone transfers → REFUSED;
+/// * who wants DNSSEC gets, from a zone that is signed, the signature of each RRset, and proof of
+///   what is not there (RFC 4035 section 3.1);
 /// * owner names keep the case of the question.
 pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Query<'_>) -> Answer {
     let transfer = matches!(query.record_type, RecordType::AXFR | RecordType::IXFR);
     if query.class != DNSClass::IN || transfer {
         return Answer::refused(ExtendedError::Prohibited);
     }
-    let Located { aliases, name, end } = locate(snapshot, query.name, query.record_type);
-    let mut answer = match end {
-        End::Outside if aliases.is_empty() => {
+    let located = locate(snapshot, query.name, query.record_type);
+    let mut choice = None;
+    let mut answer = match located.end {
+        End::Outside if located.aliases.is_empty() => {
             return Answer::refused(ExtendedError::NotAuthoritative);
         }
         End::Outside => Answer::found(Vec::new()),
         End::Missing(zone) => Answer::negative(snapshot, zone, ResponseCode::NXDomain),
         End::Cut(zone, node) => Answer {
-            authoritative: !aliases.is_empty(),
+            authoritative: !located.aliases.is_empty(),
             ..referral(zone, node)
         },
         End::Node { zone, node, label } => {
-            let asked = Asked { zone, node, name };
-            let found = found(snapshot, keys, now, query, &asked, label);
+            let asked = Asked {
+                zone,
+                node,
+                name: located.name,
+            };
+            let steered = node.owner.filter(|owner| {
+                owner.steers(query.record_type) && node.set(query.record_type).is_none()
+            });
+            let steering =
+                steered.and_then(|owner| steer(snapshot, keys, now, query, owner, label));
+            let found = found(snapshot, query, &asked, steering.as_ref());
+            choice = steering.map(|steering| steering.variant.choice(steering.lane));
             found.unwrap_or_else(|| Answer::negative(snapshot, zone, ResponseCode::NoError))
         }
     };
-    answer.answers.splice(0..0, aliases);
+    if query.dnssec_ok {
+        secure::complete(snapshot, query.record_type, &located, choice, &mut answer);
+    } else {
+        let aliases = located.aliases.into_iter().map(|alias| alias.record);
+        answer.answers.splice(0..0, aliases);
+    }
     answer
 }
 
@@ -183,15 +204,18 @@ struct Asked<'a> {
 /// The records of one type at a node; `None`: there are none.
 fn found(
     snapshot: &Snapshot,
-    keys: &LabelKeys,
-    now: UnixTime,
     query: &Query<'_>,
     asked: &Asked<'_>,
-    label: Option<&[u8]>,
+    steering: Option<&Steering<'_>>,
 ) -> Option<Answer> {
     let Asked { zone, node, name } = *asked;
     let apex = zone.names.is_apex(node);
-    if let Some(set) = node.set(query.record_type) {
+    // Of all that a name has one RRset is enough (RFC 8482 section 4.1).
+    let kind = match query.record_type {
+        RecordType::ANY => RecordType::HINFO,
+        other => other,
+    };
+    if let Some(set) = node.set(kind) {
         let record = |data: &RData| Record::from_rdata(name.clone(), set.ttl, data.clone());
         return Some(Answer::found(set.data.iter().map(record).collect()));
     }
@@ -208,9 +232,9 @@ fn found(
             Some(Answer::found(service::naptr(snapshot, name, &node.name)))
         }
         (RecordType::A | RecordType::AAAA | RecordType::SRV, Some(owner)) => {
-            let steering = steer(snapshot, keys, now, query, owner, label);
             steered(snapshot, query, asked, owner, steering)
         }
+        (kind, _) if kind.is_dnssec() => Some(secure::records(snapshot, asked, kind)),
         _ => None,
     }
     .filter(|answer| !(answer.answers.is_empty() && answer.authorities.is_empty()))
@@ -222,19 +246,18 @@ fn steered(
     query: &Query<'_>,
     asked: &Asked<'_>,
     owner: Owner,
-    steering: Option<Steering<'_>>,
+    steering: Option<&Steering<'_>>,
 ) -> Option<Answer> {
-    let records = match (query.record_type, owner, &steering) {
+    let records = match (query.record_type, owner, steering) {
         (RecordType::SRV, Owner::Service(transport, _), Some(steering)) => {
-            service::srv(snapshot, asked.zone, asked.name, transport, steering)
+            let (choice, ttl) = (steering.choice(), steering.ttl);
+            service::srv(snapshot, asked.zone, asked.name, transport, choice, ttl)
         }
         (RecordType::SRV, ..) | (_, Owner::Service(..), _) => return None,
-        _ => addresses(snapshot, query, asked.name, owner, steering.as_ref()),
+        _ => addresses(snapshot, query, asked.name, owner, steering),
     };
-    let scope = steering.as_ref().map_or(0, |steering| steering.scope);
-    let steered = steering
-        .as_ref()
-        .and_then(|steering| steering.counted(query.record_type));
+    let scope = steering.map_or(0, |steering| steering.scope);
+    let steered = steering.and_then(|steering| steering.counted(query.record_type));
     if records.is_empty() {
         let negative = Answer::negative(snapshot, asked.zone, ResponseCode::NoError);
         return Some(Answer {
@@ -246,8 +269,7 @@ fn steered(
     Some(Answer {
         scope,
         steered,
-        error: (steering.as_ref().filter(|steering| steering.is_stale()))
-            .map(|_| ExtendedError::Stale),
+        error: (steering.filter(|steering| steering.is_stale())).map(|_| ExtendedError::Stale),
         complaint: steering.and_then(|steering| steering.complaint),
         ..Answer::found(records)
     })
@@ -326,7 +348,7 @@ fn referral(zone: &ServedZone, cut: &Node) -> Answer {
 }
 
 impl Host {
-    fn record(&self, owner: &Name, ttl: u32, v6: bool) -> Option<Record> {
+    pub(crate) fn record(&self, owner: &Name, ttl: u32, v6: bool) -> Option<Record> {
         let data = if v6 {
             RData::AAAA(AAAA(self.ipv6?))
         } else {
@@ -337,11 +359,11 @@ impl Host {
 }
 
 impl Snapshot {
-    fn soa_record(&self, zone: &ServedZone, owner: Name) -> Record {
+    pub(crate) fn soa_record(&self, zone: &ServedZone, owner: Name) -> Record {
         Record::from_rdata(owner, self.policy.ttl_negative, self.soa(zone))
     }
 
-    fn any_record(&self, owner: Name) -> Record {
+    pub(crate) fn any_record(&self, owner: Name) -> Record {
         let data = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
         Record::from_rdata(owner, self.policy.ttl_static, data)
     }

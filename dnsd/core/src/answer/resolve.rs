@@ -45,11 +45,7 @@ pub(super) struct Steering<'a> {
 impl Steering<'_> {
     /// The relays to answer with.
     pub(super) fn choice(&self) -> &Choice {
-        match self.lane {
-            Some(Lane::A) => &self.variant.lanes[0],
-            Some(Lane::B) => &self.variant.lanes[1],
-            None => &self.variant.apex,
-        }
+        self.variant.choice(self.lane)
     }
 
     /// What is counted of an answer of this type.
@@ -79,13 +75,7 @@ pub(super) fn steer<'a>(
     owner: Owner,
     label: Option<&[u8]>,
 ) -> Option<Steering<'a>> {
-    let (lane, transport) = match owner {
-        Owner::Apex | Owner::Api | Owner::Region(_) => (None, None),
-        Owner::Transport(transport) => (None, Some(transport)),
-        Owner::Lane(lane, transport) => (Some(lane), transport),
-        Owner::Service(transport, lane) => (lane, Some(transport)),
-        Owner::Relay(_) | Owner::Nameserver(_) => return None,
-    };
+    let (lane, transport) = owner.steering()?;
     let opened = lane
         .zip(label)
         .and_then(|(lane, label)| keys.open(label, lane, now));

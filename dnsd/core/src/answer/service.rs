@@ -4,24 +4,25 @@
 use hickory_proto::rr::rdata::{NAPTR, SRV};
 use hickory_proto::rr::{Name, RData, Record};
 
-use super::resolve::Steering;
 use crate::inventory::{SERVICES, ServedZone};
 use crate::paths::{Family, Path, Transport};
 use crate::snapshot::Snapshot;
+use crate::steer::Choice;
 
 /// Distance between the priorities of two records: room for those that somebody adds elsewhere.
 const STEP: u16 = 10;
 
 /// The relays that speak a transport, best first; their names have the addresses.
-pub(super) fn srv(
+pub(crate) fn srv(
     snapshot: &Snapshot,
     zone: &ServedZone,
     owner: &Name,
     transport: Transport,
-    steering: &Steering<'_>,
+    choice: &Choice,
+    ttl: u32,
 ) -> Vec<Record> {
     let mut places: Vec<(u16, u16)> = Vec::new();
-    for relay in steering.choice().relays() {
+    for relay in choice.relays() {
         for port in ports(snapshot, relay, transport) {
             if !places.contains(&(relay, port)) {
                 places.push((relay, port));
@@ -33,7 +34,7 @@ pub(super) fn srv(
         let target = zone.names.apex().prepend_label(id.as_str()).ok()?;
         let priority = u16::try_from(place + 1).ok()?.saturating_mul(STEP);
         let data = RData::SRV(SRV::new(priority, 0, *port, target));
-        Some(Record::from_rdata(owner.clone(), steering.ttl, data))
+        Some(Record::from_rdata(owner.clone(), ttl, data))
     };
     places.iter().enumerate().filter_map(record).collect()
 }
@@ -47,7 +48,7 @@ fn ports(snapshot: &Snapshot, relay: u16, transport: Transport) -> impl Iterator
 }
 
 /// The transports that relays speak, the one that serves clients best first.
-pub(super) fn naptr(snapshot: &Snapshot, owner: &Name, place: &Name) -> Vec<Record> {
+pub(crate) fn naptr(snapshot: &Snapshot, owner: &Name, place: &Name) -> Vec<Record> {
     let offered = |transport: Transport| snapshot.offered[transport as usize];
     let turn = SERVICES
         .iter()

@@ -29,6 +29,8 @@ pub struct OtherZone {
 /// A zone with its names.
 #[derive(Clone, Debug)]
 pub(crate) struct ServedZone {
+    /// Its place among all zones.
+    pub(crate) number: usize,
     pub(crate) contact: Name,
     pub(crate) names: Names,
 }
@@ -103,7 +105,9 @@ impl Inventory {
         let mut first = Names::new(&self.zone.name);
         self.steer_names(&mut first);
         self.fill(&mut first, None, records, &mut problems);
+        first.number();
         let mut zones = vec![ServedZone {
+            number: 0,
             contact: self.zone.contact.clone(),
             names: first,
         }];
@@ -113,7 +117,9 @@ impl Inventory {
                 self.steer_names(&mut names);
             }
             self.fill(&mut names, Some(index), &zone.records, &mut problems);
+            names.number();
             zones.push(ServedZone {
+                number: index + 1,
                 contact: zone.contact.clone(),
                 names,
             });

@@ -75,6 +75,7 @@ fn unfit(record_type: RecordType, name: &Name, zone: &Name) -> Option<&'static s
         RecordType::SOA => Some("the nameserver makes the SOA record itself"),
         RecordType::NS if apex => Some("the zone's nameservers stand in the configuration"),
         RecordType::NS if name.is_wildcard() => Some("a wildcard cannot be delegated"),
+        RecordType::DS if apex => Some("it belongs into the zone above"),
         RecordType::CNAME if apex => Some("an apex cannot be an alias (RFC 1912 section 2.4)"),
         RecordType::ANAME => Some("no standard type"),
         _ => None,
@@ -110,7 +111,8 @@ fn aliases(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
     }
 }
 
-/// At and below a delegation nothing is served but the addresses of its nameservers.
+/// At and below a delegation nothing is served but the addresses of its nameservers, and at it what
+/// says whether it is signed.
 fn cuts(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
     let cuts = sets.iter().filter(|set| set.record_type == RecordType::NS);
     let cuts: BTreeMap<LowerName, &RrSet> =
@@ -118,11 +120,21 @@ fn cuts(sets: &[RrSet], problems: &mut Vec<RecordProblem>) {
     let plain = |set: &&RrSet| !matches!(set.record_type, RecordType::A | RecordType::AAAA);
     for set in sets.iter().filter(plain) {
         let own = LowerName::from(&set.name);
+        let at_cut = matches!(set.record_type, RecordType::NS | RecordType::DS);
+        if set.record_type == RecordType::DS && !cuts.contains_key(&own) {
+            problems.push(RecordProblem {
+                line: set.line,
+                message: format!(
+                    "{} DS: nothing is delegated there (RFC 4035 section 2.4)",
+                    set.name
+                ),
+            });
+        }
         let above = std::iter::successors(Some(own.clone()), |name| {
             (!name.is_root()).then(|| name.base_name())
         });
         let hidden = above
-            .filter(|name| *name != own || set.record_type != RecordType::NS)
+            .filter(|name| *name != own || !at_cut)
             .find_map(|name| cuts.get(&name));
         if let Some(cut) = hidden {
             problems.push(RecordProblem {

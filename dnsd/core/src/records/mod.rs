@@ -38,8 +38,8 @@ impl Records {
     /// Reads the text of a zone file (RFC 1035 section 5.1, with `$TTL` of RFC 2308 section 4).
     /// `zone` is the origin until the text says otherwise.
     ///
-    /// The zone's own SOA and NS records, and those of DNSSEC, are not taken: the nameserver makes
-    /// them. Nor is `$INCLUDE`.
+    /// The zone's own SOA and NS records, and those of DNSSEC but for the DS records of delegations, are
+    /// not taken: the nameserver makes them. Nor is `$INCLUDE`.
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the lines.

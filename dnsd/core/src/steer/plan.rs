@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use credentials::UnixTime;
+use credentials::label::Lane;
 
 use super::balance::{WHOLE, balance};
 use super::deal::{self, Card, FAMILIES};
@@ -66,6 +67,15 @@ impl Variant {
 }
 
 impl Variant {
+    /// The relays that names of a lane answer, or names without one.
+    pub(crate) fn choice(&self, lane: Option<Lane>) -> &Choice {
+        match lane {
+            Some(Lane::A) => &self.lanes[0],
+            Some(Lane::B) => &self.lanes[1],
+            None => &self.apex,
+        }
+    }
+
     /// Whether another one gives the same answers.
     fn says_as(&self, other: &Self) -> bool {
         (&self.lanes, &self.apex) == (&other.lanes, &other.apex)

@@ -4,6 +4,7 @@
 pub mod asking;
 pub mod panel;
 pub mod shapes;
+pub mod validate;
 pub mod world;
 
 use std::time::{Duration, Instant};

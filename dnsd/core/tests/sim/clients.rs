@@ -282,6 +282,7 @@ impl Sim {
             class: DNSClass::IN,
             client,
             subnet: None,
+            dnssec_ok: false,
         };
         let node = &self.nodes[node];
         let snapshot = node.snapshot.as_ref()?;
