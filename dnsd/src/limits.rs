@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// Largest datagram read from a DNS listener, in bytes. Longer ones are cut by the kernel and then
-/// refused as malformed; with GRO one buffer may carry many datagrams.
-pub const RECEIVE_BUFFER: usize = 65_535;
-/// Datagrams (or GRO trains) taken from a listener with one system call.
-pub const RECEIVE_BATCH: usize = 32;
+/// refused as malformed.
+pub const RECEIVE_BUFFER: usize = 4096;
+/// Datagrams taken from a listener with one system call.
+pub const RECEIVE_BATCH: usize = 64;
 /// System calls' worth of work done for one listener before the next listener has its turn.
 pub const BATCHES_PER_TURN: usize = 8;
 /// Pause after a listener reported an error instead of a datagram.
@@ -15,6 +15,8 @@ pub const RECEIVE_PAUSE: Duration = Duration::from_millis(1);
 pub const UDP_PAYLOAD: u16 = 1232;
 /// What a requester without EDNS can take over UDP, in bytes (RFC 1035 section 4.2.1).
 pub const PLAIN_PAYLOAD: u16 = 512;
+/// Longest that a UDP worker may let queries gather before it reads them.
+pub const GATHER_MAX: Duration = Duration::from_millis(1);
 /// Most UDP listener threads.
 pub const UDP_WORKERS: usize = 16;
 

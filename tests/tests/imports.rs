@@ -43,6 +43,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
             "turnd-core",
             "turnd",
             "dnsd-core",
+            "dnsd",
         ],
     ),
 ];

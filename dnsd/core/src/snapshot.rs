@@ -10,6 +10,7 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData};
 use liveness::RelayId;
 
+use crate::answer::fast::{Index, encode_soa};
 use crate::dnssec::{Cache, Keys, Signatures};
 use crate::inventory::{Inventory, Places, Policy, ServedZone};
 use crate::paths::Transport;
@@ -51,6 +52,9 @@ impl RegionAnswers {
 pub struct Snapshot {
     serial: u32,
     pub(crate) zones: Arc<[ServedZone]>,
+    pub(crate) index: Arc<Index>,
+    /// By zone: its SOA record as it stands in messages, but for its owner name.
+    pub(crate) soas: Vec<Box<[u8]>>,
     pub(crate) policy: Policy,
     /// Per transport: whether any relay is said to speak it.
     pub(crate) offered: [bool; 3],
@@ -97,9 +101,11 @@ impl Snapshot {
         let speaks = |seat: &Seat, transport| seat.served.iter().any(|p| p.transport == transport);
         let offered = |transport| view.seats.iter().any(|seat| speaks(seat, transport));
         let regions = inventory.regions().iter().zip(plan(inventory, view));
-        Self {
+        let mut snapshot = Self {
             serial,
             zones: Arc::clone(inventory.zones()),
+            index: Arc::clone(inventory.index()),
+            soas: Vec::new(),
             policy: inventory.policy().clone(),
             offered: Transport::ALL.map(offered),
             nameservers: zone
@@ -125,7 +131,13 @@ impl Snapshot {
             basis: (inventory.clone(), view.clone()),
             address_tags,
             signatures: Signatures::default(),
-        }
+        };
+        let ttl = snapshot.policy.ttl_negative;
+        let zones = snapshot.zones.iter();
+        snapshot.soas = zones
+            .map(|zone| encode_soa(ttl, &snapshot.soa(zone)))
+            .collect();
+        snapshot
     }
 
     /// The same with everything signed in the zones that have keys. `cache` is that of the snapshot
@@ -134,6 +146,12 @@ impl Snapshot {
     pub fn signed(self, keys: &Arc<Keys>, cache: &mut Cache, now: UnixTime) -> Self {
         let signatures = Signatures::compile(&self, keys, cache, now);
         Self { signatures, ..self }
+    }
+
+    /// Whether a zone is signed, by its place in the list of zones.
+    pub(crate) fn is_signed(&self, zone: u16) -> bool {
+        let zone = self.zones.get(usize::from(zone));
+        zone.is_some_and(|zone| self.signatures.of(zone).is_some())
     }
 
     /// The zone's serial (RFC 1035 section 3.3.13); rises with every publication.

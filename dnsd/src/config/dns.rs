@@ -1,10 +1,14 @@
 //! `[dns]`: how queries are treated, whatever they ask.
 
+use std::time::Duration;
+
 use credentials::SecretRing;
 use ipnet::IpNet;
 use settings::Table;
 
-use crate::limits::{CHAOS_BYTES, NSID_BYTES, RESPONSES_PER_SECOND, UNLIMITED_NETWORKS};
+use crate::limits::{
+    CHAOS_BYTES, GATHER_MAX, NSID_BYTES, RESPONSES_PER_SECOND, UNLIMITED_NETWORKS,
+};
 use crate::serve::cookie::Cookies;
 use crate::serve::rate::Ration;
 use crate::serve::rules::Rules;
@@ -15,12 +19,16 @@ use crate::serve::rules::Rules;
 const RATION: u32 = 1000;
 /// Of how many responses that are withheld one leaves truncated.
 const SLIP: u32 = 2;
+/// How long queries gather: far below what any resolver notices, and long enough to spare a busy
+/// nameserver most of its awakenings.
+const GATHER: Duration = Duration::from_micros(200);
 
 /// `[dns]`, but for the cookies, whose keys belong to the secrets.
 #[derive(Debug)]
 pub(super) struct Dns {
     ration: Ration,
     unlimited: Vec<IpNet>,
+    gather: Duration,
     nsid: Option<String>,
     chaos_id: Option<String>,
     chaos_version: Option<String>,
@@ -33,6 +41,7 @@ impl Dns {
             cookies: Cookies::derive(secrets),
             ration: self.ration,
             unlimited: self.unlimited,
+            gather: self.gather,
             nsid: self.nsid,
             chaos_id: self.chaos_id,
             chaos_version: self.chaos_version,
@@ -45,6 +54,7 @@ pub(super) fn dns(root: &mut Table<'_>) -> Dns {
     let most = 0..=RESPONSES_PER_SECOND;
     let per_second = table.with_default_in("responses_per_second", RATION, most);
     let slip = table.with_default_in("slip", SLIP, 0..=100);
+    let gather = table.with_default_in("gather", GATHER, Duration::ZERO..=GATHER_MAX);
     let unlimited = table.list::<IpNet>("unlimited");
     if let Some(more) = unlimited.get(UNLIMITED_NETWORKS) {
         let what = format!("{} networks", unlimited.len());
@@ -64,6 +74,7 @@ pub(super) fn dns(root: &mut Table<'_>) -> Dns {
             per_second: per_second.value,
             slip: slip.value,
         },
+        gather: gather.value,
         unlimited: unlimited.into_iter().map(|network| network.value).collect(),
     }
 }

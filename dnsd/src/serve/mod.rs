@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod complaints;
 pub mod cookie;
 mod edns;
+pub mod fast;
 pub mod quic;
 pub mod rate;
 pub mod reply;

@@ -31,10 +31,9 @@ pub struct Reply {
     pub(super) cookie: Cookie,
     /// Most bytes the requester can take.
     pub(super) limit: u16,
-    /// What the label in the question says against relays.
-    pub(super) complaint: Option<Complaint>,
+    complaint: Option<Complaint>,
     /// For whom it is, and which relay comes first, if its name is steered.
-    pub(super) steered: Option<Steered>,
+    steered: Option<Steered>,
     /// Whether it is to be padded, by whoever encodes it and knows its length.
     pub(super) padded: bool,
 }
@@ -111,6 +110,16 @@ impl Reply {
     /// The cookie that the query came with.
     pub fn cookie(&self) -> Cookie {
         self.cookie
+    }
+
+    /// What the label in the question says against relays.
+    pub fn complaint(&self) -> Option<Complaint> {
+        self.complaint
+    }
+
+    /// For whom it is and which relay comes first, for counting.
+    pub fn steered(&self) -> Option<Steered> {
+        self.steered
     }
 
     /// The question's type, for counting.

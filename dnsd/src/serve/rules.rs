@@ -1,6 +1,7 @@
 //! How queries are treated, whatever they ask: whose are rationed, what this server says of itself.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -14,6 +15,9 @@ pub struct Rules {
     pub cookies: Cookies,
     /// What a network gets that shows no cookie.
     pub ration: Ration,
+    /// How long a busy UDP worker lets queries gather before it reads them, at most
+    /// [`GATHER_MAX`](crate::limits::GATHER_MAX); 0: not at all.
+    pub gather: Duration,
     /// The networks that get all they ask for.
     pub unlimited: Vec<IpNet>,
     /// What NSID is answered with (RFC 5001), at most [`crate::limits::NSID_BYTES`]; not at all

@@ -11,6 +11,7 @@
 
 mod channel_data;
 mod configuration;
+mod dns_message;
 mod dtls_hello;
 mod fixture;
 mod liveness;
@@ -47,6 +48,7 @@ mod world;
 
 pub use channel_data::channel_data;
 pub use configuration::configuration;
+pub use dns_message::{NOW as DNS_NOW, SECRET as DNS_SECRET, compare, dns_message};
 pub use dtls_hello::dtls_hello;
 pub use liveness::liveness;
 pub use peer_filter::peer_filter;
@@ -72,6 +74,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("liveness", liveness),
     ("configuration", configuration),
     ("zone_file", zone_file),
+    ("dns_message", dns_message),
 ];
 
 /// The program of one target.

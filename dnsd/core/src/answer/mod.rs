@@ -1,6 +1,7 @@
 //! A question in, records out: the look-up that both UDP and TCP answer with.
 
 mod client;
+pub(crate) mod fast;
 mod locate;
 mod resolve;
 mod secure;
@@ -20,9 +21,11 @@ use crate::inventory::ServedZone;
 use crate::names::{Node, Owner};
 use crate::records::RrSet;
 use crate::snapshot::{Host, Snapshot};
+use client::Client;
 use locate::{End, locate};
 use resolve::{Steering, steer};
 
+pub use fast::{FastAnswer, FastQuery, fast};
 pub use trace::trace;
 
 /// A question with what is known of who asks. The shell has checked that the message is a standard
@@ -177,8 +180,10 @@ pub fn answer(snapshot: &Snapshot, keys: &LabelKeys, now: UnixTime, query: &Quer
             let steered = node.owner.filter(|owner| {
                 owner.steers(query.record_type) && node.set(query.record_type).is_none()
             });
-            let steering =
-                steered.and_then(|owner| steer(snapshot, keys, now, query, owner, label));
+            let steering = steered.and_then(|owner| {
+                let client = Client::new(&snapshot.places, query.client, query.subnet);
+                steer(snapshot, keys, now, &client, owner, label)
+            });
             let found = found(snapshot, query, &asked, steering.as_ref());
             choice = steering.map(|steering| steering.variant.choice(steering.lane));
             found.unwrap_or_else(|| Answer::negative(snapshot, zone, ResponseCode::NoError))

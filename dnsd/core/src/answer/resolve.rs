@@ -6,7 +6,7 @@ use hickory_proto::rr::RecordType;
 use ipnet::IpNet;
 
 use super::client::Client;
-use super::{Complaint, Query, Steered};
+use super::{Complaint, Steered};
 use crate::explain::{LabelUse, RegionBy};
 use crate::names::Owner;
 use crate::paths::Transport;
@@ -29,7 +29,7 @@ pub(super) struct Steering<'a> {
     /// What the client speaks, where the name or the label says.
     pub(super) transport: Option<Transport>,
     pub(super) label: LabelUse,
-    pub(super) avoid: Vec<u16>,
+    pub(super) avoid: Avoid,
     pub(super) complaint: Option<Complaint>,
     pub(super) plan: &'a RegionPlan,
     pub(super) index: usize,
@@ -40,6 +40,33 @@ pub(super) struct Steering<'a> {
     /// Seconds the answer may be cached.
     pub(super) ttl: u32,
     pub(super) lane: Option<Lane>,
+}
+
+/// The relays that a client is to be kept off.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Avoid {
+    relays: [u16; 2],
+    count: usize,
+}
+
+impl Avoid {
+    fn new(snapshot: &Snapshot, label: Option<&Label>) -> Self {
+        let mut avoid = Self::default();
+        let tags = label.into_iter().flat_map(|label| label.avoid);
+        for relay in tags.filter_map(|tag| snapshot.relay_by_tag(tag?)) {
+            avoid.relays[avoid.count] = relay;
+            avoid.count += 1;
+        }
+        avoid
+    }
+}
+
+impl std::ops::Deref for Avoid {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        &self.relays[..self.count]
+    }
 }
 
 impl Steering<'_> {
@@ -71,7 +98,7 @@ pub(super) fn steer<'a>(
     snapshot: &'a Snapshot,
     keys: &LabelKeys,
     now: UnixTime,
-    query: &Query<'_>,
+    client: &Client,
     owner: Owner,
     label: Option<&[u8]>,
 ) -> Option<Steering<'a>> {
@@ -81,10 +108,9 @@ pub(super) fn steer<'a>(
         .and_then(|(lane, label)| keys.open(label, lane, now));
     let by_label = opened.as_ref().and_then(|label| label.transport);
     let transport = transport.or_else(|| by_label.map(Transport::from));
-    let client = Client::new(&snapshot.places, query.client, query.subnet);
     let (region, region_by) = match owner {
         Owner::Region(region) => (region, RegionBy::Name),
-        _ => region(snapshot, opened.as_ref(), &client),
+        _ => region(snapshot, opened.as_ref(), client),
     };
     let home = snapshot.regions.get(region)?.plan(transport);
     let draw = opened.as_ref().map_or_else(
@@ -94,11 +120,7 @@ pub(super) fn steer<'a>(
     let spilled_to = spill(home, draw);
     let spilled = spilled_to.and_then(|to| snapshot.regions.get(to));
     let plan = spilled.map_or(home, |region| region.plan(transport));
-    let avoid: Vec<u16> = opened
-        .iter()
-        .flat_map(|label| label.avoid)
-        .filter_map(|tag| snapshot.relay_by_tag(tag?))
-        .collect();
+    let avoid = Avoid::new(snapshot, opened.as_ref());
     let against = opened.as_ref().filter(|label| label.avoid[0].is_some());
     let complaint = against.map(|label| Complaint {
         relays: label.avoid,
@@ -123,7 +145,7 @@ pub(super) fn steer<'a>(
     Some(Steering {
         region,
         region_by,
-        client,
+        client: *client,
         transport,
         label,
         avoid,

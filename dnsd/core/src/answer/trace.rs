@@ -4,6 +4,7 @@ use credentials::UnixTime;
 use credentials::label::{LabelKeys, Lane};
 use hickory_proto::rr::{RData, RecordType};
 
+use super::client::Client;
 use super::locate::{End, locate};
 use super::resolve::{Steering, steer};
 use super::{Answer, Query, answer};
@@ -23,10 +24,11 @@ pub fn trace(
 ) -> AnswerTrace {
     let answer = answer(snapshot, keys, now, query);
     let located = locate(snapshot, query.name, query.record_type);
+    let client = Client::new(&snapshot.places, query.client, query.subnet);
     let steering = match located.end {
         End::Node { node, label, .. } if node.set(query.record_type).is_none() => node
             .owner
-            .and_then(|owner| steer(snapshot, keys, now, query, owner, label)),
+            .and_then(|owner| steer(snapshot, keys, now, &client, owner, label)),
         _ => None,
     };
     AnswerTrace {

@@ -30,6 +30,7 @@ pub use problem::{Problem, Subject};
 pub use zones::OtherZone;
 pub(crate) use zones::{SERVICES, ServedZone};
 
+use crate::answer::fast::Index;
 use crate::paths::{Family, Path, PathSet, Transport, Word};
 
 /// The zone that is served.
@@ -246,6 +247,7 @@ pub struct Inventory {
     sources: zones::Sources,
     /// Made from the above.
     zones: Arc<[ServedZone]>,
+    index: Arc<Index>,
 }
 
 impl Inventory {
@@ -287,6 +289,7 @@ impl Inventory {
         let mut inventory = Self {
             sources: zones::Sources::default(),
             zones: Arc::default(),
+            index: Arc::default(),
             listed: relays.len(),
             enrolments: Vec::new(),
             places: Arc::new(Places::new(&regions, Geography::default())),

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use credentials::label::Lane;
-use hickory_proto::rr::{LowerName, Name};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{LowerName, Name, RData};
 
 use super::{Inventory, Problem, Subject};
+use crate::answer::fast::Index;
 use crate::limits;
 use crate::names::{Names, Owner};
 use crate::paths::Transport;
@@ -125,7 +127,31 @@ impl Inventory {
             });
         }
         self.zones = zones.into();
+        self.index = Arc::new(Index::new(&self.zones, self.policy.ttl_static, |owner| {
+            self.addresses(owner)
+        }));
         problems
+    }
+
+    /// All their names in one table.
+    pub(crate) fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// The addresses of an owner that has the same for everybody.
+    fn addresses(&self, owner: Owner) -> Vec<RData> {
+        let (v4, v6) = match owner {
+            Owner::Relay(index) => (self.relays.get(index))
+                .map(|relay| (relay.ipv4.map(|a| *a.ip()), relay.ipv6.map(|a| *a.ip()))),
+            Owner::Nameserver(index) => {
+                (self.zone.nameservers.get(index)).map(|server| (server.ipv4, server.ipv6))
+            }
+            _ => None,
+        }
+        .unwrap_or_default();
+        let v4 = v4.map(|address| RData::A(A(address)));
+        let v6 = v6.map(|address| RData::AAAA(AAAA(address)));
+        v4.into_iter().chain(v6).collect()
     }
 
     /// The names that stand for relays.

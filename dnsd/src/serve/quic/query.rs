@@ -76,10 +76,10 @@ impl Shared {
         };
         tally.answer(reply.kind(), reply.code());
         tally.cookie(reply.cookie());
-        if let Some(complaint) = reply.complaint {
+        if let Some(complaint) = reply.complaint() {
             self.served.complaints.note(complaint, now);
         }
-        if let Some(steered) = reply.steered {
+        if let Some(steered) = reply.steered() {
             tally.steered(&published.shares, steered);
         }
         drop(published);

@@ -50,11 +50,11 @@ impl RequestHandler for Handler {
         match self.judge(request, client) {
             Judged::Reply(mut reply) => {
                 tally.answer(reply.kind(), reply.code());
-                if let Some(complaint) = reply.complaint {
+                if let Some(complaint) = reply.complaint() {
                     self.served.complaints.note(complaint, clock::unix());
                 }
                 tally.cookie(reply.cookie());
-                if let Some(steered) = reply.steered {
+                if let Some(steered) = reply.steered() {
                     tally.steered(&self.served.published.load().shares, steered);
                 }
                 sent = send(&mut reply, request, sender).await;

@@ -1,0 +1,248 @@
+//! All names of all zones in one table, by their wire form, with the records that never change
+//! between two configurations.
+
+use std::ops::Range;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use hickory_proto::ProtoError;
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
+
+use crate::inventory::ServedZone;
+use crate::names::{Node, Owner};
+use crate::records::RrSet;
+
+/// A pointer to the question's name, which follows the header (RFC 1035 section 4.1.4).
+pub(super) const OWNER: [u8; 2] = [0xc0, 12];
+/// Most labels below the nearest name that is there: deeper ones are left to the slow path.
+const DEPTH: usize = 8;
+/// Class IN.
+const IN: [u8; 2] = [0, 1];
+
+/// One name.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The zone's place in the list of zones.
+    pub(super) zone: u16,
+    pub(super) owner: Option<Owner>,
+    /// An alias, or at or below a delegation: only the slow path knows the answers.
+    pub(super) apart: bool,
+    /// The wildcard right below.
+    wildcard: Option<u32>,
+    sets: Box<[Set]>,
+}
+
+/// The records of one type, encoded.
+#[derive(Clone, Debug)]
+struct Set {
+    record_type: RecordType,
+    count: u16,
+    bytes: Range<u32>,
+}
+
+/// What is known of a name that was asked for.
+#[derive(Debug)]
+pub(super) enum Found<'i, 'n> {
+    Name(&'i Entry),
+    /// A wildcard stands for it, and for this label right below the name above.
+    Wildcard(&'i Entry, &'n [u8]),
+    /// It is not there; the nearest name above is.
+    Missing(&'i Entry),
+}
+
+impl Found<'_, '_> {
+    /// Its zone's place in the list of zones.
+    pub(super) fn zone(&self) -> u16 {
+        match self {
+            Self::Name(entry) | Self::Wildcard(entry, _) | Self::Missing(entry) => entry.zone,
+        }
+    }
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    names: HashMap<Box<[u8]>, u32, FixedState>,
+    entries: Vec<Entry>,
+    records: Vec<u8>,
+    /// By zone: the length of its apex on the wire.
+    apexes: Vec<usize>,
+}
+
+/// A host whose addresses are the same for everybody.
+pub(crate) type Addresses = Vec<RData>;
+
+impl Index {
+    /// Compiles the names of `zones`. `hosts` gives the addresses of an owner that is not steered,
+    /// which live for `ttl` seconds.
+    pub(crate) fn new(zones: &[ServedZone], ttl: u32, hosts: impl Fn(Owner) -> Addresses) -> Self {
+        let mut index = Self::default();
+        for (place, zone) in zones.iter().enumerate() {
+            let apex = zone.names.apex();
+            index.apexes.push(wire(apex).len());
+            let Ok(place) = u16::try_from(place) else {
+                break;
+            };
+            let within = zones
+                .iter()
+                .map(|zone| zone.names.apex())
+                .filter(|other| *other != apex && apex.zone_of(other));
+            let within: Vec<&Name> = within.collect();
+            let mut cut: Option<&Name> = None;
+            // In canonical order, so that what is delegated follows its delegation.
+            for node in zone.names.nodes() {
+                if within.iter().any(|inner| inner.zone_of(&node.name)) {
+                    continue;
+                }
+                if node.set(RecordType::NS).is_some()
+                    && cut.is_none_or(|cut| !cut.zone_of(&node.name))
+                {
+                    cut = Some(&node.name);
+                }
+                let below = cut.is_some_and(|cut| cut.zone_of(&node.name));
+                let apart = below || node.set(RecordType::CNAME).is_some();
+                let sets = index.encode(node, ttl, &hosts);
+                index.add(place, node, apart, sets);
+            }
+        }
+        index.link();
+        index
+    }
+
+    fn add(&mut self, zone: u16, node: &Node, apart: bool, sets: Box<[Set]>) {
+        let entry = Entry {
+            zone,
+            owner: node.owner,
+            apart,
+            wildcard: None,
+            sets,
+        };
+        if let Ok(place) = u32::try_from(self.entries.len()) {
+            self.entries.push(entry);
+            self.names.insert(wire(&node.name).into(), place);
+        }
+    }
+
+    /// Tells each name of the wildcard below it.
+    fn link(&mut self) {
+        let wildcards = self.names.iter().filter_map(|(name, place)| {
+            let above = name.strip_prefix(b"\x01*")?;
+            Some((*self.names.get(above)?, *place))
+        });
+        let wildcards: Vec<(u32, u32)> = wildcards.collect();
+        for (above, wildcard) in wildcards {
+            if let Some(entry) = self.entries.get_mut(above as usize) {
+                entry.wildcard = Some(wildcard);
+            }
+        }
+    }
+
+    /// Encodes what a name has, whoever asks. A type of which a record cannot be encoded is left
+    /// out, and with it to the slow path.
+    fn encode(&mut self, node: &Node, ttl: u32, hosts: impl Fn(Owner) -> Addresses) -> Box<[Set]> {
+        let mut sets = Vec::new();
+        for RrSet {
+            record_type,
+            ttl,
+            data,
+            ..
+        } in &node.sets
+        {
+            sets.extend(self.encode_set(*record_type, *ttl, data));
+        }
+        let addresses = node.owner.map(hosts).unwrap_or_default();
+        for family in [RecordType::A, RecordType::AAAA] {
+            let data = addresses.iter().filter(|data| data.record_type() == family);
+            let data: Vec<RData> = data.cloned().collect();
+            if !data.is_empty() {
+                sets.extend(self.encode_set(family, ttl, &data));
+            }
+        }
+        sets.into()
+    }
+
+    fn encode_set(&mut self, record_type: RecordType, ttl: u32, data: &[RData]) -> Option<Set> {
+        let start = self.records.len();
+        for data in data {
+            self.records.extend_from_slice(&OWNER);
+            if encode_data(&mut self.records, ttl, data).is_err() {
+                self.records.truncate(start);
+                return None;
+            }
+        }
+        Some(Set {
+            record_type,
+            count: u16::try_from(data.len()).ok()?,
+            bytes: u32::try_from(start).ok()?..u32::try_from(self.records.len()).ok()?,
+        })
+    }
+
+    /// What is known of a name in wire form and lower case; `None`: it lies in no zone, or too deep.
+    pub(super) fn find<'i, 'n>(&'i self, name: &'n [u8]) -> Option<Found<'i, 'n>> {
+        if let Some(entry) = self.get(name) {
+            return Some(Found::Name(entry));
+        }
+        let mut rest = name;
+        for _ in 0..DEPTH {
+            let (length, behind) = rest.split_first()?;
+            let (label, above) = behind.split_at_checked(usize::from(*length))?;
+            if let Some(entry) = self.get(above) {
+                let wildcard = entry
+                    .wildcard
+                    .and_then(|place| self.entries.get(place as usize));
+                return Some(match wildcard {
+                    Some(wildcard) => Found::Wildcard(wildcard, label),
+                    None => Found::Missing(entry),
+                });
+            }
+            rest = above;
+        }
+        None
+    }
+
+    fn get(&self, name: &[u8]) -> Option<&Entry> {
+        let place = *self.names.get(name)?;
+        self.entries.get(place as usize)
+    }
+
+    /// The records of one type: how many, and how they stand in a message.
+    pub(super) fn set(&self, entry: &Entry, record_type: RecordType) -> Option<(u16, &[u8])> {
+        let mut sets = entry.sets.iter();
+        let set = sets.find(|set| set.record_type == record_type)?;
+        let bytes = set.bytes.start as usize..set.bytes.end as usize;
+        Some((set.count, self.records.get(bytes)?))
+    }
+
+    /// How many bytes the apex of a name's zone has on the wire.
+    pub(super) fn apex_length(&self, entry: &Entry) -> Option<usize> {
+        self.apexes.get(usize::from(entry.zone)).copied()
+    }
+}
+
+/// A name on the wire, in lower case.
+fn wire(name: &Name) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(name.len());
+    for label in name {
+        // A label has at most 63 bytes.
+        wire.push(label.len() as u8);
+        wire.extend(label.iter().map(u8::to_ascii_lowercase));
+    }
+    wire.push(0);
+    wire
+}
+
+/// Appends a record without its owner name, and without compression.
+pub(crate) fn encode_data(out: &mut Vec<u8>, ttl: u32, data: &RData) -> Result<(), ProtoError> {
+    out.extend_from_slice(&u16::from(data.record_type()).to_be_bytes());
+    out.extend_from_slice(&IN);
+    out.extend_from_slice(&ttl.to_be_bytes());
+    let mut bytes = Vec::new();
+    let mut encoder = BinEncoder::new(&mut bytes);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    data.emit(&mut encoder)?;
+    let length = u16::try_from(bytes.len()).map_err(|_| ProtoError::from("too long"))?;
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&bytes);
+    Ok(())
+}

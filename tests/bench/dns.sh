@@ -1,0 +1,291 @@
+#!/usr/bin/env bash
+# What a DNS answer costs: dnsd beside NSD, Knot and gdnsd, on the same zone and the same queries, and
+# beside the floor: a responder that only reads and sends. Each server has one thread on the first core;
+# dnsperf has the second one.
+#
+#   tests/bench/dns.sh                           all of it: a quarter of an hour
+#   tests/bench/dns.sh --seconds 2 --rounds 3    quicker, and less sure
+#   tests/bench/dns.sh --servers "floor dnsd" --mixes "steered labels"
+#
+# Prints medians over the rounds, in which the servers take turns:
+#   saturated   CPU time per query (microseconds) and queries a second, as fast as dnsperf can ask
+#   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds)
+#   RSS         memory, MiB
+#
+# Needs dnsperf, nsd, knot and gdnsd (Debian's packages); a server that is missing is left out and
+# named. Everything stays on loopback, and everything started is ended by its process id.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
+
+seconds=4 rounds=5 rate=20000 ip=127.0.88.1
+servers="floor dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static labels missing"
+while [ $# -gt 0 ]; do
+    case $1 in
+        --seconds) seconds=$2; shift 2 ;;
+        --rounds) rounds=$2; shift 2 ;;
+        --rate) rate=$2; shift 2 ;;
+        --servers) servers=$2; shift 2 ;;
+        --mixes) mixes=$2; shift 2 ;;
+        -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit ;;
+        *) echo "no such option: $1" >&2; exit 2 ;;
+    esac
+done
+command -v dnsperf >/dev/null || { echo "dnsperf is missing" >&2; exit 1; }
+
+cargo build --quiet --release --locked -p dnsd -p cluster-tests --bin dnsd --bin dns_floor
+bin=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release
+dir=$(mktemp -d)
+declare -A pid port
+stop() {
+    local server
+    # Each is a session of its own: the process that was started, and those that it started.
+    for server in "${!pid[@]}"; do pkill -s "${pid[$server]}" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$dir"
+}
+trap stop EXIT
+
+# One zone for all: what dnsd answers from its relays, the others have as records.
+{
+    echo "\$TTL 30"
+    echo "\$ORIGIN turn.example."
+    echo "@ 300 IN SOA ns1 hostmaster 1 60 15 1209600 5"
+    echo "@ 300 IN NS ns1"
+    echo "ns1 300 IN A 127.0.88.1"
+    for name in @ a b '*.a' '*.b' udp tcp www; do
+        echo "$name IN A 127.0.77.1"
+        echo "$name IN A 127.0.77.2"
+    done
+} >"$dir/zone"
+printf '$TTL 300\nwww 30 A 127.0.77.1\nwww 30 A 127.0.77.2\n' >"$dir/records"
+
+# The queries.
+for name in turn.example a.turn.example b.turn.example udp.turn.example; do
+    echo "$name A"
+done >"$dir/steered"
+echo "www.turn.example A" >"$dir/static"
+awk 'BEGIN { srand(1); letters = "0123456789abcdefghijklmnopqrstuv"
+    for (n = 0; n < 20000; n++) {
+        label = ""
+        for (i = 0; i < 63; i++) label = label substr(letters, 1 + int(rand() * 32), 1)
+        print label (n % 2 ? ".a" : ".b") ".turn.example A"
+    } }' >"$dir/labels"
+awk 'BEGIN { srand(2); for (n = 0; n < 20000; n++) printf "x%08x.turn.example A\n", rand() * 4294967295 }' \
+    >"$dir/missing"
+
+configure_dnsd() { # name gather
+    mkdir -p "$dir/$1"
+    {
+        cat <<-EOF
+	[node]
+	id = "ns1"
+	listen = ["$ip:${port[$1]}"]
+	reports = "$ip:$((port[$1] + 100))"
+	probe_address = ["$ip"]
+	control = "$dir/$1/control"
+	workers = 1
+	[zone]
+	name = "turn.example"
+	contact = "hostmaster.turn.example"
+	nameservers = [{ name = "ns1", addresses = ["$ip"] }]
+	records = "$dir/records"
+	[dns]
+	responses_per_second = 0
+	gather = "$2"
+	[secrets]
+	current = "a secret for benchmarks only"
+	[[keys]]
+	id = 1
+	key = "a key of thirty-two bytes at least"
+	[[regions]]
+	id = "eu"
+	default = true
+	EOF
+        for relay in 1 2 3 4 5 6; do
+            cat <<-EOF
+	[[relays]]
+	id = "relay-$relay"
+	region = "eu"
+	zone = "eu-$((relay % 3))"
+	vendor = "vendor-$((relay % 3))"
+	addresses = ["127.0.77.$relay:3478"]
+	keys = [1]
+	EOF
+        done
+    } >"$dir/$1/dnsd.toml"
+}
+
+# Starts a server on the first core, in a session of its own.
+launch() {
+    local server=$1
+    shift
+    setsid taskset -c 0 "$@" >"$dir/$server.log" 2>&1 &
+    pid[$server]=$!
+}
+
+start() {
+    local server=$1 at=${port[$1]}
+    case $server in
+        floor) launch floor "$bin/dns_floor" "$ip:$at" ;;
+        dnsd | dnsd-at-once)
+            configure_dnsd "$server" "$([ "$server" = dnsd ] && echo 200us || echo 0us)"
+            launch "$server" "$bin/dnsd" run --config "$dir/$server/dnsd.toml"
+            for _ in $(seq 100); do [ -S "$dir/$server/control" ] && break; sleep 0.1; done
+            "$bin/dnsd" force up region:eu --for 1h --why "a benchmark" --config "$dir/$server/dnsd.toml" >/dev/null
+            ;;
+        nsd)
+            cat >"$dir/nsd.conf" <<-EOF
+	server:
+	  ip-address: $ip@$at
+	  server-count: 1
+	  username: ""
+	  zonesdir: "$dir"
+	  database: ""
+	  pidfile: "$dir/nsd.pid"
+	  xfrdfile: "$dir/nsd.xfrd"
+	  zonelistfile: "$dir/nsd.list"
+	  minimal-responses: yes
+	  rrl-ratelimit: 0
+	zone:
+	  name: turn.example
+	  zonefile: "$dir/zone"
+	remote-control:
+	  control-enable: no
+	EOF
+            launch nsd nsd -d -c "$dir/nsd.conf"
+            ;;
+        knot)
+            mkdir -p "$dir/knot"
+            cat >"$dir/knot.conf" <<-EOF
+	server:
+	  rundir: "$dir/knot"
+	  listen: $ip@$at
+	  udp-workers: 1
+	  tcp-workers: 1
+	  background-workers: 1
+	database:
+	  storage: "$dir/knot"
+	zone:
+	  - domain: turn.example
+	    file: "$dir/zone"
+	    zonefile-sync: -1
+	    journal-content: none
+	EOF
+            launch knot knotd -c "$dir/knot.conf"
+            ;;
+        gdnsd)
+            mkdir -p "$dir/gdnsd/etc/zones" "$dir/gdnsd/run" "$dir/gdnsd/state"
+            # It takes the zone's name from the file's.
+            sed '/ORIGIN/d' "$dir/zone" >"$dir/gdnsd/etc/zones/turn.example"
+            cat >"$dir/gdnsd/etc/config" <<-EOF
+	options => {
+	  listen => ["$ip:$at"]
+	  udp_threads => 1
+	  tcp_threads => 1
+	  run_dir => "$dir/gdnsd/run"
+	  state_dir => "$dir/gdnsd/state"
+	}
+	EOF
+            launch gdnsd gdnsd -c "$dir/gdnsd/etc" start
+            ;;
+    esac
+    for _ in $(seq 50); do
+        if dig +short +tries=1 +timeout=1 -p "$at" @"$ip" www.turn.example A | grep -q 127.0.77 \
+            || [ "$server" = floor ]; then
+            return
+        fi
+        sleep 0.1
+    done
+    echo "$server does not answer:" >&2
+    tail -5 "$dir/$server.log" >&2
+    return 1
+}
+
+# CPU time of a server so far, in nanoseconds: of all its threads.
+cpu() {
+    local process
+    for process in $(pgrep -s "${pid[$1]}"); do cat "/proc/$process"/task/*/schedstat 2>/dev/null; done \
+        | awk '{ sum += $1 } END { print sum }'
+}
+
+rss() {
+    local process
+    for process in $(pgrep -s "${pid[$1]}"); do grep VmRSS "/proc/$process/status" || true; done \
+        | awk '{ sum += $2 } END { printf "%.1f", sum / 1024 }'
+}
+
+# Asks for a while; appends to the results: CPU per query, queries a second, and with -v latencies.
+ask() { # server mix dnssec(-D or nothing) more options
+    local server=$1 mix=$2 dnssec=$3 before after
+    shift 3
+    before=$(cpu "$server")
+    taskset -c 1 dnsperf -s "$ip" -p "${port[$server]}" -d "$dir/$mix" -l "$seconds" -e $dnssec -T 1 "$@" \
+        >"$dir/out" 2>&1
+    after=$(cpu "$server")
+    awk -v spent=$((after - before)) '
+        /Queries completed/ { done = $3 }
+        /Queries per second/ { rate = $4 }
+        /^> / { latency[++n] = $NF }
+        END {
+            asort_n = n
+            printf "%.3f %.0f", spent / 1000 / (done ? done : 1), rate
+            if (n) {
+                # The few highest decide: sorted by the caller.
+                for (i = 1; i <= n; i++) print latency[i] >"/dev/stderr"
+            }
+            print ""
+        }' "$dir/out" 2>"$dir/latencies"
+}
+
+percentile() { # of the last run, in microseconds
+    sort -n "$dir/latencies" | awk -v at="$1" '{ all[NR] = $1 }
+        END { place = int(NR * at / 100); print NR ? int(all[place < 1 ? 1 : place] * 1e6) : "-" }'
+}
+
+median() { sort -n | awk '{ all[NR] = $1 } END { printf "%s (%s-%s)", all[int((NR + 1) / 2)], all[1], all[NR] }'; }
+
+present=()
+next=5400
+for server in $servers; do
+    case $server in
+        nsd) need=nsd ;; knot) need=knotd ;; gdnsd) need=gdnsd ;; *) need=true ;;
+    esac
+    if ! command -v "$need" >/dev/null; then echo "$server is not installed and left out"; continue; fi
+    port[$server]=$next
+    next=$((next + 1))
+    start "$server"
+    present+=("$server")
+done
+
+echo "$(nproc) cores, $seconds s, $rounds rounds, $(uname -r); dnsperf $(dnsperf -h 2>&1 | sed -n 's/.*Version //p')"
+for dnssec in "" -D; do
+    for mix in $mixes; do
+        rm -f "$dir"/result.*
+        for _ in $(seq "$rounds"); do
+            for server in "${present[@]}"; do
+                ask "$server" "$mix" "$dnssec" -c 16 -q 512 >"$dir/line"
+                read -r spent reached <"$dir/line"
+                echo "$spent" >>"$dir/result.$server.cpu"
+                echo "$reached" >>"$dir/result.$server.rate"
+                if [ -z "$dnssec" ]; then
+                    ask "$server" "$mix" "$dnssec" -c 16 -Q "$rate" -v >"$dir/line"
+                    read -r spent _ <"$dir/line"
+                    echo "$spent" >>"$dir/result.$server.slow"
+                    percentile 50 >>"$dir/result.$server.p50"
+                    percentile 99 >>"$dir/result.$server.p99"
+                fi
+            done
+        done
+        printf '\n%s%s\n' "$mix" "${dnssec:+, DO set}"
+        printf '%-14s %-24s %-26s' "" "saturated, us/query" "queries/s"
+        [ -z "$dnssec" ] && printf '%-24s %-20s %-20s' "$rate/s, us/query" "p50, us" "p99, us"
+        printf '%s\n' "RSS, MiB"
+        for server in "${present[@]}"; do
+            of() { median <"$dir/result.$server.$1"; }
+            printf '%-14s %-24s %-26s' "$server" "$(of cpu)" "$(of rate)"
+            [ -z "$dnssec" ] && printf '%-24s %-20s %-20s' "$(of slow)" "$(of p50)" "$(of p99)"
+            printf '%s\n' "$(rss "$server")"
+        done
+    done
+done
