@@ -192,13 +192,12 @@ impl<'m> Query<'m> {
     }
 }
 
-/// The flags of a reply (RFC 1035 section 4.1.1): RD and CD are as they came.
+/// The flags of a reply (RFC 1035 section 4.1.1): RD is as it came.
 fn mark(code: ResponseCode, authoritative: bool, truncated: bool, out: &mut [u8]) {
     const QR: u8 = 0x80;
     const RD: u8 = 0x01;
-    const CD: u8 = 0x10;
     out[2] = QR | u8::from(authoritative) << 2 | u8::from(truncated) << 1 | out[2] & RD;
-    out[3] = out[3] & CD | code.low();
+    out[3] = code.low();
 }
 
 fn option(code: u16, length: usize, out: &mut Vec<u8>) {
