@@ -147,6 +147,8 @@ impl Control {
                 self.publish_wanted |= self.signing.is_due(clock::unix());
                 self.ask_around();
                 self.drain();
+                let signed = self.served.metrics.signed();
+                signed.show(&self.signing, clock::unix());
             }
             if Instant::now() >= refresh {
                 // What rises with every report, the replay floors, is kept to within this time.

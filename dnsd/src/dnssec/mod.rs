@@ -9,7 +9,7 @@ use std::sync::Arc;
 use credentials::UnixTime;
 use dnsd_core::dnssec::{self, Cache, Keys};
 use dnsd_core::snapshot::Snapshot;
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, Record};
 
 /// A clock that goes back by so many seconds has signatures made anew: resolvers would find them to
 /// be of the future.
@@ -80,8 +80,19 @@ impl Signing {
         self.cache.made()
     }
 
-    /// Seconds that the signature which runs out first is still good.
+    /// Seconds that the signature which runs out first is still good; 0 where nothing is signed.
     pub fn left(&self, now: UnixTime) -> u64 {
         dnssec::least_left(self.signed, now)
+    }
+
+    /// What makes a signed zone of records that are the same for everybody.
+    pub fn records(
+        &mut self,
+        snapshot: &Snapshot,
+        zone: &Name,
+        records: &[Record],
+        now: UnixTime,
+    ) -> Vec<Record> {
+        snapshot.signing_records(zone, records, &self.keys, &mut self.cache, now)
     }
 }

@@ -4,6 +4,7 @@
 //! that the query path takes no lock.
 
 mod connections;
+pub mod dnssec;
 mod geoip;
 pub mod labels;
 pub mod others;
@@ -178,6 +179,7 @@ pub struct Metrics {
     generation: Gauge,
     newest_generation: Gauge,
     reload_ok: Gauge,
+    signed: dnssec::Signed,
     geoip: geoip::Database,
     state_saved: Gauge,
 }
@@ -263,6 +265,7 @@ impl Default for Metrics {
                 "config_reload_ok",
                 "Whether the last configuration read is in force",
             ),
+            signed: dnssec::Signed::registered(new),
             geoip: geoip::Database::registered(new),
             state_saved: registered(
                 new,
@@ -365,6 +368,11 @@ impl Metrics {
     /// Shows how many other nameservers' ballots are fresh.
     pub fn observers(&self, fresh: usize) {
         self.observers.set(i64::try_from(fresh).unwrap_or(i64::MAX));
+    }
+
+    /// Signatures and keys.
+    pub fn signed(&self) -> &dnssec::Signed {
+        &self.signed
     }
 
     /// What other nodes have.

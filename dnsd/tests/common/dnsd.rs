@@ -62,6 +62,8 @@ pub(crate) struct Server {
     pub(crate) zone: String,
     /// More sections.
     pub(crate) more: String,
+    /// What the daemon's environment holds besides.
+    pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) running: Option<Running>,
 }
 
@@ -82,6 +84,7 @@ impl Server {
             node: String::new(),
             zone: String::new(),
             more: String::new(),
+            environment: Vec::new(),
             running: None,
         }
     }
@@ -152,6 +155,7 @@ impl Server {
             .open(self.path("log"));
         let mut command = self.command(&["run"]);
         command.stderr(Stdio::from(log.expect("log file")));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.running = Some(Running::start(&mut command));
     }
 

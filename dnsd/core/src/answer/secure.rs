@@ -93,6 +93,11 @@ fn end(
             let Some(signed) = snapshot.signatures.of(zone) else {
                 return;
             };
+            if label.is_some() && choice.is_some() {
+                // A resolver that kept them would answer other labels with them (RFC 8198
+                // section 5.3): what proves that it may do so comes with each label.
+                answer.answers.iter_mut().for_each(|record| record.ttl = 0);
+            }
             if let Some(first) = answer.answers.first() {
                 let (kind, ttl) = (first.record_type(), first.ttl);
                 let rrsigs = match choice {

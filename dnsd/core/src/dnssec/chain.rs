@@ -38,14 +38,19 @@ pub(super) struct Nsec {
     pub(super) rrsig: Option<Rrsig>,
 }
 
+/// The names whose wildcards stand for labels.
+pub(super) fn lanes(zone: &ServedZone) -> Vec<Name> {
+    let lanes = zone.names.nodes().filter(|node| {
+        let lane = matches!(node.owner, Some(Owner::Lane(..)));
+        lane && node.name.is_wildcard()
+    });
+    lanes.map(|node| node.name.base_name()).collect()
+}
+
 impl Chain {
     pub(super) fn new(zone: &ServedZone) -> Self {
         let names = &zone.names;
-        let lanes = names.nodes().filter(|node| {
-            let lane = matches!(node.owner, Some(Owner::Lane(..)));
-            lane && node.name.is_wildcard()
-        });
-        let lanes: Vec<Name> = lanes.map(|node| node.name.base_name()).collect();
+        let lanes = lanes(zone);
         let mut links: Vec<Link> = Vec::new();
         let mut before = Vec::new();
         let mut cut: Option<&Name> = None;

@@ -155,7 +155,7 @@ fn any(snapshot: &Snapshot, node: &Node) -> Option<(RecordType, u32, Vec<RData>)
 }
 
 /// The records of DNSSEC at the apex: the keys, and what the parent zone is asked for.
-fn own(pen: &Pen<'_>) -> Vec<(RecordType, Vec<RData>)> {
+pub(super) fn own(pen: &Pen<'_>) -> Vec<(RecordType, Vec<RData>)> {
     let (keys, zone, now) = (pen.keys, pen.zone, pen.now);
     let dnskeys = keys.published(now);
     let dnskeys = dnskeys.map(|key| RData::DNSSEC(DNSSECRData::DNSKEY(key.dnskey())));
@@ -173,7 +173,7 @@ fn own(pen: &Pen<'_>) -> Vec<(RecordType, Vec<RData>)> {
 
 /// Their signatures: by all keys that are shown, for the parent's DS record may name any of them
 /// (RFC 4035 section 2.2, RFC 7344 section 4.1).
-fn shown(pen: &mut Pen<'_>, kind: RecordType, data: &[RData]) -> Box<[Rrsig]> {
+pub(super) fn shown(pen: &mut Pen<'_>, kind: RecordType, data: &[RData]) -> Box<[Rrsig]> {
     let (keys, zone) = (pen.keys, pen.zone);
     let keys = keys.published(pen.now);
     keys.filter_map(|key| pen.sign_with(key, zone, kind, KEY_TTL, data))

@@ -5,6 +5,7 @@
 //!            ├─► fixed   (what everybody gets alike: made anew with the configuration, or by the hour)
 //!            └─► steered (every set of relays that a name can be answered with)
 //!                  └─► signatures (look-up by name, type and relays) ─► answer
+//!            └─► static_zone (a zone that is the same for everybody, for secondaries)
 //! ```
 //!
 //! Algorithm 13, ECDSA over P-256 (RFC 6605). Denial is a chain of NSEC records: the names of a zone
@@ -15,6 +16,7 @@ mod fixed;
 mod keys;
 mod pen;
 mod signatures;
+mod static_zone;
 mod steered;
 mod window;
 
