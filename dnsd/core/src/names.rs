@@ -210,6 +210,13 @@ impl Names {
         [before(&key), before(&wildcard)]
     }
 
+    /// The last node that does not come behind a key.
+    pub(crate) fn before(&self, key: &Key) -> Option<&Node> {
+        let upto = (Bound::Unbounded, Bound::Included(key.as_slice()));
+        let mut upto = self.nodes.range::<[u8], _>(upto);
+        upto.next_back().map(|(_, node)| node)
+    }
+
     fn key(&self, name: &Name) -> Box<[u8]> {
         let labels: Vec<&[u8]> = name.iter().collect();
         let own = labels.len().saturating_sub(self.depth);
@@ -229,6 +236,63 @@ impl Node {
             sets: Vec::new(),
             number: 0,
         }
+    }
+}
+
+/// The key of a name on the wire, made without an allocation.
+#[derive(Debug)]
+pub(crate) struct Key {
+    bytes: [u8; KEY],
+    length: usize,
+}
+
+/// Most bytes of a key: each byte of a name may be escaped.
+const KEY: usize = 2 * 255;
+
+impl Key {
+    /// The key of a name on the wire in a zone whose apex has so many bytes there.
+    pub(crate) fn new(name: &[u8], apex: usize) -> Option<Self> {
+        let own = name.get(..name.len().checked_sub(apex)?)?;
+        let (mut begins, mut count, mut at) = ([0; 128], 0, 0);
+        while at < own.len() {
+            *begins.get_mut(count)? = at;
+            count += 1;
+            at += 1 + usize::from(own[at]);
+        }
+        let mut key = Self {
+            bytes: [0; KEY],
+            length: 0,
+        };
+        for begin in begins[..count].iter().rev() {
+            let (length, rest) = own[*begin..].split_first()?;
+            key.push(rest.get(..usize::from(*length))?);
+        }
+        Some(key)
+    }
+
+    /// Adds a label; what does not fit, is left out: that is no name.
+    pub(crate) fn push(&mut self, label: &[u8]) {
+        for byte in label {
+            match byte.to_ascii_lowercase() {
+                escaped @ 0..=1 => {
+                    self.add(1);
+                    self.add(escaped + 1);
+                }
+                byte => self.add(byte),
+            }
+        }
+        self.add(0);
+    }
+
+    fn add(&mut self, byte: u8) {
+        if let Some(slot) = self.bytes.get_mut(self.length) {
+            *slot = byte;
+            self.length += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 

@@ -148,12 +148,6 @@ impl Snapshot {
         Self { signatures, ..self }
     }
 
-    /// Whether a zone is signed, by its place in the list of zones.
-    pub(crate) fn is_signed(&self, zone: u16) -> bool {
-        let zone = self.zones.get(usize::from(zone));
-        zone.is_some_and(|zone| self.signatures.of(zone).is_some())
-    }
-
     /// The zone's serial (RFC 1035 section 3.3.13); rises with every publication.
     pub fn serial(&self) -> u32 {
         self.serial

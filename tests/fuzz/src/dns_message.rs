@@ -13,6 +13,7 @@ use dnsd::serve::fast::Query;
 use dnsd::serve::rate::Ration;
 use dnsd::serve::rules::Rules;
 use dnsd::serve::wire::{Judged, judge};
+use dnsd_core::dnssec::{Cache, Key, Keys, Signer, Timing, ZoneKeys};
 use dnsd_core::inventory::{
     Inventory, Nameserver, OtherZone, Policy, Region, RelayEntry, Thresholds, Zone,
 };
@@ -22,6 +23,7 @@ use dnsd_core::steer::{Seat, Standing, View};
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use liveness::KeyId;
+use sha2::{Digest as _, Sha256};
 
 /// When all queries come.
 pub const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -65,9 +67,16 @@ pub fn dns_message(input: &[u8]) {
     compare(datagram, client);
 }
 
-/// Answers both ways. Tells whether the fast path was open; where it was, both gave the same.
+/// Answers both ways, from a zone that is signed and from the same one that is not. Tells whether the
+/// fast path was open for both; where it was, both ways gave the same.
 pub fn compare(datagram: &[u8], client: SocketAddr) -> bool {
-    let published = published();
+    published()
+        .each_ref()
+        .map(|published| compare_at(published, datagram, client))
+        == [true; 2]
+}
+
+fn compare_at(published: &Published, datagram: &[u8], client: SocketAddr) -> bool {
     let mut short = vec![0xff; 3];
     let query = Query::read(datagram, client, &published.rules, NOW);
     let judged = judge(datagram, client, Transport::Udp, published, NOW);
@@ -102,44 +111,68 @@ fn message(bytes: &[u8]) -> Message {
     Message::from_vec(bytes).unwrap()
 }
 
-/// The answers that all queries get.
-fn published() -> &'static Published {
-    static PUBLISHED: OnceLock<Published> = OnceLock::new();
-    PUBLISHED.get_or_init(|| {
-        let secret = Secret::new(SECRET.as_bytes().to_vec()).unwrap();
-        let secrets = SecretRing::new(secret, Vec::new()).unwrap();
-        let inventory = inventory();
-        // The second region's relays are all gone, and its clients served by the first.
-        let standing = |index| match index {
-            0..=4 => Standing::Up,
-            _ => Standing::Down,
-        };
-        let seats = inventory.relays().iter().zip(0..);
-        let view = View {
-            seats: seats.map(|(_, index)| Seat::new(standing(index))).collect(),
-            cautious: false,
-            flows: Vec::new(),
-        };
-        let rules = Rules {
-            cookies: Cookies::derive(&secrets),
-            ration: Ration {
-                per_second: 0,
-                slip: 0,
-            },
-            gather: Duration::ZERO,
-            unlimited: Vec::new(),
-            nsid: Some("ns1".to_owned()),
-            chaos_id: Some("ns1".to_owned()),
-            chaos_version: None,
-        };
-        let snapshot = Snapshot::compile(&inventory, &view, 7);
-        Published {
-            shares: Metrics::default().shares(&snapshot, None),
-            snapshot,
-            labels: LabelKeys::derive(&secrets),
-            rules: Arc::new(rules),
-        }
-    })
+/// A key whose signatures are a hash: nobody here checks them.
+#[derive(Debug)]
+struct Stamp;
+
+impl Signer for Stamp {
+    fn public_key(&self) -> [u8; 64] {
+        [7; 64]
+    }
+
+    fn sign(&self, data: &[u8]) -> Option<[u8; 64]> {
+        let half: [u8; 32] = Sha256::digest(data).into();
+        [half, half].concat().try_into().ok()
+    }
+}
+
+/// The answers that all queries get, signed and not.
+fn published() -> &'static [Published; 2] {
+    static PUBLISHED: OnceLock<[Published; 2]> = OnceLock::new();
+    PUBLISHED.get_or_init(|| [true, false].map(publish))
+}
+
+fn publish(signed: bool) -> Published {
+    let secret = Secret::new(SECRET.as_bytes().to_vec()).unwrap();
+    let secrets = SecretRing::new(secret, Vec::new()).unwrap();
+    let inventory = inventory();
+    // The second region's relays are all gone, and its clients served by the first.
+    let standing = |index| match index {
+        0..=4 => Standing::Up,
+        _ => Standing::Down,
+    };
+    let seats = inventory.relays().iter().zip(0..);
+    let view = View {
+        seats: seats.map(|(_, index)| Seat::new(standing(index))).collect(),
+        cautious: false,
+        flows: Vec::new(),
+    };
+    let rules = Rules {
+        cookies: Cookies::derive(&secrets),
+        ration: Ration {
+            per_second: 0,
+            slip: 0,
+        },
+        gather: Duration::ZERO,
+        unlimited: Vec::new(),
+        nsid: Some("ns1".to_owned()),
+        chaos_id: Some("ns1".to_owned()),
+        chaos_version: None,
+    };
+    let mut snapshot = Snapshot::compile(&inventory, &view, 7);
+    if signed {
+        let key = Key::new(Arc::new(Stamp), Timing::at_once(UnixTime(NOW.0 - 1000)));
+        let mut keys = Keys::default();
+        // The zone inside it stays as it is.
+        keys.insert(snapshot.zone(), ZoneKeys::new(vec![key], NOW).unwrap());
+        snapshot = snapshot.signed(&Arc::new(keys), &mut Cache::default(), NOW);
+    }
+    Published {
+        shares: Metrics::default().shares(&snapshot, None),
+        snapshot,
+        labels: LabelKeys::derive(&secrets),
+        rules: Arc::new(rules),
+    }
 }
 
 fn inventory() -> Inventory {

@@ -2,6 +2,7 @@
 
 use hickory_proto::dnssec::rdata::NSEC;
 use hickory_proto::rr::{Name, RecordData as _, RecordType};
+use hickory_proto::serialize::binary::BinEncodable as _;
 
 use super::pen::{Pen, Rrsig};
 use crate::inventory::ServedZone;
@@ -13,6 +14,8 @@ pub(super) struct Link {
     /// The number of its node.
     pub(super) node: usize,
     pub(super) owner: Name,
+    /// The owner's labels below the apex, on the wire.
+    pub(super) below: Box<[u8]>,
     pub(super) next: Name,
     /// Whether labels below a lane would stand behind it. Then it is never to be kept: a resolver
     /// that does would answer another label by itself, with the records of one it has seen
@@ -35,6 +38,8 @@ pub(super) struct Nsec {
     /// The type that it leaves out although some clients are answered with it.
     pub(super) lacks: Option<RecordType>,
     pub(super) data: NSEC,
+    /// The same as it stands in messages.
+    pub(super) wire: Box<[u8]>,
     pub(super) rrsig: Option<Rrsig>,
 }
 
@@ -68,6 +73,7 @@ impl Chain {
                 }
                 links.push(Link {
                     node: number,
+                    below: below(&owner, names.apex()),
                     owner,
                     next: names.apex().to_lowercase(),
                     steered: lanes.iter().any(|lane| lane.zone_of(&node.name)),
@@ -84,7 +90,12 @@ impl Chain {
 
     /// The link that begins at a node or before it, and its place.
     pub(super) fn at(&self, node: &Node) -> Option<(usize, &Link)> {
-        let (place, _) = *self.before.get(node.number)?;
+        self.at_number(node.number)
+    }
+
+    /// The same by the number of the node.
+    pub(super) fn at_number(&self, number: usize) -> Option<(usize, &Link)> {
+        let (place, _) = *self.before.get(number)?;
         Some((place, self.links.get(place)?))
     }
 
@@ -94,6 +105,16 @@ impl Chain {
             .get(node.number)
             .is_none_or(|(_, hidden)| *hidden)
     }
+}
+
+/// The labels of a name below an apex, on the wire.
+fn below(name: &Name, apex: &Name) -> Box<[u8]> {
+    let own = name.iter().count().saturating_sub(apex.iter().count());
+    let labels = name.iter().take(own);
+    // A label has at most 63 bytes.
+    labels
+        .flat_map(|label| std::iter::once(label.len() as u8).chain(label.iter().copied()))
+        .collect()
 }
 
 impl Nsec {
@@ -112,6 +133,8 @@ impl Nsec {
         Self {
             lacks,
             rrsig: pen.sign_set(&link.owner, RecordType::NSEC, ttl, &records),
+            // An NSEC record has no name that could be compressed (RFC 3597 section 4).
+            wire: data.to_bytes().unwrap_or_default().into(),
             data,
         }
     }

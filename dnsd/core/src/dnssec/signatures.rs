@@ -52,6 +52,10 @@ pub(crate) struct Proof<'a> {
     /// Seconds that it may be kept; 0 where labels below a lane would stand behind it.
     pub(crate) ttl: u32,
     pub(crate) data: &'a NSEC,
+    /// The same as it stands in messages.
+    pub(crate) wire: &'a [u8],
+    /// The owner's labels below the apex, on the wire.
+    pub(crate) below: &'a [u8],
     pub(crate) rrsig: Option<&'a Rrsig>,
 }
 
@@ -151,8 +155,13 @@ impl SignedZone {
     /// The data of the RRSIG records of an RRset that everybody gets alike; more than one only of
     /// DNSKEY, CDS and CDNSKEY.
     pub(crate) fn set(&self, node: &Node, record_type: RecordType) -> &[Rrsig] {
-        let live = self.live.get(&node.number).map(|live| &live.sets);
-        let fixed = self.fixed.sets.get(node.number);
+        self.set_of(node.number, record_type)
+    }
+
+    /// The same by the number of the node.
+    pub(crate) fn set_of(&self, number: usize, record_type: RecordType) -> &[Rrsig] {
+        let live = self.live.get(&number).map(|live| &live.sets);
+        let fixed = self.fixed.sets.get(number);
         let sets = [live, fixed].into_iter().flatten();
         let mut sets = sets.flat_map(|sets| sets.iter());
         let found = sets.find(|(kind, _)| *kind == record_type);
@@ -167,7 +176,17 @@ impl SignedZone {
         record_type: RecordType,
         relays: &[u16],
     ) -> Option<&Rrsig> {
-        let groups = &self.live.get(&node.number)?.groups;
+        self.addresses_of(node.number, record_type, relays)
+    }
+
+    /// The same by the number of the node.
+    pub(crate) fn addresses_of(
+        &self,
+        number: usize,
+        record_type: RecordType,
+        relays: &[u16],
+    ) -> Option<&Rrsig> {
+        let groups = &self.live.get(&number)?.groups;
         groups[usize::from(record_type == RecordType::AAAA)].addresses(relays)
     }
 
@@ -179,8 +198,13 @@ impl SignedZone {
     /// The NSEC record that begins at a node or, where it has none, before it. Of several that a
     /// node has, the one that says nothing of `lacking`.
     pub(crate) fn proof(&self, node: &Node, lacking: Option<RecordType>) -> Option<Proof<'_>> {
-        let (place, link) = self.fixed.chain.at(node)?;
-        let own = link.node == node.number;
+        self.proof_of(node.number, lacking)
+    }
+
+    /// The same by the number of the node.
+    pub(crate) fn proof_of(&self, number: usize, lacking: Option<RecordType>) -> Option<Proof<'_>> {
+        let (place, link) = self.fixed.chain.at_number(number)?;
+        let own = link.node == number;
         let live = self.live.get(&link.node).map(|live| &live.nsecs[..]);
         let fitting = live.and_then(|nsecs| {
             let fits = |nsec: &&Nsec| own && lacking.is_some() && nsec.lacks == lacking;
@@ -191,6 +215,8 @@ impl SignedZone {
             owner: &link.owner,
             ttl: if link.steered { 0 } else { self.negative_ttl },
             data: &nsec.data,
+            wire: &nsec.wire,
+            below: &link.below,
             rrsig: nsec.rrsig.as_ref(),
         })
     }

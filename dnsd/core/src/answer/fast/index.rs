@@ -18,13 +18,15 @@ pub(super) const OWNER: [u8; 2] = [0xc0, 12];
 /// Most labels below the nearest name that is there: deeper ones are left to the slow path.
 const DEPTH: usize = 8;
 /// Class IN.
-const IN: [u8; 2] = [0, 1];
+pub(super) const IN: [u8; 2] = [0, 1];
 
 /// One name.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// The zone's place in the list of zones.
     pub(super) zone: u16,
+    /// The number of its node.
+    pub(super) number: usize,
     pub(super) owner: Option<Owner>,
     /// An alias, or at or below a delegation: only the slow path knows the answers.
     pub(super) apart: bool,
@@ -47,17 +49,8 @@ pub(super) enum Found<'i, 'n> {
     Name(&'i Entry),
     /// A wildcard stands for it, and for this label right below the name above.
     Wildcard(&'i Entry, &'n [u8]),
-    /// It is not there; the nearest name above is.
-    Missing(&'i Entry),
-}
-
-impl Found<'_, '_> {
-    /// Its zone's place in the list of zones.
-    pub(super) fn zone(&self) -> u16 {
-        match self {
-            Self::Name(entry) | Self::Wildcard(entry, _) | Self::Missing(entry) => entry.zone,
-        }
-    }
+    /// It is not there; the nearest name above is, which is this on the wire.
+    Missing(&'i Entry, &'n [u8]),
 }
 
 /// The table.
@@ -113,6 +106,7 @@ impl Index {
     fn add(&mut self, zone: u16, node: &Node, apart: bool, sets: Box<[Set]>) {
         let entry = Entry {
             zone,
+            number: node.number,
             owner: node.owner,
             apart,
             wildcard: None,
@@ -193,7 +187,7 @@ impl Index {
                     .and_then(|place| self.entries.get(place as usize));
                 return Some(match wildcard {
                     Some(wildcard) => Found::Wildcard(wildcard, label),
-                    None => Found::Missing(entry),
+                    None => Found::Missing(entry, above),
                 });
             }
             rest = above;

@@ -3,6 +3,7 @@
 //! answers these are.
 
 mod index;
+mod secure;
 
 use std::net::IpAddr;
 
@@ -13,12 +14,13 @@ use hickory_proto::rr::{RData, RecordType};
 use ipnet::IpNet;
 
 use super::client::Client;
-use super::resolve::{Steering, steer};
+use super::resolve::steer;
 use super::{Complaint, ExtendedError, Steered};
 use crate::snapshot::Snapshot;
 
 pub(crate) use index::Index;
 use index::{Entry, Found, OWNER, encode_data};
+use secure::Secure;
 
 /// A question of class IN, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -78,54 +80,120 @@ pub fn fast(
     query: &FastQuery<'_>,
     out: &mut Vec<u8>,
 ) -> Option<FastAnswer> {
-    let found = snapshot.index.find(query.name)?;
-    if query.dnssec_ok && snapshot.is_signed(found.zone()) {
-        return None;
-    }
-    let (entry, label) = match found {
+    let (entry, label) = match snapshot.index.find(query.name)? {
         Found::Name(entry) => (entry, None),
         Found::Wildcard(entry, label) => (entry, Some(label)),
-        Found::Missing(above) => {
-            let negative = negative(snapshot, above, query, out);
-            return negative.map(|answer| FastAnswer {
-                rcode: ResponseCode::NXDomain,
-                ..answer
-            });
-        }
+        Found::Missing(entry, above) => return missing(snapshot, entry, above, query, out),
     };
     if entry.apart {
         return None;
     }
+    let asked = Asked {
+        snapshot,
+        entry,
+        query,
+        expanded: label.is_some(),
+        secure: Secure::new(snapshot, query, entry),
+    };
+    let begin = out.len();
     if let Some((count, records)) = snapshot.index.set(entry, query.record_type) {
         out.extend_from_slice(records);
-        return Some(FastAnswer::found(count));
+        let mut answer = FastAnswer::found(count);
+        if let Some(secure) = &asked.secure {
+            secure.sign_set(entry, begin, &mut answer, out);
+        }
+        return asked.expanded(answer, out);
     }
     let v6 = match query.record_type {
         RecordType::A => false,
         RecordType::AAAA => true,
-        other if is_plain(other) => return negative(snapshot, entry, query, out),
+        other if is_plain(other) => return asked.negative(out),
         _ => return None,
     };
     let Some(owner) = entry.owner.filter(|owner| owner.steers(query.record_type)) else {
-        return negative(snapshot, entry, query, out);
+        return asked.negative(out);
     };
     let client = Client::new(&snapshot.places, query.client, query.subnet);
     let steering = steer(snapshot, keys, now, &client, owner, label)?;
-    let count = addresses(snapshot, &steering, v6, out);
+    let choice = steering.choice();
+    let relays = if v6 { &choice.ipv6 } else { &choice.ipv4 };
+    let count = addresses(snapshot, relays, steering.ttl, v6, out);
+    let steered = steering.counted(query.record_type);
     if count == 0 {
-        let negative = negative(snapshot, entry, query, out);
-        return negative.map(|answer| FastAnswer {
+        return asked.negative(out).map(|answer| FastAnswer {
             scope: steering.scope,
-            steered: steering.counted(query.record_type),
+            steered,
             ..answer
         });
     }
-    Some(FastAnswer {
+    let mut answer = FastAnswer {
         scope: steering.scope,
         complaint: steering.complaint,
-        steered: steering.counted(query.record_type),
+        steered,
         error: steering.is_stale().then_some(ExtendedError::Stale),
         ..FastAnswer::found(count)
+    };
+    if let Some(secure) = &asked.secure {
+        secure.sign_addresses(entry, relays, steering.ttl, &mut answer, out);
+    }
+    asked.expanded(answer, out)
+}
+
+/// A name that is there, and what is asked about it.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    entry: &'a Entry,
+    query: &'a FastQuery<'a>,
+    /// Whether a wildcard stands for it.
+    expanded: bool,
+    /// What has to be added, if anything has.
+    secure: Option<Secure<'a>>,
+}
+
+impl Asked<'_> {
+    /// Adds to an answer with records what there is to prove.
+    fn expanded(&self, mut answer: FastAnswer, out: &mut Vec<u8>) -> Option<FastAnswer> {
+        if let Some(secure) = self.secure.as_ref().filter(|_| self.expanded) {
+            secure.prove_expanded(&mut answer, out)?;
+        }
+        Some(answer)
+    }
+
+    /// An answer that there is no record of the type.
+    fn negative(&self, out: &mut Vec<u8>) -> Option<FastAnswer> {
+        let mut answer = soa(
+            self.snapshot,
+            self.entry,
+            self.query,
+            self.secure.as_ref(),
+            out,
+        )?;
+        if let Some(secure) = &self.secure {
+            secure.prove_lack(self.entry, self.expanded, &mut answer, out)?;
+        }
+        Some(answer)
+    }
+}
+
+/// An answer that there is no such name: `entry`, whose name on the wire is `above`, is the nearest.
+fn missing(
+    snapshot: &Snapshot,
+    entry: &Entry,
+    above: &[u8],
+    query: &FastQuery<'_>,
+    out: &mut Vec<u8>,
+) -> Option<FastAnswer> {
+    if entry.apart {
+        return None;
+    }
+    let secure = Secure::new(snapshot, query, entry);
+    let mut answer = soa(snapshot, entry, query, secure.as_ref(), out)?;
+    if let Some(secure) = &secure {
+        secure.prove_missing(above, &mut answer, out)?;
+    }
+    Some(FastAnswer {
+        rcode: ResponseCode::NXDomain,
+        ..answer
     })
 }
 
@@ -144,10 +212,8 @@ fn is_plain(record_type: RecordType) -> bool {
 }
 
 /// Appends the addresses of one family, best first, and tells how many.
-fn addresses(snapshot: &Snapshot, steering: &Steering<'_>, v6: bool, out: &mut Vec<u8>) -> u16 {
-    let choice = steering.choice();
-    let relays = if v6 { &choice.ipv6 } else { &choice.ipv4 };
-    let ttl = steering.ttl.to_be_bytes();
+fn addresses(snapshot: &Snapshot, relays: &[u16], ttl: u32, v6: bool, out: &mut Vec<u8>) -> u16 {
+    let ttl = ttl.to_be_bytes();
     let hosts = relays
         .iter()
         .filter_map(|relay| snapshot.relays.get(usize::from(*relay)));
@@ -177,27 +243,33 @@ fn addresses(snapshot: &Snapshot, steering: &Steering<'_>, v6: bool, out: &mut V
     count
 }
 
-/// Appends the SOA record that limits the life of an answer without records (RFC 2308 section 3).
-fn negative(
+/// Appends the SOA record that limits the life of an answer without records (RFC 2308 section 3),
+/// with its signature where that is wanted.
+fn soa(
     snapshot: &Snapshot,
     entry: &Entry,
     query: &FastQuery<'_>,
+    secure: Option<&Secure<'_>>,
     out: &mut Vec<u8>,
 ) -> Option<FastAnswer> {
-    if entry.apart {
-        return None;
-    }
-    let apex = snapshot.index.apex_length(entry)?;
     let soa = snapshot.soas.get(usize::from(entry.zone))?;
-    // The apex is the end of the name that was asked for.
-    let place = u16::try_from(query.name.len().checked_sub(apex)?).ok()?;
-    let pointer = u16::from_be_bytes(OWNER) + place;
-    out.extend_from_slice(&pointer.to_be_bytes());
+    let pointer = apex_pointer(query.name, snapshot.index.apex_length(entry)?)?;
+    out.extend_from_slice(&pointer);
     out.extend_from_slice(soa);
-    Some(FastAnswer {
+    let mut answer = FastAnswer {
         authorities: 1,
         ..FastAnswer::found(0)
-    })
+    };
+    if let Some(secure) = secure {
+        secure.sign_soa(pointer, snapshot.policy.ttl_negative, &mut answer, out);
+    }
+    Some(answer)
+}
+
+/// A pointer to the apex, which is the end of the name asked for.
+fn apex_pointer(name: &[u8], apex: usize) -> Option<[u8; 2]> {
+    let place = u16::try_from(name.len().checked_sub(apex)?).ok()?;
+    Some((u16::from_be_bytes(OWNER) + place).to_be_bytes())
 }
 
 /// The SOA record of a zone, without its owner name.
