@@ -41,7 +41,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve DNS until SIGTERM; SIGHUP reloads the configuration
-    Run(File),
+    Run {
+        #[command(flatten)]
+        file: File,
+        /// Take the place of the daemon that runs with the same control socket, if one does: it goes on
+        /// until this one serves, and no query is lost
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Judge a configuration file and change nothing
     Check {
         #[command(flatten)]
@@ -215,7 +222,7 @@ struct Output {
 /// configuration.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(file) => run(&file.config),
+        Command::Run { file, take_over } => run(&file.config, take_over),
         Command::Check { file, output } => check(&file.config, output.json),
         Command::Diff {
             new,
@@ -311,8 +318,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(path: &Path) -> ExitCode {
-    match daemon::run(path) {
+fn run(path: &Path, take_over: bool) -> ExitCode {
+    match daemon::run(path, take_over) {
         Ok(()) => ExitCode::SUCCESS,
         Err(daemon::Error::Config(errors)) => wrong(&errors),
         Err(error) => fail(&error),

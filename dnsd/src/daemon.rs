@@ -1,43 +1,40 @@
-//! `dnsd run`: everything put together, and taken apart again at a signal.
+//! `dnsd run`: everything put together, and taken apart again at a signal or for another daemon.
+
+mod answering;
+mod bound;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 
-use arc_swap::ArcSwap;
-use dnsd_core::answer::Complaint;
-use dnsd_core::fleet::{Fleet, Saved};
-use dnsd_core::votes::Observer;
+use dnsd_core::fleet::Saved;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use settings::Errors;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::answering::Answering;
 use crate::admin::{self, Admin};
 use crate::api::door::Door;
 use crate::api::server::{self, Api};
 use crate::api::view::View;
 use crate::config::{Config, Node};
-use crate::control::{Chronicle, Control, Input};
-use crate::dnssec::Signing;
-use crate::geoip::Geoip;
-use crate::history::Event;
+use crate::control::{Control, Input};
+use crate::handover::{self, Given, Giving, Sockets, Taking};
 use crate::intake::Intake;
-use crate::limits::{CONTROL_BACKLOG, ORDER_BACKLOG, QUESTION_BACKLOG};
+use crate::limits::{CONTROL_BACKLOG, HANDOVER_DRAIN, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
-use crate::reload::{Order, Reloader, show};
+use crate::reload::{Order, Reloader};
 use crate::revocations::Revoking;
 use crate::serve::certificate::Shown;
-use crate::serve::complaints::Complaints;
-use crate::serve::rate::Limiter;
 use crate::serve::udp::Workers;
-use crate::serve::{Published, Served, quic, tcp};
+use crate::serve::{Served, quic, tcp};
 use crate::share::wire::Wire;
 use crate::{clock, listen, logging, persist};
 
@@ -50,6 +47,9 @@ pub enum Error {
     /// A listener cannot be had.
     #[error(transparent)]
     Listen(#[from] listen::Error),
+    /// The daemon that runs does not give its place.
+    #[error(transparent)]
+    TakeOver(#[from] handover::Error),
     /// The system refused something else.
     #[error("{what}: {source}")]
     System {
@@ -64,8 +64,9 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::System { what, source }
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub fn run(path: &Path) -> Result<(), Error> {
+/// Runs until SIGTERM or SIGINT, or until another daemon takes its place; with `take_over`, in the
+/// place of the one that runs now.
+pub fn run(path: &Path, take_over: bool) -> Result<(), Error> {
     let config = Config::at_start(path).map_err(|errors| Error::Config(Box::new(errors)))?;
     logging::start(config.log);
     raise_descriptors();
@@ -73,7 +74,7 @@ pub fn run(path: &Path) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(system("starting the runtime"))?;
-    runtime.block_on(serve(path.to_owned(), config))
+    runtime.block_on(serve(path.to_owned(), config, take_over))
 }
 
 /// Probes and connections hold descriptors; the usual soft limit of 1024 is for `select`.
@@ -83,12 +84,6 @@ fn raise_descriptors() {
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays low");
     }
-}
-
-/// How many descriptors this process may have open.
-fn descriptors() -> usize {
-    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
 /// The signals that matter.
@@ -108,14 +103,81 @@ impl Signals {
     }
 }
 
-async fn serve(path: PathBuf, config: Config) -> Result<(), Error> {
+/// What a daemon begins with.
+#[derive(Default)]
+struct Beginning {
+    sockets: Sockets,
+    state: Option<Saved>,
+    /// The daemon whose place it takes.
+    taking: Option<Taking>,
+}
+
+impl Beginning {
+    fn anew(node: &Node) -> Self {
+        let state = node.state.as_deref().and_then(persist::load);
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+
+    async fn in_place(node: &Node) -> Result<Self, Error> {
+        let Some(offered) = handover::ask(&node.control).await? else {
+            tracing::info!("no dnsd runs whose place to take");
+            return Ok(Self::anew(node));
+        };
+        Ok(Self {
+            sockets: offered.sockets,
+            state: Some(offered.state),
+            taking: Some(offered.taking),
+        })
+    }
+
+    /// Answers; of another daemon whose place is taken only the end is left then.
+    async fn answer(
+        self,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+    ) -> Result<(Answering, Option<Taking>), Error> {
+        let state = self.state.as_ref();
+        let mut begun = Answering::start(config, self.sockets, state, metrics)?;
+        let mut taking = self.taking;
+        if let Some(taking) = &mut taking {
+            // The other has stopped judging when this returns.
+            begun.restore(config, &taking.serving().await?);
+        }
+        Ok((begun, taking))
+    }
+}
+
+async fn serve(path: PathBuf, mut config: Config, take_over: bool) -> Result<(), Error> {
     let mut signals = Signals::catch().map_err(system("catching signals"))?;
+    let mut beginning = if take_over {
+        Beginning::in_place(&config.node).await?
+    } else {
+        Beginning::anew(&config.node)
+    };
+    while let Some(again) = Box::pin(attend(&path, config, beginning, &mut signals)).await? {
+        (config, beginning) = again;
+    }
+    Ok(())
+}
+
+/// Runs until a signal or until another daemon has this one's place. If one that was to have it
+/// fails, returns what to go on with.
+async fn attend(
+    path: &Path,
+    config: Config,
+    beginning: Beginning,
+    signals: &mut Signals,
+) -> Result<Option<(Config, Beginning)>, Error> {
     let (orders, mut ordered) = mpsc::channel(ORDER_BACKLOG);
-    let daemon = Daemon::start(&config, orders)?;
+    let (serving, mut given) = mpsc::channel(1);
+    let daemon = Daemon::start(&config, beginning, orders, serving).await?;
     tracing::info!(node = %config.node.id, zone = %config.inventory.zone().name, "dnsd is serving");
     let node = config.node.clone();
     let mut reloader = Reloader {
-        path,
+        path: path.to_owned(),
         running: config,
         inputs: daemon.inputs.clone(),
         intake: Arc::clone(&daemon.intake),
@@ -123,18 +185,24 @@ async fn serve(path: PathBuf, config: Config) -> Result<(), Error> {
         shown: daemon.shown.clone(),
         metrics: Arc::clone(&daemon.metrics),
     };
-    loop {
+    let given = loop {
         tokio::select! {
-            _ = signals.term.recv() => break,
-            _ = signals.int.recv() => break,
+            _ = signals.term.recv() => break None,
+            _ = signals.int.recv() => break None,
             // The log has what there is to say.
             _ = signals.hup.recv() => drop(reloader.reload(false).await),
             Some(order) = ordered.recv() => reloader.obey(order).await,
+            Some(given) = given.recv() => break Some(given),
         }
+    };
+    let Reloader { running, .. } = reloader;
+    if let Some(given) = given {
+        let again = daemon.give(&node, given).await?;
+        return Ok(again.map(|beginning| (running, beginning)));
     }
     tracing::info!("dnsd ends");
-    drop(reloader);
-    daemon.stop(&node).await
+    daemon.stop(&node).await?;
+    Ok(None)
 }
 
 /// Everything that runs.
@@ -142,6 +210,7 @@ struct Daemon {
     inputs: mpsc::Sender<Input>,
     intake: Arc<Intake>,
     metrics: Arc<Metrics>,
+    sockets: Arc<Sockets>,
     ready: Arc<AtomicBool>,
     door: Option<Arc<Door>>,
     shown: Option<Arc<Shown>>,
@@ -156,67 +225,33 @@ struct Daemon {
     keeping: Option<JoinHandle<()>>,
 }
 
-/// What has an address or a path of its own.
-struct Sockets {
-    dns: listen::Dns,
-    encrypted: listen::Encrypted,
-    intake: Arc<Intake>,
-    control: UnixListener,
-    admin: Option<TcpListener>,
-    api: Option<TcpListener>,
-    wire: Option<Arc<Wire>>,
-}
-
-impl Sockets {
-    fn bind(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Error> {
-        let node = &config.node;
-        let dns = listen::dns(node)?;
-        let encrypted = config.tls.as_ref().map(listen::encrypted).transpose()?;
-        let intake = Intake::bind(config, Arc::clone(metrics));
-        let intake = Arc::new(intake.map_err(listen::reports(node.reports))?);
-        let control = listen::control(&node.control)?;
-        let admin = node
-            .admin
-            .map(|admin| listen::tcp("node.admin", admin))
-            .transpose()?;
-        let api = config.api.as_ref().map(|api| api.listen);
-        let api = api.map(|api| listen::tcp("api.listen", api)).transpose()?;
-        let bind = |sharing| {
-            let wire = Wire::bind(node.id, sharing, Arc::clone(metrics)).map(Arc::new);
-            wire.map_err(listen::sharing(sharing.listen))
-        };
-        let wire = config.sharing.as_ref().map(bind).transpose()?;
-        Ok(Self {
-            dns,
-            encrypted: encrypted.unwrap_or_default(),
-            intake,
-            control,
-            admin,
-            api,
-            wire,
-        })
-    }
-}
-
 impl Daemon {
-    fn start(config: &Config, orders: mpsc::Sender<Order>) -> Result<Self, Error> {
+    async fn start(
+        config: &Config,
+        beginning: Beginning,
+        orders: mpsc::Sender<Order>,
+        serving: mpsc::Sender<Given>,
+    ) -> Result<Self, Error> {
         let node = &config.node;
         let metrics = Arc::new(Metrics::default());
         let ready = Arc::new(AtomicBool::new(false));
-        let Sockets {
-            dns,
-            encrypted,
+        let (begun, taking) = beginning.answer(config, &metrics).await?;
+        // A QUIC connection is one process's: this one could not go on with the other's.
+        let quic = over_quic(begun.doq, begun.shown.as_ref(), &begun.served);
+        let quic = quic.map_err(system("starting DNS over QUIC"))?;
+        let Answering {
             intake,
-            control,
-            admin,
-            api: http,
             wire,
-        } = Sockets::bind(config, &metrics)?;
+            served,
+            sockets,
+            shown,
+            ..
+        } = begun;
         let mut tasks = JoinSet::new();
         let (inputs, waiting) = mpsc::channel(CONTROL_BACKLOG);
         let (questions, asked) = mpsc::channel(QUESTION_BACKLOG);
         let view = View::new(node.id, questions);
-        if let Some(listener) = admin {
+        if let Some(listener) = begun.admin {
             let admin = Admin {
                 view: view.clone(),
                 metrics: Arc::clone(&metrics),
@@ -224,52 +259,41 @@ impl Daemon {
             };
             tasks.spawn(admin::serve(listener, admin));
         }
-        // What was known before the restart is served before anything new is learnt.
-        let limiter = Limiter::start().map_err(system("drawing a key"))?;
-        let mut signing = Signing::new(Arc::clone(&config.dnssec.keys));
-        let (fleet, served, complaints, chronicle) =
-            restore(config, &metrics, limiter, &mut signing);
-        let workers = Workers::start(dns.udp, &served).map_err(system("starting DNS threads"))?;
-        let shown = config.tls.as_ref().map(|tls| {
-            show(tls, &metrics);
-            Arc::new(Shown::new(Arc::clone(&tls.identity.certified)))
-        });
-        let (front, quic) = connections(dns.tcp, encrypted, shown.as_ref(), &served)
-            .map_err(system("starting DNS over connections"))?;
+        let known = Arc::new(begun.fleet.saved(clock::now(), clock::unix()));
+        let (states, changes) = watch::channel(known);
         ready.store(true, Ordering::Release);
         let api = Api {
             view,
             served: Arc::clone(&served),
             orders,
             inputs: inputs.clone(),
+            giving: Giving::new(Arc::clone(&sockets), changes.clone(), serving),
         };
         let door = config.api.as_ref().map(|api| Arc::new(Door::new(api)));
-        if let (Some(listener), Some(door)) = (http, &door) {
+        if let (Some(listener), Some(door)) = (begun.api, &door) {
             tasks.spawn(server::serve_http(listener, api.clone(), Arc::clone(door)));
         }
-        tasks.spawn(server::serve(control, api));
+        tasks.spawn(server::serve(begun.control, api));
         let receiving = intake.start(inputs.clone());
         let receiving = receiving.map_err(system("starting the report thread"))?;
         let start = |wire: &Arc<Wire>| Ok((Arc::clone(wire), wire.start(inputs.clone())?));
         let sharing = wire.as_ref().map(start).transpose();
         let sharing = sharing.map_err(system("starting the sharing thread"))?;
-        let known = Arc::new(fleet.saved(clock::now(), clock::unix()));
-        let (states, changes) = watch::channel(known);
         let keeping = node
             .state
             .clone()
             .map(|state| tokio::spawn(persist::keep(state, changes, Arc::clone(&metrics))));
         let control = Control {
-            fleet,
+            fleet: begun.fleet,
             prober: Prober::new(config, inputs.clone()),
             intake: Arc::clone(&intake),
             wire,
             isolated: None,
             served,
             labels: config.labels.clone(),
-            complaints,
+            complaints: begun.complaints,
             rules: Arc::clone(&config.rules),
-            signing,
+            signing: begun.signing,
             geoip: config.geoip.clone(),
             states,
             node: node.id,
@@ -282,25 +306,82 @@ impl Daemon {
             answered: BTreeSet::new(),
             revoking: Revoking::new(config.revocations_lasting),
             paths: BTreeMap::new(),
-            chronicle,
+            chronicle: begun.chronicle,
         };
         let controlling = tokio::spawn(control.run(waiting, asked));
+        if let Some(taking) = taking {
+            taking.done().await;
+        }
         Ok(Self {
             inputs,
             intake,
             metrics,
+            sockets,
             ready,
             door,
             shown,
             tasks,
-            workers,
-            front,
+            workers: begun.workers,
+            front: begun.front,
             quic,
             receiving,
             wire: sharing,
             controlling,
             keeping,
         })
+    }
+
+    /// Gives another daemon that serves already what this one knows, and ends when it goes on. If it
+    /// does not, returns what this one goes on with. What nobody has read meanwhile waits in the
+    /// sockets.
+    async fn give(self, node: &Node, given: Given) -> Result<Option<Beginning>, Error> {
+        tracing::info!("another dnsd serves; it is told what this one knows");
+        self.ready.store(false, Ordering::Release);
+        if let Some(quic) = self.quic {
+            quic.stop().await;
+        }
+        // What they have read the control loop hears before it ends.
+        self.intake.stop();
+        let wire = self.wire.map(|(wire, thread)| {
+            wire.stop();
+            thread
+        });
+        let joining = [Some(self.receiving), wire].into_iter().flatten();
+        let joined = tokio::task::spawn_blocking(|| joining.map(|one| drop(one.join())).count());
+        let _ = joined.await;
+        drop(self.tasks);
+        let _ = self.inputs.send(Input::Stop).await;
+        let ended = self.controlling.await;
+        if let Some(keeping) = self.keeping {
+            let _ = keeping.await;
+        }
+        let (state, prober) = ended.map_err(io::Error::other).map_err(system("judging"))?;
+        if let Some(path) = &node.state {
+            persist::save(path, &state).map_err(system("saving the state"))?;
+        }
+        let again = match given.finish(&state).await {
+            Ok(()) => {
+                tracing::info!("another dnsd goes on; this one finishes its connections and ends");
+                self.workers.stop();
+                self.front.drain(HANDOVER_DRAIN).await;
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "the dnsd that served is gone; this one goes on");
+                self.workers.stop();
+                self.front.stop().await;
+                Some(Beginning {
+                    sockets: self
+                        .sockets
+                        .again()
+                        .map_err(system("keeping the sockets"))?,
+                    state: Some(state),
+                    taking: None,
+                })
+            }
+        };
+        prober.stop().await;
+        Ok(again)
     }
 
     async fn stop(self, node: &Node) -> Result<(), Error> {
@@ -337,87 +418,14 @@ impl Daemon {
     }
 }
 
-/// Everything that serves connections.
-fn connections(
-    tcp: Vec<TcpListener>,
-    encrypted: listen::Encrypted,
+/// DNS over QUIC, if there is a certificate to show.
+fn over_quic(
+    doq: Vec<UdpSocket>,
     shown: Option<&Arc<Shown>>,
     served: &Arc<Served>,
-) -> io::Result<(tcp::Front, Option<quic::Front>)> {
-    let over_tls = shown.map(Shown::over_tls).transpose();
-    let over_quic = shown.map(Shown::over_quic).transpose();
-    let over_tls = over_tls.map_err(io::Error::other)?;
-    let listeners = tcp::Listeners {
-        tcp,
-        tls: over_tls.map(|config| (encrypted.dot, config)),
-    };
-    let front = tcp::Front::start(listeners, descriptors(), served)?;
-    let over_quic = over_quic.map_err(io::Error::other)?;
-    let quic = over_quic.map(|config| quic::Front::start(encrypted.doq, config, served));
-    Ok((front, quic.transpose()?))
-}
-
-/// The fleet as it was saved, and the answers that follow from it.
-fn restore(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    limiter: Limiter,
-    signing: &mut Signing,
-) -> (Fleet, Arc<Served>, Receiver<Complaint>, Chronicle) {
-    let saved = config.node.state.as_deref().and_then(persist::load);
-    let mut chronicle = Chronicle::default();
-    chronicle.history.add(Event::Started {
-        restored: saved.is_some(),
-        generation: config.inventory.generation(),
-    });
-    let inventory = config.inventory.clone();
-    let mut fleet = Fleet::new(inventory, saved.as_ref(), clock::now(), clock::unix());
-    if let Some(sharing) = &config.sharing {
-        let me = Observer {
-            id: config.node.id,
-            domain: sharing.domain.clone(),
-        };
-        fleet.join(clock::now(), clock::unix(), me);
-    }
-    let (generation, newest) = (config.inventory.generation(), fleet.newest_configuration());
-    if generation < newest {
-        // A nameserver that refused to start would help nobody.
-        tracing::error!(
-            generation,
-            newest,
-            "the configuration is older than one that was in force"
-        );
-    }
-    metrics.configured(generation, newest);
-    metrics.located(config.geoip.as_ref());
-    if let Some(Geoip {
-        path,
-        found: Err(error),
-    }) = &config.geoip
-    {
-        let path = path.display();
-        tracing::error!("clients are told apart by configured networks alone: {path} {error}");
-    }
-    let snapshot = fleet.publish(clock::now(), clock::unix());
-    let snapshot = signing.sign(snapshot, clock::unix());
-    metrics.published(snapshot.serial());
-    let published = Published {
-        shares: metrics.shares(&snapshot, None),
-        snapshot,
-        labels: config.labels.clone(),
-        rules: Arc::clone(&config.rules),
-    };
-    let published = ArcSwap::from_pointee(published);
-    let (complaints, waiting) = Complaints::new(metrics.complaints());
-    (
-        fleet,
-        Arc::new(Served {
-            published,
-            complaints,
-            metrics: Arc::clone(metrics),
-            limiter,
-        }),
-        waiting,
-        chronicle,
-    )
+) -> io::Result<Option<quic::Front>> {
+    let config = shown.map(Shown::over_quic).transpose();
+    let config = config.map_err(io::Error::other)?;
+    let front = config.map(|config| quic::Front::start(doq, config, served));
+    front.transpose()
 }

@@ -55,7 +55,9 @@ where
                 request
             });
         let service = TowerToHyperService::new(known);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection = http
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {
             let _place = place;

@@ -47,9 +47,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Binds the socket.
-    pub fn bind(config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let socket = UdpSocket::bind(config.node.reports)?;
+    /// Takes reports from `socket`.
+    pub fn new(socket: UdpSocket, config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
         socket.set_read_timeout(Some(LOOK))?;
         socket.set_write_timeout(Some(SEND))?;
         Ok(Self {

@@ -24,6 +24,7 @@ pub mod decisions;
 pub mod dnssec;
 pub mod gate;
 pub mod geoip;
+pub mod handover;
 pub mod history;
 pub mod http;
 pub mod intake;

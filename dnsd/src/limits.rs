@@ -145,6 +145,16 @@ pub const STATE_INTERVAL: Duration = Duration::from_secs(1);
 pub const STATE_REFRESH: Duration = Duration::from_secs(10);
 /// Largest state file that is read back, in bytes.
 pub const STATE_BYTES: u64 = 16 * 1024 * 1024;
+/// Sockets that can be handed over to another daemon: what the kernel passes at once.
+pub const HANDOVER_SOCKETS: usize = 253;
+/// Longest text of a hand-over, in bytes: the state, and what the sockets are for.
+pub const HANDOVER_BYTES: u64 = STATE_BYTES + 64 * 1024;
+/// How long a daemon that has got the sockets may take until it serves.
+pub const HANDOVER_BEGIN: Duration = Duration::from_mins(1);
+/// How long each further step of a hand-over may take.
+pub const HANDOVER_DONE: Duration = Duration::from_secs(10);
+/// How long a daemon whose place was taken finishes its connections.
+pub const HANDOVER_DRAIN: Duration = Duration::from_secs(15);
 /// How long a request to the control socket, the HTTP API or the admin listener may take.
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests to the control socket, the HTTP API or the admin listener that may be under way at once.

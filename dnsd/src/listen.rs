@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
@@ -10,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{Node, Tls};
+use crate::handover::Sockets;
 use crate::limits::UDP_WORKERS;
 use crate::serve::udp;
 
@@ -41,6 +44,17 @@ fn at(key: &'static str, place: String) -> impl FnOnce(io::Error) -> Error {
     move |source| Error { key, place, source }
 }
 
+/// The socket for `key` at `place`: one that is there already, or else a new one.
+fn have<S: From<OwnedFd> + AsFd>(
+    sockets: &mut Sockets,
+    key: &'static str,
+    place: String,
+    bind: impl FnOnce() -> io::Result<S>,
+) -> Result<S, Error> {
+    let purpose = format!("{key} {place}");
+    sockets.take(purpose, bind).map_err(at(key, place))
+}
+
 /// The listeners for DNS: one TCP listener per address, and per worker one UDP listener each.
 #[derive(Debug)]
 pub struct Dns {
@@ -51,16 +65,18 @@ pub struct Dns {
 }
 
 /// Binds `node.listen`.
-pub fn dns(node: &Node) -> Result<Dns, Error> {
+pub fn dns(sockets: &mut Sockets, node: &Node) -> Result<Dns, Error> {
     let mut tcp = Vec::new();
     let mut udp: Vec<Vec<udp::Listener>> = (0..workers(node)).map(|_| Vec::new()).collect();
     for address in &node.listen {
         // TCP first: UDP sockets of two daemons of one user may share an address, TCP's may not.
-        let place = format!("{address} (TCP)");
-        tcp.push(stream(*address).map_err(at("node.listen", place))?);
+        tcp.push(self::tcp(sockets, "node.listen", *address)?);
         for worker in &mut udp {
-            let listener = udp::Listener::bind(*address);
-            worker.push(listener.map_err(at("node.listen", format!("{address} (UDP)")))?);
+            let place = format!("{address} (UDP)");
+            let bind = || udp::Listener::bind(*address);
+            let socket = have(sockets, "node.listen", place.clone(), bind)?;
+            let listener = udp::Listener::new(socket);
+            worker.push(listener.map_err(at("node.listen", place))?);
         }
     }
     Ok(Dns { tcp, udp })
@@ -76,19 +92,19 @@ pub struct Encrypted {
 }
 
 /// Binds `tls.dot` and `tls.doq`.
-pub fn encrypted(tls: &Tls) -> Result<Encrypted, Error> {
-    let quic = |address: &SocketAddr| {
+pub fn encrypted(sockets: &mut Sockets, tls: &Tls) -> Result<Encrypted, Error> {
+    let dot = tls.dot.iter();
+    let dot = dot.map(|address| tcp(sockets, "tls.dot", *address));
+    let dot = dot.collect::<Result<_, _>>()?;
+    let doq = tls.doq.iter().map(|address| {
         let place = format!("{address} (UDP)");
-        datagrams(*address).map_err(at("tls.doq", place))
-    };
-    let dot = tls.dot.iter().map(|address| tcp("tls.dot", *address));
-    Ok(Encrypted {
-        dot: dot.collect::<Result<_, _>>()?,
-        doq: tls.doq.iter().map(quic).collect::<Result<_, _>>()?,
-    })
+        have(sockets, "tls.doq", place, || quic(*address))
+    });
+    let doq = doq.collect::<Result<_, _>>()?;
+    Ok(Encrypted { dot, doq })
 }
 
-fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+fn quic(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -113,11 +129,17 @@ fn workers(node: &Node) -> usize {
 }
 
 /// Binds a TCP listener for `key`.
-pub fn tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    stream(address).map_err(at(key, format!("{address} (TCP)")))
+pub fn tcp(
+    sockets: &mut Sockets,
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, Error> {
+    let place = format!("{address} (TCP)");
+    let listener = have(sockets, key, place.clone(), || stream(address))?;
+    TcpListener::from_std(listener).map_err(at(key, place))
 }
 
-fn stream(address: SocketAddr) -> io::Result<TcpListener> {
+fn stream(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -131,27 +153,29 @@ fn stream(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-/// Names `node.reports` in the error of a socket bound elsewhere.
-pub fn reports(address: SocketAddr) -> impl FnOnce(io::Error) -> Error {
-    at("node.reports", format!("{address} (UDP)"))
-}
-
-/// Names `sharing.listen` in the error of a socket bound elsewhere.
-pub fn sharing(address: SocketAddr) -> impl FnOnce(io::Error) -> Error {
-    at("sharing.listen", format!("{address} (UDP)"))
+/// Binds a UDP socket for `key`.
+pub fn datagrams(
+    sockets: &mut Sockets,
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<UdpSocket, Error> {
+    let place = format!("{address} (UDP)");
+    have(sockets, key, place, || UdpSocket::bind(address))
 }
 
 /// Binds the control socket, for its owner only. A socket file that nobody listens on any more is
 /// replaced; one that is in use is not.
-pub fn control(path: &Path) -> Result<UnixListener, Error> {
-    unix(path).map_err(at("node.control", path.display().to_string()))
+pub fn control(sockets: &mut Sockets, path: &Path) -> Result<UnixListener, Error> {
+    let (key, place) = ("node.control", path.display().to_string());
+    let listener = have(sockets, key, place.clone(), || unix(path))?;
+    UnixListener::from_std(listener).map_err(at(key, place))
 }
 
-fn unix(path: &Path) -> io::Result<UnixListener> {
-    match std::os::unix::net::UnixStream::connect(path) {
+fn unix(path: &Path) -> io::Result<StdUnixListener> {
+    match UnixStream::connect(path) {
         Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -159,7 +183,9 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     }
     // Nobody else gets to it, not even before its mode could be changed.
     let before = umask(Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path);
+    let listener = StdUnixListener::bind(path);
     umask(before);
-    listener
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }

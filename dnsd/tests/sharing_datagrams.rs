@@ -52,7 +52,13 @@ impl End {
             keys: keys("the key of these tests, long enough"),
         };
         let metrics = Arc::new(Metrics::default());
-        let wire = Wire::bind(id.parse().expect("id"), &sharing, Arc::clone(&metrics));
+        let socket = UdpSocket::bind(sharing.listen).expect("socket");
+        let wire = Wire::new(
+            socket,
+            id.parse().expect("id"),
+            &sharing,
+            Arc::clone(&metrics),
+        );
         let wire = Arc::new(wire.expect("bound"));
         let (sender, inputs) = mpsc::channel(64);
         let thread = Some(wire.start(sender).expect("started"));

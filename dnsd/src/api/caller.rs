@@ -18,6 +18,11 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// Whether it may do whatever this daemon may: its own user, or the one who may do anything.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::User(Some(uid)) if *uid == 0 || *uid == Uid::effective().as_raw())
+    }
+
     /// Who that is, for the record.
     pub(super) fn name(&self) -> String {
         let uid = match self {
@@ -48,5 +53,23 @@ impl Listener for Callers {
 
     fn local_addr(&self) -> io::Result<Caller> {
         Ok(Caller::User(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_user_and_root_may_do_what_this_daemon_may() {
+        let own = Uid::effective().as_raw();
+        assert!(Caller::User(Some(own)).is_own() && Caller::User(Some(0)).is_own());
+        for other in [
+            Caller::User(Some(own.wrapping_add(12_345))),
+            Caller::User(None),
+            Caller::Token("deploy".into()),
+        ] {
+            assert!(!other.is_own(), "{other:?}");
+        }
     }
 }

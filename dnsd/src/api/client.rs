@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -67,7 +67,34 @@ async fn bounded(socket: &Path, request: Asked) -> Result<Bytes, Error> {
     }
 }
 
-async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
+/// Asks for `path` and for another protocol on the connection from then on.
+pub async fn upgrade(
+    socket: &Path,
+    path: &str,
+    protocol: &'static str,
+) -> Result<UnixStream, Error> {
+    let request = Request::post(path)
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, protocol)
+        .body(Full::default());
+    let asked = async {
+        let response = answered(socket, request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(response).await);
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
+        let parts = upgraded.downcast::<TokioIo<UnixStream>>();
+        let parts = parts.map_err(|_| broken("the connection is of another kind"))?;
+        Ok(parts.io.into_inner())
+    };
+    timeout(HTTP_TIMEOUT, asked).await.unwrap_or_else(|_| {
+        let path = socket.to_owned();
+        Err(Error::Silent { path })
+    })
+}
+
+/// The head of the answer to a request; its body follows while it is read.
+async fn answered(socket: &Path, request: Asked) -> Result<Response<Incoming>, Error> {
     let stream = UnixStream::connect(socket).await.map_err(|source| {
         let path = socket.to_owned();
         match source.kind() {
@@ -78,19 +105,20 @@ async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;
-    let connection = tokio::spawn(connection);
+    // Ends with the daemon's answer, which is one to each connection.
+    tokio::spawn(connection.with_upgrades());
     let mut request = request.map_err(broken)?;
     let host = header::HeaderValue::from_static("dnsd");
     request.headers_mut().insert(header::HOST, host);
     let json = header::HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::CONTENT_TYPE, json);
-    let response = sender.send_request(request).await.map_err(broken)?;
+    sender.send_request(request).await.map_err(broken)
+}
+
+async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
+    let response = answered(socket, request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), HTTP_BODY)
-        .collect()
-        .await;
-    connection.abort();
-    let body = body.map_err(Error::Broken)?.to_bytes();
+    let body = body(response).await?;
     let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
     let error = said.as_ref().and_then(|said| said["error"].as_str());
     // What is not done may say in full what doing it would have meant.
@@ -98,10 +126,29 @@ async fn exchange(socket: &Path, request: Asked) -> Result<Bytes, Error> {
     if status == StatusCode::OK || told {
         return Ok(body);
     }
-    Err(Error::Refused(error.map_or_else(
-        || format!("the daemon answered {status}"),
-        str::to_owned,
-    )))
+    Err(told_otherwise(status, error))
+}
+
+async fn body(response: Response<Incoming>) -> Result<Bytes, Error> {
+    let body = Limited::new(response.into_body(), HTTP_BODY).collect();
+    Ok(body.await.map_err(Error::Broken)?.to_bytes())
+}
+
+async fn refused(response: Response<Incoming>) -> Error {
+    let status = response.status();
+    let said = match body(response).await {
+        Ok(body) => serde_json::from_slice::<serde_json::Value>(&body).ok(),
+        Err(error) => return error,
+    };
+    told_otherwise(
+        status,
+        said.as_ref().and_then(|said| said["error"].as_str()),
+    )
+}
+
+fn told_otherwise(status: StatusCode, error: Option<&str>) -> Error {
+    let status = || format!("the daemon answered {status}");
+    Error::Refused(error.map_or_else(status, str::to_owned))
 }
 
 fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -4,19 +4,20 @@ use std::net::IpAddr;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router, middleware};
 use dnsd_core::answer;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use liveness::RelayId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::File;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::caller::{Caller, Callers};
@@ -27,6 +28,7 @@ use super::view::{All, Ending, View};
 use crate::clock;
 use crate::config::Config;
 use crate::control::Input;
+use crate::handover::{self, Giving};
 use crate::history::{Span, Told};
 use crate::http;
 use crate::limits::{CONFIGURATION_BYTES, DECISION_BYTES};
@@ -45,6 +47,8 @@ pub struct Api {
     pub orders: mpsc::Sender<Order>,
     /// To the control loop.
     pub inputs: mpsc::Sender<Input>,
+    /// Hands this daemon's sockets over to another.
+    pub giving: Giving,
 }
 
 /// Serves the control socket until the task is dropped.
@@ -52,7 +56,9 @@ pub async fn serve(listener: UnixListener, api: Api) {
     // What a configuration refers to is read with this daemon's rights, so only here, where its
     // own user asks, may it be anybody's.
     let compared = post(compare).layer(DefaultBodyLimit::max(CONFIGURATION_BYTES));
-    let router = routes().route("/v1/diff", compared);
+    let router = routes()
+        .route("/v1/diff", compared)
+        .route(handover::PATH, post(hand_over));
     let router = http::bounded(router, StatusCode::GATEWAY_TIMEOUT).with_state(api);
     http::serve(Callers(listener), router).await;
 }
@@ -227,6 +233,41 @@ async fn reload(
         StatusCode::CONFLICT
     };
     Ok((status, Json(judgement)))
+}
+
+/// Nobody else may have the sockets: not over HTTP, and not with less than this daemon's rights.
+async fn hand_over(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    mut request: Request,
+) -> Result<Response, Refused> {
+    if !caller.is_own() {
+        let what = "only this daemon's own user takes its place".to_owned();
+        return Err(Refused(StatusCode::FORBIDDEN, what));
+    }
+    let protocol = request.headers().get(header::UPGRADE);
+    if protocol.is_none_or(|protocol| protocol != handover::PROTOCOL) {
+        let what = format!(
+            "upgrade to {} to be handed anything over",
+            handover::PROTOCOL
+        );
+        return Err(Refused(StatusCode::UPGRADE_REQUIRED, what));
+    }
+    tracing::info!(target: "audit", who = caller.name(), "hand-over asked for");
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        // One that goes away instead is not an event.
+        let Ok(upgraded) = upgrade.await else { return };
+        if let Ok(parts) = upgraded.downcast::<TokioIo<UnixStream>>() {
+            let stream = parts.io.into_inner();
+            api.giving.offer(stream, &parts.read_buf).await;
+        }
+    });
+    let granted = [
+        (header::CONNECTION, "upgrade"),
+        (header::UPGRADE, handover::PROTOCOL),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, granted).into_response())
 }
 
 async fn order(api: &Api, task: Task) -> Result<Judgement, Refused> {

@@ -105,6 +105,11 @@ impl Connections {
         open.held.len() >= self.room || open.of(network(client)) >= TCP_PER_NETWORK
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().held.is_empty()
+    }
+
     fn since(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.begun).as_millis();
         u64::try_from(since).unwrap_or(u64::MAX)

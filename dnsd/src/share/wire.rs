@@ -58,9 +58,13 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Binds the socket.
-    pub fn bind(me: NodeId, sharing: &Sharing, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let socket = UdpSocket::bind(sharing.listen)?;
+    /// Talks by `socket`.
+    pub fn new(
+        socket: UdpSocket,
+        me: NodeId,
+        sharing: &Sharing,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         socket.set_read_timeout(Some(LOOK))?;
         socket.set_write_timeout(Some(SEND))?;
         let mut boot = [0; 8];

@@ -21,6 +21,7 @@ mod handler;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_server::Server;
 use rustls::ServerConfig;
@@ -57,6 +58,7 @@ pub struct Listeners {
 #[derive(Debug)]
 pub struct Front {
     accepting: JoinSet<()>,
+    connections: Arc<Connections>,
     answering: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -107,9 +109,23 @@ impl Front {
         }
         Ok(Self {
             accepting,
+            connections: Arc::clone(&shared.connections),
             answering: tokio::spawn(answer(listener, handler, stopped)),
             stop,
         })
+    }
+
+    /// Accepts no more, and ends every connection when its client has, or is idle, or `limit` is over.
+    pub async fn drain(mut self, limit: Duration) {
+        self.accepting.shutdown().await;
+        let emptied = async {
+            while !self.connections.is_empty() {
+                sleep(TCP_PAUSE).await;
+            }
+        };
+        // Those that are left then end as at any end.
+        let _ = timeout(limit, emptied).await;
+        self.stop().await;
     }
 
     /// Accepts no more and ends every connection.

@@ -28,7 +28,7 @@ pub struct Listener {
 
 impl Listener {
     /// Binds `address`, shared with the other workers' sockets for the same address.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::DGRAM,
@@ -46,7 +46,12 @@ impl Listener {
             SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
         }
         socket.bind(&address.into())?;
-        let socket = UdpSocket::from(socket);
+        Ok(socket.into())
+    }
+
+    /// Listens with a socket that [`Listener::bind`] made, here or in another process.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        let everywhere = socket.local_addr()?.ip().is_unspecified();
         Ok(Self { socket, everywhere })
     }
 }
