@@ -117,7 +117,12 @@ pub fn fast(
     let steering = steer(snapshot, keys, now, &client, owner, label)?;
     let choice = steering.choice();
     let relays = if v6 { &choice.ipv6 } else { &choice.ipv4 };
-    let count = addresses(snapshot, relays, steering.ttl, v6, out);
+    // Kept, they would be the answer to other labels (RFC 8198 section 5.3).
+    let ttl = match (&asked.secure, label) {
+        (Some(_), Some(_)) => 0,
+        _ => steering.ttl,
+    };
+    let count = addresses(snapshot, relays, ttl, v6, out);
     let steered = steering.counted(query.record_type);
     if count == 0 {
         return asked.negative(out).map(|answer| FastAnswer {
@@ -134,7 +139,7 @@ pub fn fast(
         ..FastAnswer::found(count)
     };
     if let Some(secure) = &asked.secure {
-        secure.sign_addresses(entry, relays, steering.ttl, &mut answer, out);
+        secure.sign_addresses(entry, relays, ttl, &mut answer, out);
     }
     asked.expanded(answer, out)
 }
