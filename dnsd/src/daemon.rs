@@ -29,6 +29,7 @@ use crate::handover::{self, Given, Giving, Sockets, Taking};
 use crate::intake::Intake;
 use crate::limits::{CONTROL_BACKLOG, HANDOVER_DRAIN, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
+use crate::notify;
 use crate::probe::Prober;
 use crate::reload::{Order, Reloader};
 use crate::revocations::Revoking;
@@ -279,16 +280,15 @@ impl Daemon {
         let start = |wire: &Arc<Wire>| Ok((Arc::clone(wire), wire.start(inputs.clone())?));
         let sharing = wire.as_ref().map(start).transpose();
         let sharing = sharing.map_err(system("starting the sharing thread"))?;
-        let keeping = node
-            .state
-            .clone()
-            .map(|state| tokio::spawn(persist::keep(state, changes, Arc::clone(&metrics))));
+        let keep = |state| tokio::spawn(persist::keep(state, changes, Arc::clone(&metrics)));
+        let keeping = node.state.clone().map(keep);
         let control = Control {
             fleet: begun.fleet,
             prober: Prober::new(config, inputs.clone()),
             intake: Arc::clone(&intake),
             wire,
             isolated: None,
+            news: notify::start(&mut tasks, &node.listen, &served),
             served,
             labels: config.labels.clone(),
             complaints: begun.complaints,

@@ -32,6 +32,7 @@ pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod notify;
 pub mod orders;
 pub mod persist;
 pub mod probe;

@@ -82,6 +82,29 @@ pub const PADDING_BLOCK: usize = 468;
 /// `dnsd` warns of its own certificate when it has less to live.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_hours(14 * 24);
 
+/// Transfers of whole zones that may be under way at once.
+pub const TRANSFERS: usize = 8;
+/// Bytes of records, before names are compressed, after which a message of a transfer is full.
+pub const TRANSFER_BYTES: usize = 16 * 1024;
+/// How long a transfer waits before it looks whether the client has read something.
+pub const TRANSFER_PAUSE: Duration = Duration::from_millis(5);
+/// How long the last message of a transfer may wait for a client that reads slowly.
+pub const TRANSFER_TIME: Duration = TCP_IDLE;
+/// Secondaries that may be configured.
+pub const SECONDARIES: usize = 32;
+/// Longest name of a secondary, in bytes.
+pub const SECONDARY_NAME: usize = 64;
+/// Keys that secondaries may sign with.
+pub const TRANSFER_KEYS: usize = 32;
+/// Fewest bytes of such a key as it is written: 128 bits in base64.
+pub const TRANSFER_KEY_MIN: usize = 24;
+/// How long a secondary may take to acknowledge that it was told of a change.
+pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(2);
+/// Pause before it is told again; twice as long each time.
+pub const NOTIFY_PAUSE: Duration = Duration::from_secs(1);
+/// Longest such pause.
+pub const NOTIFY_PAUSE_MAX: Duration = Duration::from_mins(1);
+
 /// Most responses a second that a network may be promised.
 pub const RESPONSES_PER_SECOND: u32 = 65_536;
 /// Networks that get all they ask for.

@@ -12,6 +12,7 @@ use dnsd::metrics::Metrics;
 use dnsd::share::seal::ClusterKeys;
 use dnsd::share::wire::Wire;
 use dnsd_core::limits::RELAYS_MAX;
+use dnsd_core::transfer::Edition;
 use dnsd_core::votes::{Ballot, Domain, Observer, Vote};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -159,6 +160,7 @@ fn ballot(generation: u64, relays: usize) -> Ballot {
         },
         generation,
         configuration: 0,
+        zones: Edition::default(),
         isolated: false,
         votes: votes.collect(),
     }

@@ -71,7 +71,7 @@ arguments() {
             grep -oE '"[^"\\]+"|\[+[a-z_.]+\]+|[a-z_]+ = ' "$sample" | sort -u \
                 | sed 's/"/\\"/g; s/.*/"&"/' >"$out/$target.dict"
             echo "-max_len=4096 -timeout=10 -dict=$out/$target.dict" ;;
-        zone_file) echo "-max_len=2048 -timeout=10" ;;
+        zone_file | tsig_message) echo "-max_len=2048 -timeout=10" ;;
         *) echo -max_len=512 ;;
     esac
 }

@@ -32,6 +32,7 @@ pub mod records;
 pub mod revocations;
 pub mod snapshot;
 pub mod steer;
+pub mod transfer;
 pub mod votes;
 
 mod names;

@@ -28,6 +28,9 @@ pub const ALIASES_MAX: usize = 8;
 pub const RELAY_KEYS_MAX: usize = 8;
 /// Most addresses of one family in an answer.
 pub const ANSWERS_MAX: usize = 8;
+/// Most addresses of one family that a steered name has in a zone that is transferred: enough to
+/// spread over vendors, few enough that a client which tries them all is not lost for long.
+pub const REPRESENTATIVES_MAX: usize = 4;
 /// Most steps by which a spill rises from nothing to all of a region's clients.
 pub const SPILL_STEPS: u32 = 10;
 /// Fewest answer variants per region: enough to spread a herd.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use credentials::UnixTime;
 use credentials::label::Tag;
 use hickory_proto::rr::rdata::SOA;
-use hickory_proto::rr::{Name, RData};
+use hickory_proto::rr::{Name, RData, Record};
 use liveness::RelayId;
 
 use crate::answer::fast::{Index, encode_soa};
@@ -15,6 +15,7 @@ use crate::dnssec::{Cache, Keys, Signatures};
 use crate::inventory::{Inventory, Places, Policy, ServedZone};
 use crate::paths::Transport;
 use crate::steer::{Plans, RegionPlan, Seat, View, plan};
+use crate::transfer::Release;
 
 /// SOA timers for secondaries, in seconds (RFC 1035 section 3.3.13; values after RFC 1912
 /// section 2.2, but for a zone that changes within seconds).
@@ -51,6 +52,9 @@ impl RegionAnswers {
 #[derive(Debug)]
 pub struct Snapshot {
     serial: u32,
+    /// The serial that its SOA records have.
+    zone_serial: u32,
+    release: Option<Arc<Release>>,
     pub(crate) zones: Arc<[ServedZone]>,
     pub(crate) index: Arc<Index>,
     /// By zone: its SOA record as it stands in messages, but for its owner name.
@@ -87,6 +91,11 @@ pub fn next_serial(previous: u32, unix: UnixTime) -> u32 {
 impl Snapshot {
     /// Compiles all answers.
     pub fn compile(inventory: &Inventory, view: &View, serial: u32) -> Self {
+        Self::of(inventory, view, serial, plan(inventory, view))
+    }
+
+    /// The answers of these plans, one per region.
+    pub(crate) fn of(inventory: &Inventory, view: &View, serial: u32, plans: Vec<Plans>) -> Self {
         let zone = inventory.zone();
         let mut region_tags = BTreeMap::new();
         for (index, region) in inventory.regions().iter().enumerate() {
@@ -98,16 +107,16 @@ impl Snapshot {
                 address_tags.insert(Tag::of_addr(address), index as u16);
             }
         }
-        let speaks = |seat: &Seat, transport| seat.served.iter().any(|p| p.transport == transport);
-        let offered = |transport| view.seats.iter().any(|seat| speaks(seat, transport));
-        let regions = inventory.regions().iter().zip(plan(inventory, view));
+        let regions = inventory.regions().iter().zip(plans);
         let mut snapshot = Self {
             serial,
+            zone_serial: serial,
+            release: None,
             zones: Arc::clone(inventory.zones()),
             index: Arc::clone(inventory.index()),
             soas: Vec::new(),
             policy: inventory.policy().clone(),
-            offered: Transport::ALL.map(offered),
+            offered: offered(view),
             nameservers: zone
                 .nameservers
                 .iter()
@@ -132,12 +141,13 @@ impl Snapshot {
             address_tags,
             signatures: Signatures::default(),
         };
-        let ttl = snapshot.policy.ttl_negative;
-        let zones = snapshot.zones.iter();
-        snapshot.soas = zones
-            .map(|zone| encode_soa(ttl, &snapshot.soa(zone)))
-            .collect();
+        snapshot.encode_soas();
         snapshot
+    }
+
+    fn encode_soas(&mut self) {
+        let encoded = |zone| encode_soa(self.policy.ttl_negative, &self.soa(zone));
+        self.soas = self.zones.iter().map(encoded).collect();
     }
 
     /// The same with everything signed in the zones that have keys. `cache` is that of the snapshot
@@ -148,7 +158,21 @@ impl Snapshot {
         Self { signatures, ..self }
     }
 
-    /// The zone's serial (RFC 1035 section 3.3.13); rises with every publication.
+    /// The same, with what secondaries get meanwhile; SOA records have its serial.
+    #[must_use]
+    pub fn releasing(mut self, release: Arc<Release>) -> Self {
+        self.zone_serial = release.edition().serial;
+        self.release = Some(release);
+        self.encode_soas();
+        self
+    }
+
+    /// What secondaries get.
+    pub fn release(&self) -> Option<&Arc<Release>> {
+        self.release.as_ref()
+    }
+
+    /// The number of these answers; rises with every publication.
     pub fn serial(&self) -> u32 {
         self.serial
     }
@@ -176,11 +200,20 @@ impl Snapshot {
 
     /// The zone's SOA record data (RFC 1035 section 3.3.13).
     pub(crate) fn soa(&self, zone: &ServedZone) -> RData {
+        self.soa_data(zone, self.zone_serial)
+    }
+
+    /// The zone's SOA record as if it had another serial.
+    pub(crate) fn soa_numbered(&self, zone: &ServedZone, owner: Name, serial: u32) -> Record {
+        Record::from_rdata(owner, self.policy.ttl_negative, self.soa_data(zone, serial))
+    }
+
+    fn soa_data(&self, zone: &ServedZone, serial: u32) -> RData {
         let primary = self.nameservers.first().map(|server| server.name.clone());
         RData::SOA(SOA::new(
             primary.unwrap_or_default(),
             zone.contact.clone(),
-            self.serial,
+            serial,
             REFRESH,
             RETRY,
             EXPIRE,
@@ -236,6 +269,12 @@ impl Snapshot {
     pub(crate) fn relay_by_tag(&self, tag: Tag) -> Option<u16> {
         self.address_tags.get(&tag).copied()
     }
+}
+
+/// Per transport: whether any relay is said to speak it.
+pub(crate) fn offered(view: &View) -> [bool; 3] {
+    let speaks = |seat: &Seat, transport| seat.served.iter().any(|p| p.transport == transport);
+    Transport::ALL.map(|transport| view.seats.iter().any(|seat| speaks(seat, transport)))
 }
 
 fn relay_hosts(inventory: &Inventory) -> Vec<Host> {

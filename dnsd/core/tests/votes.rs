@@ -10,6 +10,7 @@ use credentials::UnixTime;
 use dnsd_core::fleet::Fleet;
 use dnsd_core::health::{Override, Reason, Spared, State};
 use dnsd_core::limits;
+use dnsd_core::transfer::Edition;
 use dnsd_core::votes::{Ballot, BallotOutcome, Vote};
 use liveness::State as Claim;
 
@@ -213,6 +214,7 @@ fn ballot(id: &str, generation: u64) -> Ballot {
         observer: observer(id, "beta", "us"),
         generation,
         configuration: 0,
+        zones: Edition::default(),
         isolated: false,
         votes: Vec::new(),
     }

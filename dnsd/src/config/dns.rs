@@ -12,6 +12,7 @@ use crate::limits::{
 use crate::serve::cookie::Cookies;
 use crate::serve::rate::Ration;
 use crate::serve::rules::Rules;
+use crate::serve::transfer::Secondaries;
 
 /// Responses a second to a network that shows no cookie, unless something else is said. A resolver
 /// of many people asks some hundred times a second; one that asks more comes with cookies, or is
@@ -35,8 +36,8 @@ pub(super) struct Dns {
 }
 
 impl Dns {
-    /// The rules, with cookies of the fleet's secrets.
-    pub(super) fn rules(self, secrets: &SecretRing) -> Rules {
+    /// The rules, with cookies of the fleet's secrets, and those who may have the zones.
+    pub(super) fn rules(self, secrets: &SecretRing, secondaries: Secondaries) -> Rules {
         Rules {
             cookies: Cookies::derive(secrets),
             ration: self.ration,
@@ -45,6 +46,7 @@ impl Dns {
             nsid: self.nsid,
             chaos_id: self.chaos_id,
             chaos_version: self.chaos_version,
+            secondaries,
         }
     }
 }

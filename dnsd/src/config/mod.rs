@@ -14,6 +14,7 @@ mod node;
 mod relays;
 mod sharing;
 mod tls;
+mod transfer;
 mod zone;
 mod zones;
 
@@ -32,6 +33,7 @@ use geoip::Reading;
 use names::Whole;
 use node::Probes;
 use relays::{Region, Relay};
+use transfer::Transfer;
 use zone::Zone;
 
 use crate::dnssec::Dnssec;
@@ -161,6 +163,7 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
     let policy = zone::policy(root);
     let dns = dns::dns(root);
     let (dnssec, has_dnssec) = dnssec::section(root);
+    let transfer = transfer::transfer(root);
     let secrets = keys::secrets(root);
     let keys = keys::keys(root);
     let sharing = sharing::sharing(root, node.as_ref());
@@ -202,13 +205,23 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
     if has_geoip && database.is_none() || has_dnssec && dnssec.is_none() {
         return None;
     }
-    let inventory = parts.inventory(root, &probes)?.numbered(generation.value);
+    let transfer = transfer?;
+    if has_dnssec && !transfer.secondaries.all.is_empty() {
+        // Secondaries would serve what validating resolvers take for forged.
+        let what = "zones that are signed are not transferred";
+        let help = "remove `transfer.secondaries`, or [dnssec]";
+        root.error(root.key_span("transfer"), what, help);
+        return None;
+    }
+    let inventory = parts
+        .inventory(root, &probes, &transfer)?
+        .numbered(generation.value);
     let dnssec = dnssec::keys(root, dnssec, reading, &inventory, &parts.zones);
     let (inventory, geoip) = geoip::located(root, database, reading, &parts.regions, inventory)?;
     Some(Config {
         node: node?,
         log,
-        rules: Arc::new(dns.rules(&secrets)),
+        rules: Arc::new(dns.rules(&secrets, transfer.secondaries)),
         secrets,
         labels,
         keys: keys.ring,
@@ -236,7 +249,12 @@ struct Parts {
 
 impl Parts {
     /// The inventory, unless the core still finds something wrong with it.
-    fn inventory(&self, root: &Table<'_>, probes: &Probes) -> Option<Inventory> {
+    fn inventory(
+        &self,
+        root: &Table<'_>,
+        probes: &Probes,
+        transfer: &Transfer,
+    ) -> Option<Inventory> {
         let Self {
             zone,
             zones,
@@ -263,6 +281,9 @@ impl Parts {
             echo_interval: Some(probes.echo),
             path_interval: Some(probes.paths),
             certificate_margin: probes.certificate_margin,
+            release_interval: transfer.interval,
+            release_hold: transfer.hold,
+            release_percent: transfer.changed,
             ..Thresholds::default()
         };
         let inventory = Inventory::new(

@@ -37,6 +37,7 @@ use crate::limits::{
     STATE_REFRESH,
 };
 use crate::metrics::ReportOutcome;
+use crate::notify::News;
 use crate::probe::Prober;
 use crate::revocations::Revoking;
 use crate::serve::rules::Rules;
@@ -98,6 +99,8 @@ pub struct Control {
     pub paths: BTreeMap<(RelayId, Path), Told>,
     /// What changed.
     pub chronicle: Chronicle,
+    /// What secondaries are to be told.
+    pub news: watch::Sender<News>,
 }
 
 impl Control {
@@ -432,10 +435,10 @@ impl Control {
         self.served.metrics.configured(generation, newest);
         let snapshot = self.fleet.publish(clock::now(), clock::unix());
         let snapshot = self.signing.sign(snapshot, clock::unix());
-        let serial = snapshot.serial();
         let before = self.served.published.load();
         let metrics = &self.served.metrics;
         let shares = metrics.shares(&snapshot, Some(&before.shares));
+        metrics.published(&snapshot);
         let published = Published {
             shares,
             snapshot,
@@ -443,12 +446,24 @@ impl Control {
             rules: Arc::clone(&self.rules),
         };
         self.served.published.store(Arc::new(published));
-        self.served.metrics.published(serial);
+        self.tell_secondaries();
         self.strained();
         self.tell();
         self.chronicle
             .published(&self.served.published.load().snapshot);
         self.keep();
+    }
+
+    /// Has secondaries told of another edition of the zones.
+    fn tell_secondaries(&self) {
+        self.news.send_if_modified(|news| {
+            let newer = News::of(&self.served, &news.from);
+            let differs = newer.differs(news);
+            if differs {
+                *news = newer;
+            }
+            differs
+        });
     }
 
     /// Shows how full each region is, and what it does about that.

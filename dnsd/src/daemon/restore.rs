@@ -18,6 +18,7 @@ use crate::history::Event;
 use crate::metrics::Metrics;
 use crate::serve::complaints::Complaints;
 use crate::serve::rate::Limiter;
+use crate::serve::transfer::Transfers;
 use crate::serve::{Published, Served};
 
 /// The fleet as it was saved, and the answers that follow from it.
@@ -62,7 +63,7 @@ pub(super) fn restore(
     }
     let snapshot = fleet.publish(clock::now(), clock::unix());
     let snapshot = signing.sign(snapshot, clock::unix());
-    metrics.published(snapshot.serial());
+    metrics.published(&snapshot);
     (fleet, chronicle, snapshot)
 }
 
@@ -92,6 +93,7 @@ pub(super) fn published(
     let served = Served {
         published: ArcSwap::from_pointee(compiled(config, snapshot, metrics, None)),
         complaints,
+        transfers: Transfers::new(metrics),
         metrics: Arc::clone(metrics),
         limiter,
     };

@@ -60,6 +60,34 @@ impl Transport {
 }
 
 label! {
+    /// What became of a request for a zone.
+    Ended {
+        /// The zone was sent.
+        Sent = "sent",
+        /// The client has it as it is.
+        Current = "current",
+        /// It may not have it.
+        Refused = "refused",
+        /// So many were sent that there was no room.
+        Busy = "busy",
+        /// The client went away, or read too slowly.
+        Aborted = "aborted",
+    }
+}
+
+label! {
+    /// What became of a message to a secondary that a zone has changed.
+    Told {
+        /// It was acknowledged.
+        Acknowledged = "acknowledged",
+        /// It was answered otherwise.
+        Refused = "refused",
+        /// It was not answered.
+        Unanswered = "unanswered",
+    }
+}
+
+label! {
     /// Question types that are told apart.
     Kind {
         /// IPv4 address.

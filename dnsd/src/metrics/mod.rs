@@ -10,6 +10,7 @@ pub mod labels;
 pub mod others;
 mod regions;
 mod shares;
+pub mod transfers;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -172,6 +173,7 @@ pub struct Metrics {
     observers: Gauge,
     complaints: Complaints,
     others: others::Others,
+    transfers: transfers::Transfers,
     paths: Family<PathLabels, Gauge>,
     certificates: Family<PathLabels, Gauge>,
     serial: Gauge,
@@ -230,6 +232,7 @@ impl Default for Metrics {
             ),
             complaints,
             others: others::Others::registered(new),
+            transfers: transfers::Transfers::registered(new),
             paths: registered(
                 new,
                 "relay_path_up",
@@ -375,6 +378,11 @@ impl Metrics {
         &self.signed
     }
 
+    /// What secondaries ask for and have.
+    pub fn transfers(&self) -> &transfers::Transfers {
+        &self.transfers
+    }
+
     /// What other nodes have.
     pub fn others(&self) -> &others::Others {
         &self.others
@@ -444,10 +452,13 @@ impl Metrics {
         self.shares.of(snapshot, before)
     }
 
-    /// Shows that answers were put in force, and their serial.
-    pub fn published(&self, serial: u32) {
-        self.serial.set(i64::from(serial));
+    /// Shows that answers were put in force, and their serials.
+    pub fn published(&self, snapshot: &Snapshot) {
+        self.serial.set(i64::from(snapshot.serial()));
         self.publications.inc();
+        if let Some(release) = snapshot.release() {
+            self.transfers.serial(release.edition().serial);
+        }
     }
 
     /// Shows the generation of the configuration in force, and the highest there ever was here.

@@ -11,6 +11,7 @@ pub mod rate;
 pub mod reply;
 pub mod rules;
 pub mod tcp;
+pub mod transfer;
 pub mod udp;
 pub mod wire;
 
@@ -24,6 +25,7 @@ use dnsd_core::snapshot::Snapshot;
 use crate::metrics::{Drop, Metrics, Shares, Tally, Transport};
 use rate::Limiter;
 use rules::Rules;
+use transfer::Transfers;
 
 /// The answers in force and the keys that open the labels they are asked by.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct Served {
     pub complaints: complaints::Complaints,
     /// The daemon's metrics.
     pub metrics: Arc<Metrics>,
+    /// Zones on their way to secondaries.
+    pub transfers: Transfers,
     /// What each network has had.
     pub limiter: Limiter,
 }

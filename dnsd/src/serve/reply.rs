@@ -11,6 +11,8 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::serialize::binary::BinEncoder;
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Queries};
 
+use super::transfer::tsig::Session;
+use super::transfer::{Transfer, encoded};
 use super::wire::Judged;
 use crate::limits::{PADDING_BLOCK, PLAIN_PAYLOAD};
 use crate::metrics::{Code, Cookie, Kind};
@@ -36,7 +38,21 @@ pub struct Reply {
     steered: Option<Steered>,
     /// Whether it is to be padded, by whoever encodes it and knows its length.
     pub(super) padded: bool,
+    /// How it is signed, if the query was.
+    pub(super) tsig: Option<Session>,
+    /// What becomes of a query for a whole zone.
+    pub(super) transfer: Option<Transfer>,
 }
+
+/// A response as hickory-server takes it.
+type Response<'a> = MessageResponse<
+    'a,
+    'a,
+    slice::Iter<'a, Record>,
+    slice::Iter<'a, Record>,
+    slice::Iter<'a, Record>,
+    slice::Iter<'a, Record>,
+>;
 
 impl Reply {
     /// A reply that repeats nothing of the query but its id, opcode and RD: who checks signatures is
@@ -58,6 +74,8 @@ impl Reply {
             complaint: None,
             steered: None,
             padded: false,
+            tsig: None,
+            transfer: None,
         }
     }
 
@@ -136,24 +154,37 @@ impl Reply {
 
     /// The same answer as hickory-server sends it on a connection, which encodes it itself: all of
     /// it, for 64 KiB hold any answer. `questions` are the query's own bytes, or none.
-    pub(super) fn response<'a>(
+    pub(super) fn response<'a>(&'a self, questions: &'a Queries) -> Response<'a> {
+        let plain = || self.with_answers(questions, &self.answers);
+        let mut response = plain();
+        if let Some(session) = &self.tsig
+            && let Some(signature) = encoded(plain()).and_then(|bytes| session.once(&bytes))
+        {
+            response.set_signature(signature);
+        }
+        response
+    }
+
+    /// The same with other records in the answer section, and not signed.
+    pub(super) fn with_answers<'a>(
         &'a self,
         questions: &'a Queries,
-    ) -> MessageResponse<
-        'a,
-        'a,
-        slice::Iter<'a, Record>,
-        slice::Iter<'a, Record>,
-        slice::Iter<'a, Record>,
-        slice::Iter<'a, Record>,
-    > {
+        answers: &'a [Record],
+    ) -> Response<'a> {
         MessageResponseBuilder::new(questions, self.edns.as_ref()).build(
             self.metadata,
-            &self.answers,
+            answers,
             &self.authorities,
             &[],
             &self.additionals,
         )
+    }
+
+    /// Makes it the reply to a client that there is no room for.
+    pub(super) fn busy(mut self) -> Self {
+        self.metadata.response_code = ResponseCode::ServFail;
+        self.metadata.authoritative = false;
+        self
     }
 
     /// Whether the question is repeated, which it is not where it was not understood.
@@ -165,19 +196,23 @@ impl Reply {
     /// records silently, anything else under TC with empty sections, so that nobody uses half an
     /// answer (RFC 2181 section 9). Returns false if even that cannot be encoded.
     pub fn encode(&self, buffer: &mut Vec<u8>) -> bool {
+        let signed = |buffer| match &self.tsig {
+            Some(session) => session.append(buffer),
+            None => true,
+        };
         let nothing: &[Record] = &[];
         let whole = [&*self.answers, &*self.authorities, &*self.additionals];
         let needed = [&*self.answers, &*self.authorities, nothing];
         let mut metadata = self.metadata;
         for sections in [whole, needed] {
             match self.emit(metadata, sections, buffer) {
-                Some(truncated) if !truncated => return true,
+                Some(truncated) if !truncated => return signed(buffer),
                 Some(_) => {}
                 None => return false,
             }
         }
         metadata.truncation = true;
-        self.emit(metadata, [nothing; 3], buffer).is_some()
+        self.emit(metadata, [nothing; 3], buffer).is_some() && signed(buffer)
     }
 
     /// Encodes and tells whether something was left out.
@@ -189,7 +224,8 @@ impl Reply {
     ) -> Option<bool> {
         buffer.clear();
         let mut encoder = BinEncoder::new(buffer);
-        encoder.set_max_size(self.limit);
+        let room = self.tsig.as_ref().map_or(0, Session::room);
+        encoder.set_max_size(self.limit.saturating_sub(room));
         let header = emit_message_parts(
             &metadata,
             &mut self.question.iter(),

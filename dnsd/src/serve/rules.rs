@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::cookie::Cookies;
 use super::rate::Ration;
+use super::transfer::Secondaries;
 
 /// What the configuration says about serving DNS.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Rules {
     pub chaos_id: Option<String>,
     /// What `version.server` and `version.bind` of class CH are answered with.
     pub chaos_version: Option<String>,
+    /// Who may have the zones.
+    pub secondaries: Secondaries,
 }
 
 impl Rules {

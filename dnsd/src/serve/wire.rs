@@ -15,6 +15,7 @@ use super::Published;
 use super::edns::{self, Asked};
 use super::reply::Reply;
 use super::rules::Rules;
+use super::transfer::{self, tsig::Session};
 use crate::limits::{PLAIN_PAYLOAD, UDP_PAYLOAD};
 use crate::metrics::{Drop, Transport};
 
@@ -47,7 +48,7 @@ pub fn judge(
     if client.port() == 0 {
         return Judged::Dropped(Drop::Source);
     }
-    let bare = Reply::bare(header);
+    let mut bare = Reply::bare(header);
     if bare.metadata.op_code != OpCode::Query {
         return bare.with(ResponseCode::NotImp);
     }
@@ -55,11 +56,20 @@ pub fn judge(
     if u16::from_be_bytes([header[4], header[5]]) != 1 {
         return bare.with(ResponseCode::FormErr);
     }
-    let Ok(message) = Message::from_vec(message) else {
+    let Ok(parsed) = Message::from_vec(message) else {
         return bare.with(ResponseCode::FormErr);
     };
+    let keys = &published.rules.secondaries.keys;
+    match Session::check(message, &parsed, keys, now) {
+        Ok(tsig) => bare.tsig = tsig,
+        Err((code, tsig)) => {
+            bare.tsig = tsig.map(|tsig| *tsig);
+            bare.question = parsed.queries.into_iter().next();
+            return bare.with(code);
+        }
+    }
     respond(
-        message,
+        parsed,
         bare,
         client.ip().to_canonical(),
         transport,
@@ -78,6 +88,7 @@ fn respond(
 ) -> Judged {
     let Message {
         mut queries,
+        authorities,
         edns: asked,
         ..
     } = message;
@@ -117,7 +128,18 @@ fn respond(
         subnet: options.network(),
         dnssec_ok: asked.is_some_and(|asked| asked.flags().dnssec_ok),
     };
-    let answer = chaos(rules, &query)
+    let asked = transfer::Asked {
+        question: &question,
+        authorities: &authorities,
+        client,
+        key: reply.tsig.as_ref().and_then(Session::key),
+        transport,
+    };
+    let wanted = transfer::judge(&rules.secondaries, published.snapshot.release(), &asked);
+    let (transfer, answer) = wanted.map_or((None, None), |(what, answer)| (Some(what), answer));
+    reply.transfer = transfer;
+    let answer = answer
+        .or_else(|| chaos(rules, &query))
         .unwrap_or_else(|| answer::answer(&published.snapshot, &published.labels, now, &query));
     if let Some(edns) = &mut reply.edns {
         options.answer(edns, rules, (client, now), answer.scope);

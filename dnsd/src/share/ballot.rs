@@ -3,14 +3,15 @@
 //!
 //! ```text
 //!  | version | flags | generation 8 | length, vendor | length, region | count 2 | votes ... |
-//!  | configuration 8 |
+//!  | configuration 8 | serial of the zones 4 | hash of their content 8 |
 //!  a vote: | vote and length of the rest of the name | common with the name before | rest |
 //! ```
 //!
-//! What follows is not read, and what ends before the configuration is taken: later versions append
-//! there what earlier ones can do without.
+//! What follows is not read, and what ends before the configuration or the serial is taken: later
+//! versions append there what earlier ones can do without.
 
 use dnsd_core::limits::{PLACE_MAX, RELAYS_MAX};
+use dnsd_core::transfer::Edition;
 use dnsd_core::votes::{Ballot, Domain, Observer, Vote};
 use liveness::{NodeId, RelayId};
 
@@ -59,6 +60,8 @@ pub fn encode(ballot: &Ballot) -> Vec<u8> {
         before = name;
     }
     out.extend(ballot.configuration.to_be_bytes());
+    out.extend(ballot.zones.serial.to_be_bytes());
+    out.extend(ballot.zones.content.to_be_bytes());
     out
 }
 
@@ -89,17 +92,30 @@ pub fn decode(id: NodeId, bytes: &[u8]) -> Option<Ballot> {
         votes.push((std::str::from_utf8(&name).ok()?.parse().ok()?, vote));
         rest = after;
     }
+    let (configuration, rest) = rest
+        .split_first_chunk()
+        .map_or((0, rest), |(number, rest)| {
+            (u64::from_be_bytes(*number), rest)
+        });
     Some(Ballot {
         observer: Observer {
             id,
             domain: Domain { vendor, region },
         },
         generation: u64::from_be_bytes(*generation),
-        configuration: rest
-            .first_chunk()
-            .map_or(0, |number| u64::from_be_bytes(*number)),
+        configuration,
+        zones: edition(rest).unwrap_or_default(),
         isolated: flags & ISOLATED != 0,
         votes,
+    })
+}
+
+fn edition(bytes: &[u8]) -> Option<Edition> {
+    let (serial, rest) = bytes.split_first_chunk()?;
+    let content = rest.first_chunk()?;
+    Some(Edition {
+        serial: u32::from_be_bytes(*serial),
+        content: u64::from_be_bytes(*content),
     })
 }
 
@@ -128,6 +144,10 @@ mod tests {
             },
             generation: u64::MAX - 1,
             configuration: 7,
+            zones: Edition {
+                serial: 8,
+                content: 9,
+            },
             isolated: true,
             votes,
         }
@@ -188,12 +208,14 @@ mod tests {
             given.votes.retain(|(_, vote)| *vote != Vote::Abstain);
             let id = given.observer.id;
             prop_assert_eq!(decode(id, &bytes), Some(given.clone()));
-            let voted = bytes.len() - 8;
+            let voted = bytes.len() - 20;
             for length in 0..voted {
                 prop_assert_eq!(decode(id, &bytes[..length]), None);
             }
-            let earlier = Some(Ballot { configuration: 0, ..given });
-            prop_assert_eq!(decode(id, &bytes[..voted]), earlier);
+            let earlier = Ballot { zones: Edition::default(), ..given };
+            prop_assert_eq!(decode(id, &bytes[..voted + 8]), Some(earlier.clone()));
+            let earlier = Ballot { configuration: 0, ..earlier };
+            prop_assert_eq!(decode(id, &bytes[..voted]), Some(earlier));
         }
 
         #[test]

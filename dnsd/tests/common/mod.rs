@@ -15,6 +15,7 @@ pub(crate) mod panel;
 pub(crate) mod probing;
 pub(crate) mod proxy;
 pub(crate) mod relay;
+pub(crate) mod secondaries;
 pub(crate) mod signed;
 pub(crate) mod tls;
 pub(crate) mod unbound;

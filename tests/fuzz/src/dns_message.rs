@@ -12,6 +12,7 @@ use dnsd::serve::cookie::Cookies;
 use dnsd::serve::fast::Query;
 use dnsd::serve::rate::Ration;
 use dnsd::serve::rules::Rules;
+use dnsd::serve::transfer::Secondaries;
 use dnsd::serve::wire::{Judged, judge};
 use dnsd_core::dnssec::{Cache, Key, Keys, Signer, Timing, ZoneKeys};
 use dnsd_core::inventory::{
@@ -164,6 +165,7 @@ fn publish(signed: bool) -> Published {
         nsid: Some("ns1".to_owned()),
         chaos_id: Some("ns1".to_owned()),
         chaos_version: None,
+        secondaries: Secondaries::default(),
     };
     let mut snapshot = Snapshot::compile(&inventory, &view, 7);
     if signed {

@@ -22,6 +22,7 @@ mod replay;
 mod rules;
 mod stream_framing;
 mod stun_message;
+mod tsig_message;
 mod zone_file;
 
 // The slow models and the small codec belong to the tests of the core, which do not know this crate.
@@ -57,6 +58,7 @@ pub use relay_operations::relay_operations;
 pub use replay::replay;
 pub use stream_framing::stream_framing;
 pub use stun_message::stun_message;
+pub use tsig_message::tsig_message;
 pub use zone_file::zone_file;
 
 /// A target: panics on a finding.
@@ -75,6 +77,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("configuration", configuration),
     ("zone_file", zone_file),
     ("dns_message", dns_message),
+    ("tsig_message", tsig_message),
 ];
 
 /// The program of one target.

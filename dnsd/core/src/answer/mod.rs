@@ -313,8 +313,6 @@ fn addresses(
 fn nameservers(snapshot: &Snapshot, zone: &ServedZone, name: &Name) -> Answer {
     let ttl = snapshot.policy.ttl_static;
     let servers = &snapshot.nameservers;
-    let ns =
-        |server: &Host| Record::from_rdata(name.clone(), ttl, RData::NS(NS(server.name.clone())));
     let glue = |server: &Host| {
         [false, true]
             .map(|v6| server.record(&server.name, ttl, v6))
@@ -326,7 +324,7 @@ fn nameservers(snapshot: &Snapshot, zone: &ServedZone, name: &Name) -> Answer {
         .filter(|server| zone.names.apex().zone_of(&server.name));
     Answer {
         additionals: inside.flat_map(glue).collect(),
-        ..Answer::found(servers.iter().map(ns).collect())
+        ..Answer::found(snapshot.nameserver_records(name).collect())
     }
 }
 
@@ -364,6 +362,15 @@ impl Host {
 }
 
 impl Snapshot {
+    /// The zone's own NS records.
+    pub(crate) fn nameserver_records(&self, apex: &Name) -> impl Iterator<Item = Record> {
+        let ttl = self.policy.ttl_static;
+        self.nameservers.iter().map(move |server| {
+            let data = RData::NS(NS(server.name.clone()));
+            Record::from_rdata(apex.clone(), ttl, data)
+        })
+    }
+
     pub(crate) fn soa_record(&self, zone: &ServedZone, owner: Name) -> Record {
         Record::from_rdata(owner, self.policy.ttl_negative, self.soa(zone))
     }

@@ -50,6 +50,8 @@ impl Fleet {
         let (outcome, news) = self.peers.take(now, ballot, self.inventory.thresholds());
         if outcome == BallotOutcome::Counted {
             self.counters.ballots += 1;
+            // Secondaries that ask both must not see the serial fall.
+            self.publish_wanted |= self.damper.hear(ballot.zones);
             self.wake_council(now + self.inventory.thresholds().ballot_life);
         } else {
             self.counters.ballots_refused += 1;
@@ -79,6 +81,7 @@ impl Fleet {
             observer: seat.observer.clone(),
             generation: self.generation,
             configuration: self.inventory.generation(),
+            zones: self.damper.edition(),
             isolated: self.doubt.current().is_some(),
             votes: votes.filter(|(_, vote)| *vote != Vote::Abstain).collect(),
         })

@@ -10,6 +10,7 @@ mod joining;
 mod load;
 mod pace;
 mod paths;
+mod publishing;
 mod replies;
 mod revoked;
 mod rounds;
@@ -35,8 +36,8 @@ use crate::inventory::{Inventory, RelayEntry, Thresholds};
 use crate::overrides::Overrides;
 use crate::paths::Word;
 use crate::revocations::Revocations;
-use crate::snapshot::{self, Snapshot};
 use crate::steer::{Seat, Standing, Valves, View};
+use crate::transfer::{Damper, Edition};
 use crate::votes::{Peers, SelfDoubt};
 use clocks::Shown;
 use complaints::Voices;
@@ -58,6 +59,8 @@ pub struct Fleet {
     actions: VecDeque<Action>,
     publish_wanted: bool,
     serial: u32,
+    /// What secondaries get.
+    damper: Damper,
     /// Whether the published answers are those of a node that has just started.
     cautious: bool,
     /// When published answers change by the mere passing of time.
@@ -197,6 +200,7 @@ impl Fleet {
             actions: VecDeque::new(),
             publish_wanted: true,
             serial: restored.map_or(0, |saved| saved.serial),
+            damper: Damper::restored(restored.map_or_else(Edition::default, Saved::edition)),
             cautious: true,
             recheck: None,
             counters: Counters::default(),
@@ -368,31 +372,6 @@ impl Fleet {
             .or_else(|| std::mem::take(&mut self.publish_wanted).then_some(Action::Publish))
     }
 
-    /// Compiles the answers that follow from what is known now, under a serial above the last.
-    pub fn publish(&mut self, now: Instant, unix: UnixTime) -> Snapshot {
-        self.weigh(now);
-        let view = self.view(now);
-        self.serial = snapshot::next_serial(self.serial, unix);
-        self.cautious = view.cautious;
-        self.publish_wanted = false;
-        self.counters.published += 1;
-        let recent = self.inventory.thresholds().recent;
-        self.recheck = self
-            .members
-            .iter()
-            .flat_map(|member| [Some(member.health.verdict().since), member.path_changed()])
-            .flatten()
-            .map(|since| since + recent)
-            .chain(self.next_shares(now))
-            .chain(
-                view.cautious
-                    .then(|| self.started + self.inventory.thresholds().settle),
-            )
-            .filter(|at| *at > now)
-            .min();
-        Snapshot::compile(&self.inventory, &view, self.serial)
-    }
-
     /// The verdict on a relay.
     pub fn verdict(&self, relay: RelayId) -> Option<Verdict> {
         let index = self.inventory.relay_index(&relay)?;
@@ -425,6 +404,7 @@ impl Fleet {
         let relays = self.inventory.relays().iter().zip(&self.members);
         Saved {
             serial: self.serial,
+            edition: self.damper.edition().into(),
             generation: self.generation,
             configuration: self.configuration,
             overrides: self.overrides.entries().cloned().collect(),

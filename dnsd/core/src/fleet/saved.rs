@@ -15,6 +15,7 @@ use crate::overrides::{Entry, Overrides};
 use crate::paths::{Path, Word};
 use crate::revocations::{self, Revocations};
 use crate::steer::SavedValve;
+use crate::transfer::Edition;
 
 /// What survives a restart. The shell stores it, as JSON or however it likes; what comes back is
 /// taken with care: unknown relays are skipped, times in the future count as now.
@@ -22,6 +23,9 @@ use crate::steer::SavedValve;
 pub struct Saved {
     /// The serial last published.
     pub(super) serial: u32,
+    /// What secondaries were last given.
+    #[serde(default)]
+    pub(super) edition: SavedEdition,
     /// The number of the last ballot.
     #[serde(default)]
     pub(super) generation: u64,
@@ -43,7 +47,24 @@ pub struct Saved {
     pub(super) relays: Vec<SavedRelay>,
 }
 
+/// The serial, and the hash of the content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedEdition(u32, u64);
+
+impl From<Edition> for SavedEdition {
+    fn from(edition: Edition) -> Self {
+        Self(edition.serial, edition.content)
+    }
+}
+
 impl Saved {
+    pub(super) fn edition(&self) -> Edition {
+        Edition {
+            serial: self.edition.0,
+            content: self.edition.1,
+        }
+    }
+
     pub(super) fn overrides(&self, unix: UnixTime) -> Overrides {
         let (entries, journal) = (self.overrides.clone(), self.journal.clone());
         Overrides::restored(unix, entries, journal)

@@ -127,6 +127,12 @@ pub struct Thresholds {
     pub forget: Duration,
     /// The same for one that had said that it leaves.
     pub forget_leaving: Duration,
+    /// Least time between two editions of the zones for secondaries.
+    pub release_interval: Duration,
+    /// A relay that is given out to them and has not served for so long makes another edition.
+    pub release_hold: Duration,
+    /// Percent of a set given out to them that may be gone, or missing from it, meanwhile.
+    pub release_percent: usize,
     /// Longest time between two ballots of this node.
     pub ballot_interval: Duration,
     /// Shortest time between two ballots of this node.
@@ -186,6 +192,10 @@ impl Default for Thresholds {
             removal_window: s(60),
             forget: s(3600),
             forget_leaving: s(60),
+            // A relay that restarts is back within this time; a secondary needs seconds to fetch.
+            release_interval: s(10),
+            release_hold: s(30),
+            release_percent: 50,
             ballot_interval: s(1),
             ballot_spacing: ms(100),
             ballot_life: s(3),

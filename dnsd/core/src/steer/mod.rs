@@ -13,6 +13,7 @@ mod deal;
 mod pick;
 mod plan;
 mod pool;
+mod steady;
 mod valve;
 
 use std::time::Instant;
@@ -26,6 +27,7 @@ pub use absence::Absence;
 pub(crate) use absence::{Asked, absences};
 pub use plan::{Choice, Plans, RegionPlan, Variant, plan};
 pub(crate) use pool::serving;
+pub(crate) use steady::steady;
 pub(crate) use valve::{Carried, SavedValve, Valves};
 pub use valve::{Flow, Spill, Strain};
 

@@ -156,12 +156,26 @@ fn plan_for(
         .or_insert_with(|| variants(inventory, view, &pool))
         .clone();
     RegionPlan {
-        tier: pool.tier,
-        served_by: pool.served_by,
-        relays: pool.relays(),
         spill: spill.into(),
         ttl,
         ends: pool.ends,
+        ..unspilled(&pool, variants, detours)
+    }
+}
+
+/// How a pool serves where nobody spills and no decision runs out.
+pub(super) fn unspilled(
+    pool: &Pool,
+    variants: Arc<[Variant]>,
+    detours: Arc<[Variant]>,
+) -> RegionPlan {
+    RegionPlan {
+        tier: pool.tier,
+        served_by: pool.served_by,
+        relays: pool.relays(),
+        spill: Box::default(),
+        ttl: 0,
+        ends: None,
         alike: variants.windows(2).all(|pair| pair[0].says_as(&pair[1])),
         variants,
         detours,
@@ -216,7 +230,7 @@ fn can_do_with(all: &[Card], rest: &[Card]) -> bool {
     })
 }
 
-fn compile(
+pub(super) fn compile(
     cards: &mut [Card],
     without: Option<u16>,
     variants: usize,

@@ -7,6 +7,8 @@ mod tally;
 use liveness::{NodeId, RelayId};
 use serde::Serialize;
 
+use crate::transfer::Edition;
+
 pub use isolation::{Cause, Isolation};
 pub(crate) use isolation::{Glimpse, SelfDoubt, Sight};
 pub(crate) use peers::Peers;
@@ -53,6 +55,8 @@ pub struct Ballot {
     pub generation: u64,
     /// The number of the configuration that is in force at this observer; 0 if it has none.
     pub configuration: u64,
+    /// What it gives out to secondaries; without a serial if that is not told.
+    pub zones: Edition,
     /// Whether it distrusts itself: then its votes do not count, and are sent so that others in
     /// the same position can tell an outage from their own blindness.
     pub isolated: bool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dnsd_core::explain::Explanation;
 use dnsd_core::fleet::Fleet;
 use dnsd_core::inventory::Inventory;
+use dnsd_core::transfer::Edition;
 use dnsd_core::votes::{Ballot, Domain, Observer, Vote};
 
 use super::world::World;
@@ -79,6 +80,7 @@ impl Panel {
             observer: other.observer.clone(),
             generation: other.generation,
             configuration: 0,
+            zones: Edition::default(),
             isolated: other.isolated,
             votes: votes.filter(|(_, vote)| *vote != Vote::Abstain).collect(),
         }

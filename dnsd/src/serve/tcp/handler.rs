@@ -47,8 +47,9 @@ impl RequestHandler for Handler {
         let mut tally = Tally::default();
         let mut sent = None;
         let client = self.clients.get(request.src().port());
+        let transport = client.map_or(Transport::Tcp, |(_, transport)| transport);
         match self.judge(request, client) {
-            Judged::Reply(mut reply) => {
+            Judged::Reply(reply) => {
                 tally.answer(reply.kind(), reply.code());
                 if let Some(complaint) = reply.complaint() {
                     self.served.complaints.note(complaint, clock::unix());
@@ -57,6 +58,11 @@ impl RequestHandler for Handler {
                 if let Some(steered) = reply.steered() {
                     tally.steered(&self.served.published.load().shares, steered);
                 }
+                let transfers = &self.served.transfers;
+                let Some(mut reply) = transfers.carry_out(reply, request, &sender) else {
+                    self.served.metrics.fold(transport, &mut tally);
+                    return unsent(request);
+                };
                 sent = send(&mut reply, request, sender).await;
                 if sent.is_none() {
                     tally.drop(Drop::Send);
@@ -64,16 +70,17 @@ impl RequestHandler for Handler {
             }
             Judged::Dropped(reason) => tally.drop(reason),
         }
-        let transport = client.map_or(Transport::Tcp, |(_, transport)| transport);
         self.served.metrics.fold(transport, &mut tally);
-        // What was sent is only for those who would log it.
-        sent.unwrap_or_else(|| {
-            ResponseInfo::from(Header {
-                metadata: request.metadata,
-                counts: HeaderCounts::default(),
-            })
-        })
+        sent.unwrap_or_else(|| unsent(request))
     }
+}
+
+/// What was sent is only for those who would log it.
+fn unsent(request: &Request) -> ResponseInfo {
+    ResponseInfo::from(Header {
+        metadata: request.metadata,
+        counts: HeaderCounts::default(),
+    })
 }
 
 /// Sends `reply`. Returns nothing if the connection is gone.

@@ -1,0 +1,201 @@
+//! When secondaries get another edition: seldom, but not late where it matters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use credentials::UnixTime;
+
+use super::{Content, Edition, Release};
+use crate::inventory::{Inventory, Thresholds};
+use crate::paths::Transport;
+use crate::snapshot::{next_serial, offered};
+use crate::steer::{Plans, RegionPlan, Tier, View, steady};
+
+/// Keeps the edition that is given out, and decides when the next one is due.
+///
+/// It is when a relay in it has not been serving for `release_hold`, when for `together` more than
+/// `release_percent` of a set have not been serving, or were missing from it, or when anything
+/// changed that is not steered; but no sooner than `release_interval` after the one before. While
+/// nothing better is known than the last-known-good, what was given out stays.
+///
+/// Nameservers tell each other their editions. Whoever hears of a newer one gives out its serial
+/// from then on, so that no secondary that asks several of them sees a serial fall; with its own
+/// content, unless it would choose now what the other has.
+#[derive(Debug, Default)]
+pub(crate) struct Damper {
+    current: Option<Current>,
+    /// The newest that is known of: another nameserver's, or this one's before its restart.
+    newest: Edition,
+    /// The relays that are given out and do not serve, by their place, and since when.
+    gone: BTreeMap<u16, Instant>,
+    /// Since when some set differs too much.
+    differing: Option<Instant>,
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Current {
+    release: Arc<Release>,
+    /// When its content was first given out.
+    since: Instant,
+}
+
+impl Damper {
+    /// One that gave out `edition` before it was restarted.
+    pub(crate) fn restored(edition: Edition) -> Self {
+        Self {
+            newest: edition,
+            ..Self::default()
+        }
+    }
+
+    /// What is given out; before the first time, what was.
+    pub(crate) fn edition(&self) -> Edition {
+        let current = self.current.as_ref();
+        current.map_or(self.newest, |current| current.release.edition())
+    }
+
+    /// Hears what another nameserver gives out. Returns whether [`follow`](Self::follow) is due.
+    pub(crate) fn hear(&mut self, edition: Edition) -> bool {
+        let newer = edition.is_newer_than(self.newest) && edition.is_newer_than(self.edition());
+        if newer {
+            self.newest = edition;
+        }
+        newer
+    }
+
+    /// When [`follow`](Self::follow) is due at the latest.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What is given out, now that the relays are seen like this.
+    pub(crate) fn follow(
+        &mut self,
+        now: Instant,
+        unix: UnixTime,
+        inventory: &Inventory,
+        view: &View,
+    ) -> Arc<Release> {
+        let t = inventory.thresholds();
+        let plans = steady(inventory, view);
+        self.due = None;
+        let earliest = self.current.as_ref().map(|c| c.since + t.release_interval);
+        let wanted = self.is_wanted(now, inventory, view, &plans);
+        let may = earliest.is_none_or(|earliest| earliest <= now);
+        if wanted && !may {
+            self.due = earliest;
+        }
+        let known = self.newest;
+        let outrun = self.current.is_some() && known.is_newer_than(self.edition());
+        if let Some(current) = self.current.as_ref().filter(|_| !(wanted && may || outrun)) {
+            return Arc::clone(&current.release);
+        }
+        let content = Content::new(inventory, view, plans);
+        let same = |current: &&Current| current.release.content.hash == content.hash;
+        let (serial, content, since) = match &self.current {
+            Some(current) if same(&current) => {
+                let serial = if outrun {
+                    known.serial
+                } else {
+                    current.release.serial
+                };
+                (serial, Arc::new(content), current.since)
+            }
+            // Another nameserver was first, or this one before its restart.
+            _ if content.hash == known.content && (outrun || self.current.is_none()) => {
+                (known.serial, Arc::new(content), now)
+            }
+            Some(current) if !(wanted && may) => {
+                let content = Arc::clone(&current.release.content);
+                (known.serial, content, current.since)
+            }
+            _ => {
+                let own = self.edition();
+                let last = if known.is_newer_than(own) { known } else { own };
+                (next_serial(last.serial, unix), Arc::new(content), now)
+            }
+        };
+        self.gone.clear();
+        self.differing = None;
+        let release = Arc::new(Release { serial, content });
+        self.current = Some(Current {
+            release: Arc::clone(&release),
+            since,
+        });
+        self.newest = release.edition();
+        release
+    }
+
+    /// Whether what is given out differs too much from what would be chosen now.
+    fn is_wanted(
+        &mut self,
+        now: Instant,
+        inventory: &Inventory,
+        view: &View,
+        plans: &[Plans],
+    ) -> bool {
+        let Some(current) = &self.current else {
+            return true;
+        };
+        let snapshot = &current.release.content.snapshot;
+        let t = inventory.thresholds();
+        if !Arc::ptr_eq(&snapshot.zones, inventory.zones()) || snapshot.offered != offered(view) {
+            self.gone.clear();
+            return true;
+        }
+        let mut differing = false;
+        let mut missing = BTreeMap::new();
+        for (given, plans) in snapshot.regions.iter().zip(plans) {
+            let transports = Transport::ALL.iter().map(|transport| *transport as usize);
+            let pairs = transports
+                .map(|place| (&given.plans.by_transport[place], &plans.by_transport[place]));
+            for (given, would) in pairs.chain([(&given.plans.main, &plans.main)]) {
+                if would.tier >= Tier::LastKnownGood {
+                    continue;
+                }
+                for relay in absent(given, would) {
+                    let since = self.gone.get(&relay).copied().unwrap_or(now);
+                    missing.insert(relay, since);
+                }
+                differing |= differs(given, would, t);
+            }
+        }
+        self.gone = missing;
+        // Should all go, they do so within this time, and then the last-known-good stay.
+        self.differing = differing.then(|| self.differing.unwrap_or(now));
+        let ends = self.gone.values().map(|since| *since + t.release_hold);
+        let ends = ends.chain(self.differing.map(|since| since + t.together));
+        self.due = ends.clone().filter(|end| *end > now).min();
+        ends.clone().any(|end| end <= now)
+    }
+}
+
+/// The lists that names are answered with.
+fn lists(plan: &RegionPlan) -> impl Iterator<Item = &[u16]> {
+    let variant = plan.variants.first().into_iter();
+    variant.flat_map(|variant| {
+        let choices = [&variant.lanes[0], &variant.lanes[1], &variant.apex];
+        choices
+            .into_iter()
+            .flat_map(|choice| [&*choice.ipv4, &*choice.ipv6])
+    })
+}
+
+/// The relays given out that serve no more.
+fn absent(given: &RegionPlan, would: &RegionPlan) -> impl Iterator<Item = u16> {
+    let relays = lists(given).flatten().copied();
+    relays.filter(|relay| would.relays.binary_search(relay).is_err())
+}
+
+/// Whether more of any list than the threshold serve no more, or it could be so much longer. That
+/// the deal would be another one now is no reason: those given out are as good.
+fn differs(given: &RegionPlan, would: &RegionPlan, t: &Thresholds) -> bool {
+    let many = |part: usize, whole: usize| part * 100 > t.release_percent * whole;
+    let gone = |relay: &&u16| would.relays.binary_search(relay).is_err();
+    lists(given).zip(lists(would)).any(|(given, would)| {
+        many(given.iter().filter(gone).count(), given.len())
+            || many(would.len().saturating_sub(given.len()), would.len())
+    })
+}
