@@ -49,7 +49,7 @@ mod world;
 
 pub use channel_data::channel_data;
 pub use configuration::configuration;
-pub use dns_message::{NOW as DNS_NOW, SECRET as DNS_SECRET, compare, dns_message};
+pub use dns_message::{NOW as DNS_NOW, SECRET as DNS_SECRET, answer_fast, compare, dns_message};
 pub use dtls_hello::dtls_hello;
 pub use liveness::liveness;
 pub use peer_filter::peer_filter;

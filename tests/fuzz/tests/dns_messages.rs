@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use credentials::label::{Label, LabelKeys, Lane, Tag};
 use credentials::{Secret, SecretRing, UnixTime};
-use fuzz_tests::{DNS_NOW, DNS_SECRET, compare};
+use fuzz_tests::{DNS_NOW, DNS_SECRET, answer_fast, compare};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
@@ -206,10 +206,8 @@ proptest! {
     }
 }
 
-/// What the fast path is for takes it, or nothing above says anything.
-#[test]
-fn what_is_asked_all_day_takes_the_fast_path() {
-    let client = "192.0.2.53:5300".parse().expect("an address");
+/// What resolvers ask all day.
+fn usual() -> impl Iterator<Item = (String, Vec<u8>)> {
     let sealed = format!("{}.a.turn.example.", label(Lane::A, 9, 3, false));
     let names = [
         "turn.example.",
@@ -222,15 +220,45 @@ fn what_is_asked_all_day_takes_the_fast_path() {
         "x.wild.turn.example.",
         "x.inner.turn.example.",
     ];
-    for name in names {
-        for kind in [RecordType::A, RecordType::AAAA, RecordType::TXT] {
+    let names = names.map(|name| Name::from_ascii(name).expect("a name"));
+    let asked = names.into_iter().flat_map(|name| {
+        [RecordType::A, RecordType::AAAA, RecordType::TXT]
+            .map(|kind| Query::query(name.clone(), kind))
+    });
+    asked.flat_map(|query| {
+        let mut dnssec = Edns::new();
+        dnssec.set_max_payload(1232).set_dnssec_ok(true);
+        let mut cookie = Edns::new();
+        let option = EdnsOption::Unknown(EdnsCode::Cookie.into(), b"a client".to_vec());
+        cookie.options_mut().insert(option);
+        [None, Some(dnssec), Some(cookie)].map(|edns| {
             let mut message = Message::new(1, MessageType::Query, OpCode::Query);
-            message.add_query(Query::query(Name::from_ascii(name).expect("a name"), kind));
-            for edns in [None, Some(Edns::new())] {
-                message.edns = edns;
-                let datagram = message.to_vec().expect("a message");
-                assert!(compare(&datagram, client), "{name} {kind}");
-            }
-        }
+            message.add_query(query.clone());
+            message.edns = edns;
+            (query.to_string(), message.to_vec().expect("a message"))
+        })
+    })
+}
+
+/// It takes the fast path, or nothing above says anything.
+#[test]
+fn what_is_asked_all_day_takes_the_fast_path() {
+    let client = "192.0.2.53:5300".parse().expect("an address");
+    for (query, datagram) in usual() {
+        assert!(compare(&datagram, client), "{query}");
+    }
+}
+
+#[test]
+fn the_fast_path_allocates_nothing() {
+    let client = "192.0.2.53:5300".parse().expect("an address");
+    let mut out = Vec::with_capacity(1232);
+    for (query, datagram) in usual() {
+        // The first time the answers are compiled.
+        assert!(answer_fast(&datagram, client, &mut out), "{query}");
+        let allocated = allocation_counter::measure(|| {
+            answer_fast(&datagram, client, &mut out);
+        });
+        assert_eq!(allocated.count_total, 0, "{query}");
     }
 }
