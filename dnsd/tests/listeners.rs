@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,47 @@ fn replies_come_from_the_address_that_was_asked() {
             .expect("dig");
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(text.trim(), "127.0.77.1", "{host}");
+    }
+}
+
+/// One worker has listeners of both families, bound to one address and to all, and reads them by turns.
+#[test]
+fn one_worker_answers_at_all_its_addresses() {
+    let mut server = Server::new(54, vec![listed("fra-1", "eu-a", "alpha", 1)]);
+    server.node = "workers = 1\n".to_owned();
+    let (one, all) = (server.dns, common::free_port(server.ip));
+    let exact = format!("listen = [\"{}:{one}\"]", server.ip);
+    let several = format!(
+        "listen = [\"{}:{one}\", \"[::1]:{one}\", \"0.0.0.0:{all}\", \"[::]:{all}\"]",
+        server.ip
+    );
+    let text = server.config().replace(&exact, &several);
+    common::write(&server.path("dnsd.toml"), &text);
+    server.spawn();
+    server.wait_ready();
+    for round in 0..4 {
+        for (host, port) in [
+            ("127.0.9.54", one),
+            ("::1", one),
+            ("127.0.99.2", all),
+            ("::1", all),
+        ] {
+            let host: IpAddr = host.parse().expect("an address");
+            let own: IpAddr = match host {
+                IpAddr::V4(_) => [127, 0, 0, 1].into(),
+                IpAddr::V6(_) => host,
+            };
+            let socket = UdpSocket::bind((own, 0)).expect("socket");
+            let timeout = Some(Duration::from_secs(2));
+            socket.set_read_timeout(timeout).expect("a timeout");
+            // Only what comes from there is let through.
+            socket.connect((host, port)).expect("connected");
+            socket.send(QUERY).expect("sent");
+            let mut reply = [0; 512];
+            let length = socket.recv(&mut reply);
+            assert!(length.is_ok(), "{host} {port}, round {round}: {length:?}");
+            assert_eq!(reply[..2], QUERY[..2]);
+        }
     }
 }
 

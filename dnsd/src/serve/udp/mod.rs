@@ -111,9 +111,9 @@ impl Worker {
     fn new(listeners: Vec<Listener>, served: Arc<Served>) -> Self {
         Self {
             ready: vec![true; listeners.len()],
+            inbox: Inbox::new(listeners.len()),
             listeners,
             served,
-            inbox: Inbox::new(),
             outbox: Outbox::new(),
             pace: Pace::default(),
             tally: Tally::default(),
@@ -164,7 +164,7 @@ impl Worker {
     /// Reads and answers a bounded number of batches. Returns whether there may be more.
     fn turn(&mut self, index: usize) -> bool {
         for _ in 0..BATCHES_PER_TURN {
-            if self.inbox.receive(&self.listeners[index]).is_err() {
+            if self.inbox.receive(index, &self.listeners[index]).is_err() {
                 self.tally.drop(Drop::Receive);
                 // Should the error stay, this thread must not take the core.
                 std::thread::sleep(RECEIVE_PAUSE);

@@ -107,33 +107,41 @@ impl Way {
 
 /// Datagrams as they came.
 pub(super) struct Inbox {
-    headers: MultiHeaders<SockaddrStorage>,
+    /// By listener: the kernel writes into them how long an address and what comes with it are, and
+    /// takes that for the room there is the next time.
+    headers: Vec<MultiHeaders<SockaddrStorage>>,
     bytes: Box<[u8]>,
     got: Vec<(usize, Option<Way>)>,
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
-        let room = cmsg_space!(in6_pktinfo);
+    /// For so many listeners.
+    pub(super) fn new(listeners: usize) -> Self {
+        let headers = |_| {
+            let room = cmsg_space!(in6_pktinfo);
+            MultiHeaders::preallocate(RECEIVE_BATCH, Some(room))
+        };
         Self {
-            headers: MultiHeaders::preallocate(RECEIVE_BATCH, Some(room)),
+            headers: (0..listeners).map(headers).collect(),
             bytes: vec![0; RECEIVE_BATCH * RECEIVE_BUFFER].into(),
             got: Vec::with_capacity(RECEIVE_BATCH),
         }
     }
 
-    /// Replaces the contents with what waits at a listener, or the first [`RECEIVE_BATCH`] of it.
+    /// Replaces the contents with what waits at a listener, the one with this index, or the first
+    /// [`RECEIVE_BATCH`] of it.
     ///
     /// # Errors
     /// What recvmmsg(2) says; that nothing waits is none.
-    pub(super) fn receive(&mut self, listener: &Listener) -> io::Result<()> {
+    pub(super) fn receive(&mut self, index: usize, listener: &Listener) -> io::Result<()> {
         self.got.clear();
+        let headers = &mut self.headers[index];
         let mut rooms = self.bytes.chunks_exact_mut(RECEIVE_BUFFER);
         let mut slices: [[IoSliceMut<'_>; 1]; RECEIVE_BATCH] =
             array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let flags = MsgFlags::MSG_DONTWAIT;
         let socket = listener.as_raw_fd();
-        match recvmmsg(socket, &mut self.headers, slices.iter_mut(), flags, None) {
+        match recvmmsg(socket, headers, slices.iter_mut(), flags, None) {
             Ok(results) => {
                 let got = results.map(|got| (got.bytes, Way::of(&got, listener)));
                 self.got.extend(got);
