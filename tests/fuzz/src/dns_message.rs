@@ -49,7 +49,6 @@ www A 192.0.2.80
 www AAAA 2001:db8::80
 www HTTPS 1 . alpn=h2
 *.wild TXT \"a wildcard\"
-!early TXT \"before any wildcard\"
 deep.below.here TXT \"far down\"
 alias CNAME www
 astray CNAME nowhere
