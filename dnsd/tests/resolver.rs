@@ -4,6 +4,7 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::coturn::Coturn;
@@ -99,8 +100,15 @@ fn fixed() -> Vec<(String, &'static str, &'static str)> {
     addresses.chain(others).collect()
 }
 
+/// One test after the other: each holds whole processes to bounds of time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn however_unbound_asks_its_clients_get_what_the_nameserver_says() {
+    let _alone = alone();
     if !tools("however_unbound_asks_its_clients_get_what_the_nameserver_says") {
         return;
     }
@@ -193,6 +201,7 @@ fn labels(unbound: &Unbound, draws: std::ops::Range<u32>) -> (Duration, Duration
 
 #[test]
 fn clients_are_answered_while_one_of_two_nameservers_hangs_and_when_it_dies() {
+    let _alone = alone();
     if !tools("clients_are_answered_while_one_of_two_nameservers_hangs_and_when_it_dies") {
         return;
     }
@@ -223,6 +232,7 @@ fn clients_are_answered_while_one_of_two_nameservers_hangs_and_when_it_dies() {
 
 #[test]
 fn a_dead_relay_leaves_new_labels_at_once_and_fixed_names_when_the_cache_lets_go() {
+    let _alone = alone();
     let test = "a_dead_relay_leaves_new_labels_at_once_and_fixed_names_when_the_cache_lets_go";
     if !(tools(test) && common::has(test, "turnserver")) {
         return;
@@ -322,6 +332,7 @@ fn a_dead_relay_leaves_new_labels_at_once_and_fixed_names_when_the_cache_lets_go
 
 #[test]
 fn unbound_keeps_an_answer_for_its_ttl_and_no_longer() {
+    let _alone = alone();
     if !tools("unbound_keeps_an_answer_for_its_ttl_and_no_longer") {
         return;
     }
