@@ -80,6 +80,10 @@ pub fn fast(
     query: &FastQuery<'_>,
     out: &mut Vec<u8>,
 ) -> Option<FastAnswer> {
+    // Refused or sent whole, whatever the name.
+    if matches!(query.record_type, RecordType::AXFR | RecordType::IXFR) {
+        return None;
+    }
     let (entry, label) = match snapshot.index.find(query.name)? {
         Found::Name(entry) => (entry, None),
         Found::Wildcard(entry, label) => (entry, Some(label)),
