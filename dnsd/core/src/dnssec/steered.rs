@@ -17,7 +17,7 @@ const MOST: usize = 2 * ANSWERS_MAX;
 /// Relays as a key: filled up with a number that none has.
 type Place = [u16; MOST];
 
-/// The types that differ from client to client, in the order of [`Live::groups`].
+/// The types that differ from client to client, in the order of the groups.
 pub(super) const KINDS: [RecordType; 3] = [RecordType::A, RecordType::AAAA, RecordType::SRV];
 
 /// The signatures of one name and type, by the relays of the answer.
