@@ -74,7 +74,7 @@ fn kdig_is_answered_and_what_it_pads_is_padded() {
     );
     assert!(said.contains("Received 468 B"), "{said}");
     let answered = "type=\"NS\",rcode=\"NOERROR\",transport=\"quic\"";
-    assert_eq!(dns.counted("queries_total", answered), 1);
+    dns.wait_counted("queries_total", answered, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +167,7 @@ async fn whoever_asks_nothing_is_let_go() {
     assert!(ask(&connection, QUERY).await.is_some());
     assert_eq!(ended(&connection).await, VarInt::from_u32(0));
     assert!(begun.elapsed() >= TCP_IDLE.mul_f32(0.9));
-    assert_eq!(dns.counted("connections_open", "transport=\"quic\""), 0);
+    dns.wait_counted("connections_open", "transport=\"quic\"", 0);
 }
 
 /// Carries datagrams between one client and the server, and counts the server's Retry packets

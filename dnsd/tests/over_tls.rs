@@ -57,9 +57,9 @@ fn kdig_and_openssl_are_served_and_see_the_certificate() {
     let in_clear = dns.server.kdig(&question);
     assert_eq!(records(&said), records(&in_clear));
     assert!(!records(&said).is_empty());
-    assert_eq!(dns.counted("connections_total", "transport=\"tls\""), 1);
+    dns.wait_counted("connections_total", "transport=\"tls\"", 1);
     let answered = "type=\"NS\",rcode=\"NOERROR\",transport=\"tls\"";
-    assert_eq!(dns.counted("queries_total", answered), 1);
+    dns.wait_counted("queries_total", answered, 1);
 
     let authority = dns.server.path("cert.pem");
     let mut openssl = Command::new("openssl");

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::dnsd::Server;
-use super::{free_port, write};
+use super::{free_port, wait_for, write};
 
 /// The name in the certificates.
 pub(crate) const NAME: &str = "ns1.turn.example";
@@ -72,6 +72,14 @@ impl Encrypted {
             .expect("kdig runs");
         let said = [output.stdout, output.stderr].concat();
         String::from_utf8_lossy(&said).into_owned()
+    }
+
+    /// Waits until so many are counted: an answer may be there before it is.
+    pub(crate) fn wait_counted(&self, name: &str, labels: &str, count: i64) {
+        let what = format!("{name} of {labels} to be {count}");
+        wait_for(&what, Duration::from_secs(5), || {
+            (self.counted(name, labels) == count).then_some(())
+        });
     }
 
     pub(crate) fn counted(&self, name: &str, labels: &str) -> i64 {
