@@ -146,37 +146,37 @@ impl Names {
         let depth = name.iter().count();
         for above in self.depth..depth {
             self.nodes
-                .entry(self.key(&name.trim_to(above)))
+                .entry(self.key(&name.trim_to(above)).as_slice().into())
                 .or_insert_with(|| Node::bare(name.trim_to(above)));
         }
         let key = self.key(name);
         self.nodes
-            .entry(key)
+            .entry(key.as_slice().into())
             .or_insert_with(|| Node::bare(name.clone()))
     }
 
     /// The node of a name, as if nothing were delegated and no wildcard were there.
     pub(crate) fn get(&self, name: &Name) -> Option<&Node> {
         let inside = self.apex.zone_of(name);
-        inside.then(|| self.nodes.get(&self.key(name)))?
+        inside.then(|| self.nodes.get(self.key(name).as_slice()))?
     }
 
     /// Where a name of the zone lies (RFC 1034 section 4.3.2, RFC 4592).
     pub(crate) fn find<'a>(&'a self, name: &'a Name) -> Place<'a> {
         let labels: Vec<&[u8]> = name.iter().collect();
         let own = labels.len().saturating_sub(self.depth);
-        let mut key = Vec::with_capacity(64);
-        let mut node = self.nodes.get(&key[..]);
+        let mut key = Key::default();
+        let mut node = self.nodes.get(key.as_slice());
         for label in labels[..own].iter().rev() {
-            let above = key.len();
-            push(&mut key, label);
-            let next = self.nodes.get(&key[..]);
+            let above = key.length;
+            key.push(label);
+            let next = self.nodes.get(key.as_slice());
             if next.is_none() {
-                key.truncate(above);
-                push(&mut key, b"*");
+                key.length = above;
+                key.push(b"*");
                 return self
                     .nodes
-                    .get(&key[..])
+                    .get(key.as_slice())
                     .map_or(Place::Missing, |node| Place::Node {
                         node,
                         label: Some(label),
@@ -195,19 +195,16 @@ impl Names {
     pub(crate) fn around(&self, name: &Name) -> [Option<&Node>; 2] {
         let key = self.key(name);
         let mut encloser = 0;
-        for (at, _) in key.iter().enumerate().filter(|(_, byte)| **byte == 0) {
-            if self.nodes.contains_key(&key[..=at]) {
+        let ends = key.as_slice().iter().enumerate();
+        for (at, _) in ends.filter(|(_, byte)| **byte == 0) {
+            if self.nodes.contains_key(&key.as_slice()[..=at]) {
                 encloser = at + 1;
             }
         }
-        let mut wildcard = key[..encloser].to_vec();
-        push(&mut wildcard, b"*");
-        let before = |key: &[u8]| {
-            let upto = (Bound::Unbounded, Bound::Included(key));
-            let mut upto = self.nodes.range::<[u8], _>(upto);
-            upto.next_back().map(|(_, node)| node)
-        };
-        [before(&key), before(&wildcard)]
+        let mut wildcard = key;
+        wildcard.length = encloser;
+        wildcard.push(b"*");
+        [self.before(&key), self.before(&wildcard)]
     }
 
     /// The last node that does not come behind a key.
@@ -217,14 +214,14 @@ impl Names {
         upto.next_back().map(|(_, node)| node)
     }
 
-    fn key(&self, name: &Name) -> Box<[u8]> {
+    fn key(&self, name: &Name) -> Key {
         let labels: Vec<&[u8]> = name.iter().collect();
         let own = labels.len().saturating_sub(self.depth);
-        let mut key = Vec::new();
+        let mut key = Key::default();
         for label in labels[..own].iter().rev() {
-            push(&mut key, label);
+            key.push(label);
         }
-        key.into()
+        key
     }
 }
 
@@ -239,8 +236,8 @@ impl Node {
     }
 }
 
-/// The key of a name on the wire, made without an allocation.
-#[derive(Debug)]
+/// The key of a name, made without an allocation.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     bytes: [u8; KEY],
     length: usize,
@@ -248,6 +245,16 @@ pub(crate) struct Key {
 
 /// Most bytes of a key: each byte of a name may be escaped.
 const KEY: usize = 2 * 255;
+
+impl Default for Key {
+    /// That of the apex.
+    fn default() -> Self {
+        Self {
+            bytes: [0; KEY],
+            length: 0,
+        }
+    }
+}
 
 impl Key {
     /// The key of a name on the wire in a zone whose apex has so many bytes there.
@@ -259,10 +266,7 @@ impl Key {
             count += 1;
             at += 1 + usize::from(own[at]);
         }
-        let mut key = Self {
-            bytes: [0; KEY],
-            length: 0,
-        };
+        let mut key = Self::default();
         for begin in begins[..count].iter().rev() {
             let (length, rest) = own[*begin..].split_first()?;
             key.push(rest.get(..usize::from(*length))?);
@@ -270,7 +274,7 @@ impl Key {
         Some(key)
     }
 
-    /// Adds a label; what does not fit, is left out: that is no name.
+    /// Adds a label. What does not fit is left out: that is no name.
     pub(crate) fn push(&mut self, label: &[u8]) {
         for byte in label {
             match byte.to_ascii_lowercase() {
@@ -294,14 +298,4 @@ impl Key {
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
-}
-
-fn push(key: &mut Vec<u8>, label: &[u8]) {
-    for byte in label {
-        match byte.to_ascii_lowercase() {
-            escaped @ 0..=1 => key.extend([1, escaped + 1]),
-            byte => key.push(byte),
-        }
-    }
-    key.push(0);
 }

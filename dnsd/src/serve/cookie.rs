@@ -12,6 +12,8 @@ use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher128};
 use zeroize::Zeroizing;
 
+use crate::metrics::Cookie;
+
 /// Length of a client cookie (RFC 7873 section 4.1).
 const CLIENT: usize = 8;
 /// Length of a server cookie of ours (RFC 9018 section 4).
@@ -36,6 +38,16 @@ pub(super) enum Shown {
     Client([u8; CLIENT]),
     /// A good one: this address has been answered before.
     Good([u8; CLIENT]),
+}
+
+impl From<Option<Shown>> for Cookie {
+    fn from(shown: Option<Shown>) -> Self {
+        match shown {
+            None => Self::None,
+            Some(Shown::Good(_)) => Self::Good,
+            Some(Shown::Client(_) | Shown::Malformed) => Self::Client,
+        }
+    }
 }
 
 /// The keys that cookies' secrets are drawn from: the current one makes and all judge.

@@ -69,11 +69,7 @@ impl Asked {
 
     /// What is counted of it.
     pub(super) fn cookie(&self) -> Cookie {
-        match self.cookie {
-            None => Cookie::None,
-            Some(Shown::Good(_)) => Cookie::Good,
-            Some(Shown::Client(_) | Shown::Malformed) => Cookie::Client,
-        }
+        self.cookie.into()
     }
 
     /// Adds the options of the reply, whose answer holds for so many bits of the client's network.

@@ -19,10 +19,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use credentials::UnixTime;
 use credentials::label::LabelKeys;
+use dnsd_core::answer::{Complaint, Steered};
 use dnsd_core::snapshot::Snapshot;
 
-use crate::metrics::{Drop, Metrics, Shares, Tally, Transport};
+use crate::metrics::{Code, Cookie, Drop, Kind, Metrics, Shares, Tally, Transport};
 use rate::Limiter;
 use rules::Rules;
 use transfer::Transfers;
@@ -55,7 +57,34 @@ pub struct Served {
     pub limiter: Limiter,
 }
 
+/// What is counted of a reply.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answered {
+    /// The question's type.
+    pub kind: Kind,
+    /// The response code.
+    pub code: Code,
+    /// The cookie that the query came with.
+    pub cookie: Cookie,
+    /// What the label in the question says against relays.
+    pub complaint: Option<Complaint>,
+    /// For whom it is and which relay comes first, if its name is steered.
+    pub steered: Option<Steered>,
+}
+
 impl Served {
+    /// Counts a reply from the answers that `shares` belong to, and notes what its label says.
+    fn count(&self, answered: &Answered, shares: &Arc<Shares>, now: UnixTime, tally: &mut Tally) {
+        tally.answer(answered.kind, answered.code);
+        tally.cookie(answered.cookie);
+        if let Some(steered) = answered.steered {
+            tally.steered(shares, steered);
+        }
+        if let Some(complaint) = answered.complaint {
+            self.complaints.note(complaint, now);
+        }
+    }
+
     /// Counts something that is not answered, where it does not happen often.
     fn dropped(&self, reason: Drop, transport: Transport) {
         let mut tally = Tally::default();

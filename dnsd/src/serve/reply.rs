@@ -11,11 +11,12 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::serialize::binary::BinEncoder;
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder, Queries};
 
+use super::Answered;
 use super::transfer::tsig::Session;
 use super::transfer::{Transfer, encoded};
 use super::wire::Judged;
 use crate::limits::{PADDING_BLOCK, PLAIN_PAYLOAD};
-use crate::metrics::{Code, Cookie, Kind};
+use crate::metrics::{Cookie, Kind};
 
 /// Length of a DNS header (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
@@ -117,11 +118,9 @@ impl Reply {
         self.authorities.clear();
         self.additionals.clear();
         self.steered = None;
+        self.complaint = None;
         self.metadata.authoritative = false;
-        self.metadata.response_code = match self.cookie {
-            Cookie::None => ResponseCode::NoError,
-            Cookie::Client | Cookie::Good => ResponseCode::BADCOOKIE,
-        };
+        self.metadata.response_code = withheld(self.cookie);
         self.metadata.truncation = self.cookie == Cookie::None;
     }
 
@@ -130,26 +129,16 @@ impl Reply {
         self.cookie
     }
 
-    /// What the label in the question says against relays.
-    pub fn complaint(&self) -> Option<Complaint> {
-        self.complaint
-    }
-
-    /// For whom it is and which relay comes first, for counting.
-    pub fn steered(&self) -> Option<Steered> {
-        self.steered
-    }
-
-    /// The question's type, for counting.
-    pub fn kind(&self) -> Kind {
-        self.question
-            .as_ref()
-            .map_or(Kind::None, |question| question.query_type().into())
-    }
-
-    /// The response code, for counting.
-    pub fn code(&self) -> Code {
-        self.metadata.response_code.into()
+    /// What is counted of it.
+    pub fn answered(&self) -> Answered {
+        let question = self.question.as_ref();
+        Answered {
+            kind: question.map_or(Kind::None, |question| question.query_type().into()),
+            code: self.metadata.response_code.into(),
+            cookie: self.cookie,
+            complaint: self.complaint,
+            steered: self.steered,
+        }
     }
 
     /// The same answer as hickory-server sends it on a connection, which encodes it itself: all of
@@ -243,6 +232,14 @@ impl Reply {
                 None
             }
         }
+    }
+}
+
+/// The response code for a client that has used up its ration (RFC 7873 section 5.2.3).
+pub(super) fn withheld(cookie: Cookie) -> ResponseCode {
+    match cookie {
+        Cookie::None => ResponseCode::NoError,
+        Cookie::Client | Cookie::Good => ResponseCode::BADCOOKIE,
     }
 }
 

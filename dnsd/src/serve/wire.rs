@@ -164,15 +164,5 @@ fn chaos(rules: &Rules, query: &answer::Query<'_>) -> Option<Answer> {
     let data = RData::TXT(TXT::new(vec![text.to_owned()]));
     let mut record = Record::from_rdata(query.name.clone(), 0, data);
     record.dns_class = DNSClass::CH;
-    Some(Answer {
-        rcode: ResponseCode::NoError,
-        authoritative: true,
-        answers: vec![record],
-        authorities: Vec::new(),
-        additionals: Vec::new(),
-        scope: 0,
-        complaint: None,
-        steered: None,
-        error: None,
-    })
+    Some(Answer::found(vec![record]))
 }

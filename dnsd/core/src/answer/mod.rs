@@ -119,7 +119,8 @@ impl Answer {
         }
     }
 
-    fn found(answers: Vec<Record>) -> Self {
+    /// An answer of ours with these records, which everybody gets.
+    pub fn found(answers: Vec<Record>) -> Self {
         Self {
             rcode: ResponseCode::NoError,
             authoritative: true,

@@ -8,14 +8,15 @@ mod parse;
 use std::net::{IpAddr, SocketAddr};
 
 use credentials::UnixTime;
-use dnsd_core::answer::{Complaint, ExtendedError, FastQuery, Steered, fast};
+use dnsd_core::answer::{ExtendedError, FastQuery, fast};
 use hickory_proto::op::ResponseCode;
 
-use super::Published;
 use super::cookie::{SERVER, Shown};
+use super::reply::withheld;
 use super::rules::Rules;
+use super::{Answered, Published};
 use crate::limits::{PLAIN_PAYLOAD, UDP_PAYLOAD};
-use crate::metrics::{Code, Cookie, Kind};
+use crate::metrics::Cookie;
 use parse::Question;
 
 /// Length of an OPT record without options (RFC 6891 section 6.1.2).
@@ -31,19 +32,6 @@ pub struct Query<'m> {
     question: Question<'m>,
     client: IpAddr,
     shown: Option<Shown>,
-}
-
-/// What was answered, for counting.
-#[derive(Clone, Copy, Debug)]
-pub struct Answered {
-    /// The question's type.
-    pub kind: Kind,
-    /// The response code.
-    pub code: Code,
-    /// What the label in the question says against relays.
-    pub complaint: Option<Complaint>,
-    /// For whom it is and which relay comes first, if its name is steered.
-    pub steered: Option<Steered>,
 }
 
 impl<'m> Query<'m> {
@@ -73,11 +61,7 @@ impl<'m> Query<'m> {
 
     /// The cookie that it came with.
     pub fn cookie(&self) -> Cookie {
-        match self.shown {
-            None => Cookie::None,
-            Some(Shown::Good(_)) => Cookie::Good,
-            Some(Shown::Client(_) | Shown::Malformed) => Cookie::Client,
-        }
+        self.shown.into()
     }
 
     /// Writes the answer into `out`, which is cleared first; `None`: the slow path has to be taken.
@@ -115,6 +99,7 @@ impl<'m> Query<'m> {
         (out.len() <= usize::from(limit)).then_some(Answered {
             kind: question.record_type.into(),
             code: answer.rcode.into(),
+            cookie: self.cookie(),
             complaint: answer.complaint,
             steered: answer.steered,
         })
@@ -123,10 +108,7 @@ impl<'m> Query<'m> {
     /// Writes what a client gets that has used up its ration (see
     /// [`Reply::withhold`](super::reply::Reply::withhold)).
     pub(super) fn withhold(&self, rules: &Rules, now: UnixTime, out: &mut Vec<u8>) -> Answered {
-        let code = match self.cookie() {
-            Cookie::None => ResponseCode::NoError,
-            Cookie::Client | Cookie::Good => ResponseCode::BADCOOKIE,
-        };
+        let code = withheld(self.cookie());
         self.begin(out);
         self.count(0, 0, out);
         mark(code, false, self.shown.is_none(), out);
@@ -134,6 +116,7 @@ impl<'m> Query<'m> {
         Answered {
             kind: self.question.record_type.into(),
             code: code.into(),
+            cookie: self.cookie(),
             complaint: None,
             steered: None,
         }

@@ -74,14 +74,8 @@ impl Shared {
             // What would be passed over elsewhere: too short, a response, an option that must not be.
             Judged::Dropped(reason) => return Err(Failed::Protocol(reason)),
         };
-        tally.answer(reply.kind(), reply.code());
-        tally.cookie(reply.cookie());
-        if let Some(complaint) = reply.complaint() {
-            self.served.complaints.note(complaint, now);
-        }
-        if let Some(steered) = reply.steered() {
-            tally.steered(&published.shares, steered);
-        }
+        let shares = &published.shares;
+        self.served.count(&reply.answered(), shares, now, tally);
         drop(published);
         let mut encoded = Vec::new();
         if reply.padded && reply.encode(&mut encoded) {

@@ -27,13 +27,29 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    fn judge(&self, request: &Request, client: Option<Client>) -> Judged {
+    /// Judges a query, and counts what becomes of it.
+    fn judge(
+        &self,
+        request: &Request,
+        client: Option<Client>,
+        tally: &mut Tally,
+    ) -> Option<Box<Reply>> {
         let Some((client, transport)) = client else {
-            return Judged::Dropped(Drop::Source);
+            tally.drop(Drop::Source);
+            return None;
         };
-        let published = self.served.published.load();
-        let message = request.as_slice();
-        wire::judge(message, client, transport, &published, clock::unix())
+        let (published, now) = (self.served.published.load(), clock::unix());
+        match wire::judge(request.as_slice(), client, transport, &published, now) {
+            Judged::Reply(reply) => {
+                let shares = &published.shares;
+                self.served.count(&reply.answered(), shares, now, tally);
+                Some(reply)
+            }
+            Judged::Dropped(reason) => {
+                tally.drop(reason);
+                None
+            }
+        }
     }
 }
 
@@ -48,27 +64,15 @@ impl RequestHandler for Handler {
         let mut sent = None;
         let client = self.clients.get(request.src().port());
         let transport = client.map_or(Transport::Tcp, |(_, transport)| transport);
-        match self.judge(request, client) {
-            Judged::Reply(reply) => {
-                tally.answer(reply.kind(), reply.code());
-                if let Some(complaint) = reply.complaint() {
-                    self.served.complaints.note(complaint, clock::unix());
-                }
-                tally.cookie(reply.cookie());
-                if let Some(steered) = reply.steered() {
-                    tally.steered(&self.served.published.load().shares, steered);
-                }
-                let transfers = &self.served.transfers;
-                let Some(mut reply) = transfers.carry_out(reply, request, &sender) else {
-                    self.served.metrics.fold(transport, &mut tally);
-                    return unsent(request);
-                };
-                sent = send(&mut reply, request, sender).await;
-                if sent.is_none() {
-                    tally.drop(Drop::Send);
-                }
+        let reply = self.judge(request, client, &mut tally);
+        let transfers = &self.served.transfers;
+        if let Some(mut reply) =
+            reply.and_then(|reply| transfers.carry_out(reply, request, &sender))
+        {
+            sent = send(&mut reply, request, sender).await;
+            if sent.is_none() {
+                tally.drop(Drop::Send);
             }
-            Judged::Dropped(reason) => tally.drop(reason),
         }
         self.served.metrics.fold(transport, &mut tally);
         sent.unwrap_or_else(|| unsent(request))

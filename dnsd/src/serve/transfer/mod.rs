@@ -107,7 +107,7 @@ pub fn judge(
     let secondary = Arc::clone(secondary);
     let Some(soa) = release.soa(question.name()) else {
         // RFC 5936 section 2.2.1.
-        let mut answer = found(Vec::new());
+        let mut answer = Answer::found(Vec::new());
         (answer.rcode, answer.authoritative) = (ResponseCode::NotAuth, false);
         return Some((Transfer::Refused, Some(answer)));
     };
@@ -121,7 +121,7 @@ pub fn judge(
     let has = incremental.then(|| theirs(asked)).flatten();
     let fetches = has.is_none_or(|has| release.edition().is_newer_than(has));
     if incremental && !(fetches && streams) {
-        return Some((Transfer::Current(secondary), Some(found(vec![soa]))));
+        return Some((Transfer::Current(secondary), Some(Answer::found(vec![soa]))));
     }
     let outgoing = Outgoing {
         secondary,
@@ -129,7 +129,7 @@ pub fn judge(
         apex: question.name().clone(),
     };
     // Its header is that of every message.
-    Some((Transfer::Whole(outgoing), Some(found(Vec::new()))))
+    Some((Transfer::Whole(outgoing), Some(Answer::found(Vec::new()))))
 }
 
 /// The serial that the client says it has (RFC 1995 section 3).
@@ -144,18 +144,4 @@ fn theirs(asked: &Asked<'_>) -> Option<Edition> {
             }),
             _ => None,
         })
-}
-
-fn found(answers: Vec<Record>) -> Answer {
-    Answer {
-        rcode: ResponseCode::NoError,
-        authoritative: true,
-        answers,
-        authorities: Vec::new(),
-        additionals: Vec::new(),
-        scope: 0,
-        complaint: None,
-        steered: None,
-        error: None,
-    }
 }

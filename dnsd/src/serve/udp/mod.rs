@@ -230,14 +230,8 @@ impl Turn<'_> {
                 }
             };
             if let Some(answered) = answered {
-                tally.answer(answered.kind, answered.code);
-                tally.cookie(query.cookie());
-                if let Some(steered) = answered.steered {
-                    tally.steered(&self.published.shares, steered);
-                }
-                if let Some(complaint) = answered.complaint {
-                    self.served.complaints.note(complaint, now);
-                }
+                self.served
+                    .count(&answered, &self.published.shares, now, tally);
                 outbox.take(way);
                 return;
             }
@@ -265,14 +259,8 @@ impl Turn<'_> {
                 return;
             }
         }
-        tally.answer(reply.kind(), reply.code());
-        if let Some(complaint) = reply.complaint() {
-            self.served.complaints.note(complaint, now);
-        }
-        tally.cookie(reply.cookie());
-        if let Some(steered) = reply.steered() {
-            tally.steered(&self.published.shares, steered);
-        }
+        let shares = &self.published.shares;
+        self.served.count(&reply.answered(), shares, now, tally);
         if reply.encode(outbox.next()) {
             outbox.take(way);
         } else {
