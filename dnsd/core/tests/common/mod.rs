@@ -4,6 +4,7 @@
 pub mod asking;
 pub mod panel;
 pub mod shapes;
+pub mod signed;
 pub mod validate;
 pub mod world;
 
