@@ -3,6 +3,7 @@
 //! The UDP workers count into a plain [`Tally`] of their own and fold it in after each turn, so
 //! that the query path takes no lock.
 
+mod complaints;
 mod connections;
 pub mod dnssec;
 mod geoip;
@@ -30,6 +31,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::geoip::Geoip;
 
+pub use complaints::Complaints;
 pub use labels::{Code, Cookie, Drop, Kind, ReportOutcome, Shared, Transport, name};
 use labels::{ProbeOutcome, Probed, STATES};
 pub use shares::Shares;
@@ -63,17 +65,6 @@ struct SharedLabels {
     outcome: Shared,
 }
 
-/// What became of clients' complaints; counted without a look-up, on the query path.
-#[derive(Debug, Clone, Default)]
-pub struct Complaints {
-    /// Passed on to the control loop.
-    pub noted: Counter,
-    /// Beyond their tenant's ration.
-    pub rationed: Counter,
-    /// Beyond what may wait.
-    pub dropped: Counter,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProbeLabels {
     kind: Probed,
@@ -99,25 +90,6 @@ impl PathLabels {
             relay: relay.to_string(),
             transport: path.transport.as_str(),
             family: path.family.as_str(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ComplaintLabels {
-    outcome: &'static str,
-}
-
-impl Complaints {
-    fn registered(registry: &mut Registry) -> Self {
-        let family = Family::<ComplaintLabels, Counter>::default();
-        let help = "Queries whose labels complain about relays";
-        registry.register("complaints", help, family.clone());
-        let of = |outcome| family.get_or_create(&ComplaintLabels { outcome }).clone();
-        Self {
-            noted: of("noted"),
-            rationed: of("rationed"),
-            dropped: of("dropped"),
         }
     }
 }
@@ -277,6 +249,14 @@ impl Default for Metrics {
             ),
             registry,
         };
+        // From zero on: of a counter that begins at its first event a rate misses that one.
+        for reason in Drop::ALL.iter().copied() {
+            for transport in Transport::ALL.iter().copied() {
+                let _ = metrics
+                    .drops
+                    .get_or_create(&DropLabels { reason, transport });
+            }
+        }
         metrics.reload_ok.set(1);
         metrics.state_saved.set(1);
         metrics

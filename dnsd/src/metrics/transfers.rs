@@ -37,8 +37,13 @@ pub struct Transfers {
 
 impl Transfers {
     pub(super) fn registered(new: &mut Registry) -> Self {
+        let ended: Family<EndedLabels, Counter> =
+            registered(new, "transfers", "Requests for whole zones");
+        for result in Ended::ALL.iter().copied() {
+            let _ = ended.get_or_create(&EndedLabels { result });
+        }
         Self {
-            ended: registered(new, "transfers", "Requests for whole zones"),
+            ended,
             told: registered(
                 new,
                 "notifies",
