@@ -43,6 +43,11 @@ pub(crate) struct Encrypted {
 
 impl Encrypted {
     pub(crate) fn start(host: u8) -> Self {
+        Self::start_with(host, |_| {})
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) fn start_with(host: u8, more: impl FnOnce(&mut Server)) -> Self {
         let relay = super::dnsd::listed("fra-1", "eu-a", "alpha", 1);
         let mut server = Server::new(host, vec![relay]);
         let port = free_port(server.ip);
@@ -51,6 +56,7 @@ impl Encrypted {
             "[tls]\ndot = {at}\ndoq = {at}\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n"
         );
         let certificate = renew(&server);
+        more(&mut server);
         Self {
             server: server.start(),
             port,
