@@ -37,7 +37,7 @@ use crate::serve::certificate::Shown;
 use crate::serve::udp::Workers;
 use crate::serve::{Served, quic, tcp};
 use crate::share::wire::Wire;
-use crate::{clock, listen, logging, persist};
+use crate::{clock, listen, logging, persist, systemd};
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -176,6 +176,7 @@ async fn attend(
     let (serving, mut given) = mpsc::channel(1);
     let daemon = Daemon::start(&config, beginning, orders, serving).await?;
     tracing::info!(node = %config.node.id, zone = %config.inventory.zone().name, "dnsd is serving");
+    systemd::ready();
     let node = config.node.clone();
     let mut reloader = Reloader {
         path: path.to_owned(),
@@ -337,6 +338,8 @@ impl Daemon {
     async fn give(self, node: &Node, given: Given) -> Result<Option<Beginning>, Error> {
         tracing::info!("another dnsd serves; it is told what this one knows");
         self.ready.store(false, Ordering::Release);
+        let mut alive = JoinSet::new();
+        alive.spawn(systemd::alive_until_replaced());
         if let Some(quic) = self.quic {
             quic.stop().await;
         }
@@ -385,6 +388,7 @@ impl Daemon {
     }
 
     async fn stop(self, node: &Node) -> Result<(), Error> {
+        systemd::stopping();
         self.ready.store(false, Ordering::Release);
         // Gone only if it has ended, which is what this asks for.
         let _ = self.inputs.send(Input::Stop).await;

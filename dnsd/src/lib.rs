@@ -42,3 +42,4 @@ pub mod revocations;
 pub mod revoking;
 pub mod serve;
 pub mod share;
+pub mod systemd;

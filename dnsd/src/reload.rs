@@ -18,6 +18,7 @@ use crate::intake::Intake;
 use crate::limits::CERTIFICATE_WARNING;
 use crate::metrics::Metrics;
 use crate::serve::certificate::Shown;
+use crate::systemd;
 
 /// What is to be done about the configuration.
 #[derive(Debug)]
@@ -148,7 +149,9 @@ impl Reloader {
     /// # Errors
     /// What is wrong with the file itself.
     pub async fn reload(&mut self, insisted: bool) -> Result<Judgement, String> {
+        systemd::reloading();
         let answer = self.take(insisted).await;
+        systemd::ready();
         let path = self.path.display();
         let why = match &answer {
             Ok(judgement) if judgement.taken => None,

@@ -5,7 +5,6 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,12 +21,7 @@ const RATE: u32 = 2000;
 
 /// Starts another daemon with this server's configuration, to take its place.
 fn take_over(server: &Server) -> Running {
-    let log = std::fs::File::options()
-        .append(true)
-        .open(server.path("log"));
-    let mut command = server.command(&["run", "--take-over"]);
-    command.stderr(Stdio::from(log.expect("log file")));
-    Running::start(&mut command)
+    server.launch(&["run", "--take-over"])
 }
 
 /// The exit code of one that takes nothing over.

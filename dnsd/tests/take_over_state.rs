@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::dnsd::{Server, ZONE, listed};
 use common::tls::Encrypted;
-use common::{Running, free_port, has, wait_for};
+use common::{free_port, has, wait_for};
 use dnsd::handover::{Giving, PROTOCOL, Sockets};
 use dnsd_core::fleet::Saved;
 use nix::sys::signal::Signal;
@@ -41,7 +41,9 @@ fn bound(addresses: &[SocketAddrV4]) -> BTreeMap<String, Vec<String>> {
             }
         }
     }
-    found.values_mut().for_each(|inodes| inodes.sort());
+    for inodes in found.values_mut() {
+        inodes.sort();
+    }
     found
 }
 
@@ -62,13 +64,14 @@ fn each_socket_goes_over_and_none_is_made_anew() {
     let api = free_port(Ipv4Addr::LOCALHOST);
     let mut dns = Encrypted::start_with(178, |server| {
         server.node = "workers = 2\n".to_owned();
-        server.more += &format!(
+        let more = format!(
             "[sharing]\nlisten = \"{ip}:{sharing}\"\nvendor = \"alpha\"\nregion = \"eu\"\npeers = [\"{ip}:{sharing}\"]\n\
              current = \"the key that all nameservers share here\"\n\
              [api]\nlisten = \"127.0.0.1:{api}\"\n\
              [[api.tokens]]\nname = \"ci\"\ntoken = \"a token for this test\"\n",
             ip = server.ip
         );
+        server.more.push_str(&more);
     });
     let server = &dns.server;
     let at = |port| SocketAddrV4::new(server.ip, port);
@@ -92,7 +95,7 @@ fn each_socket_goes_over_and_none_is_made_anew() {
     assert_eq!(shown.iter().filter(|(table, _)| *table == "udp").count(), 4);
     assert_eq!(shown.iter().map(|(_, count)| count).sum::<usize>(), 9);
     assert_eq!(before.1.len(), 1);
-    let new = Running::start(&mut server.command(&["run", "--take-over"]));
+    let new = server.launch(&["run", "--take-over"]);
     let mut old = dns.server.running.replace(new).expect("running");
     let ended = wait_for("the old daemon's end", Duration::from_secs(30), || {
         old.0.try_wait().expect("wait")
@@ -169,7 +172,7 @@ async fn it_answers_from_what_it_was_offered_and_goes_on_from_what_it_was_told_l
     let (_states, kept) = watch::channel(Arc::new(first));
     let (serving, mut given) = mpsc::channel(1);
     let giving = Giving::new(Arc::new(sockets), kept, serving);
-    server.running = Some(Running::start(&mut server.command(&["run", "--take-over"])));
+    server.running = Some(server.launch(&["run", "--take-over"]));
     offered(&control, giving).await;
     let given = given.recv().await.expect("a daemon that serves");
     wait_answered(&server, "fra-1");

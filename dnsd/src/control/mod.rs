@@ -43,6 +43,7 @@ use crate::revocations::Revoking;
 use crate::serve::rules::Rules;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
+use crate::systemd;
 
 pub use chronicle::Chronicle;
 pub use hearsay::Datagram;
@@ -152,6 +153,7 @@ impl Control {
                 self.drain();
                 let signed = self.served.metrics.signed();
                 signed.show(&self.signing, clock::unix());
+                systemd::alive();
             }
             if Instant::now() >= refresh {
                 // What rises with every report, the replay floors, is kept to within this time.

@@ -149,14 +149,19 @@ impl Server {
     }
 
     pub(crate) fn spawn(&mut self) {
+        self.running = Some(self.launch(&["run"]));
+    }
+
+    /// Starts a daemon with this configuration and environment, that writes to this log.
+    pub(crate) fn launch(&self, args: &[&str]) -> Running {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.path("log"));
-        let mut command = self.command(&["run"]);
+        let mut command = self.command(args);
         command.stderr(Stdio::from(log.expect("log file")));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.running = Some(Running::start(&mut command));
+        Running::start(&mut command)
     }
 
     pub(crate) fn wait_ready(&self) {
