@@ -301,6 +301,7 @@ impl Daemon {
             verdicts: BTreeMap::new(),
             refused: None,
             publish_wanted: false,
+            retired: None,
             spent: tokio::time::Instant::now(),
             differing: None,
             newest: BTreeMap::new(),

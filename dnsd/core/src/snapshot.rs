@@ -14,7 +14,7 @@ use crate::answer::fast::{Index, encode_soa};
 use crate::dnssec::{Cache, Keys, Signatures};
 use crate::inventory::{Inventory, Places, Policy, ServedZone};
 use crate::paths::Transport;
-use crate::steer::{Plans, RegionPlan, Seat, View, plan};
+use crate::steer::{Pause, Plans, RegionPlan, Seat, View, plan_pausing};
 use crate::transfer::Release;
 
 /// SOA timers for secondaries, in seconds (RFC 1035 section 3.3.13; values after RFC 1912
@@ -91,7 +91,22 @@ pub fn next_serial(previous: u32, unix: UnixTime) -> u32 {
 impl Snapshot {
     /// Compiles all answers.
     pub fn compile(inventory: &Inventory, view: &View, serial: u32) -> Self {
-        Self::of(inventory, view, serial, plan(inventory, view))
+        Self::compile_pausing(inventory, view, serial, || {})
+    }
+
+    /// The same with pauses.
+    pub(crate) fn compile_pausing(
+        inventory: &Inventory,
+        view: &View,
+        serial: u32,
+        pause: Pause,
+    ) -> Self {
+        Self::of(
+            inventory,
+            view,
+            serial,
+            plan_pausing(inventory, view, pause),
+        )
     }
 
     /// The answers of these plans, one per region.

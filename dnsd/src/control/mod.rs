@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread::yield_now;
 
 use credentials::label::LabelKeys;
 use dnsd_core::answer::Complaint;
@@ -85,6 +86,9 @@ pub struct Control {
     pub complaints: Receiver<Complaint>,
     /// Whether answers should be compiled.
     pub publish_wanted: bool,
+    /// The answers before those in force. Whoever was at a query still had them then, and is not to be
+    /// the one who frees them.
+    pub retired: Option<Arc<Published>>,
     /// Until when the compilations so far would have taken at their regular spacing.
     pub spent: Instant,
     /// Since when another nameserver's configuration is of another generation, and whether that
@@ -437,9 +441,8 @@ impl Control {
         self.served.metrics.configured(generation, newest);
         let snapshot = self.fleet.publish(clock::now(), clock::unix());
         let snapshot = self.signing.sign(snapshot, clock::unix());
-        let before = self.served.published.load();
         let metrics = &self.served.metrics;
-        let shares = metrics.shares(&snapshot, Some(&before.shares));
+        let shares = metrics.shares(&snapshot, Some(&self.served.published.load().shares));
         metrics.published(&snapshot);
         let published = Published {
             shares,
@@ -447,10 +450,13 @@ impl Control {
             labels: self.labels.clone(),
             rules: Arc::clone(&self.rules),
         };
-        self.served.published.store(Arc::new(published));
+        let before = self.served.published.swap(Arc::new(published));
+        yield_now();
+        self.retired = Some(before);
         self.tell_secondaries();
         self.strained();
         self.tell();
+        yield_now();
         self.chronicle
             .published(&self.served.published.load().snapshot);
         self.keep();

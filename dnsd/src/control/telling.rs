@@ -1,5 +1,6 @@
 //! What the control loop logs and shows when something has changed.
 
+use std::thread::yield_now;
 use std::time::Duration;
 
 use dnsd_core::health::{PathVerdict, State};
@@ -124,6 +125,7 @@ impl Control {
             let Some(verdict) = self.fleet.verdict(relay) else {
                 continue;
             };
+            yield_now();
             self.served.metrics.verdict(relay, verdict.state);
             let before = self.verdicts.insert(relay, verdict);
             // A relay is unknown before anything is known of it: that is no news.

@@ -35,6 +35,8 @@ pub(super) fn restore(
     });
     let inventory = config.inventory.clone();
     let mut fleet = Fleet::new(inventory, saved, clock::now(), clock::unix());
+    // Whoever answers queries on this core goes on meanwhile.
+    fleet.pausing(std::thread::yield_now);
     if let Some(sharing) = &config.sharing {
         let me = Observer {
             id: config.node.id,

@@ -39,6 +39,7 @@ impl Signing {
     pub fn new(keys: Arc<Keys>) -> Self {
         Self {
             keys,
+            cache: Cache::pausing(std::thread::yield_now),
             ..Self::default()
         }
     }

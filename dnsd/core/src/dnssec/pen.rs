@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use credentials::UnixTime;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
 
 use super::fixed::Kept;
 use super::keys::{Key, ZoneKeys};
+use super::steered::Place;
 use super::window::{Window, window};
 use crate::limits::SIGNATURES_MAX;
 use crate::spread::hash;
+use crate::steer::Pause;
 
 /// The number of the algorithm, ECDSA over P-256 with SHA-256 (RFC 6605 section 6).
 const ALGORITHM: u8 = 13;
@@ -32,7 +36,15 @@ pub struct Cache {
     failed: u64,
     /// What everybody gets alike, of each zone.
     pub(super) fixed: Kept,
+    /// By subject, the signatures of steered answers once more, by their relays: true of one set of
+    /// zones and relays, and found without encoding a record. All of them are among the others.
+    relays: BTreeMap<Box<[u8]>, ByRelays>,
+    /// Called after each small part of the work.
+    pause: Option<Pause>,
 }
+
+/// The signatures of one subject, by the relays of the answer.
+pub(super) type ByRelays = HashMap<Place, Rrsig, FixedState>;
 
 /// The signatures of one subject, by the data of its records.
 type Known = BTreeMap<Box<[u8]>, Remembered>;
@@ -45,6 +57,20 @@ struct Remembered {
 }
 
 impl Cache {
+    /// One with which signing all answers, which takes milliseconds, pauses after each small part.
+    pub fn pausing(pause: Pause) -> Self {
+        Self {
+            pause: Some(pause),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn pause(&self) {
+        if let Some(pause) = self.pause {
+            pause();
+        }
+    }
+
     /// Signatures that are remembered; at most [`SIGNATURES_MAX`].
     pub fn len(&self) -> usize {
         self.count
@@ -68,6 +94,11 @@ impl Cache {
     /// Begins another compilation.
     pub(super) fn turn(&mut self) {
         self.turn += 1;
+    }
+
+    /// Begins one from other zones, relays or keys, or in another hour.
+    pub(super) fn begin_anew(&mut self) {
+        self.relays.clear();
     }
 
     /// Forgets what was of no use since the sweep before. Comes after a compilation that had use for
@@ -164,6 +195,7 @@ impl<'a> Pen<'a> {
             return None;
         };
         self.cache.made += 1;
+        self.cache.pause();
         let rrsig: Rrsig = [&subject.head[..], &signature].concat().into();
         if self.cache.count < SIGNATURES_MAX {
             let remembered = Remembered {
@@ -175,6 +207,19 @@ impl<'a> Pen<'a> {
             self.cache.count += 1;
         }
         Some(rrsig)
+    }
+
+    /// What is known of a subject by relays, to be given back with what was added.
+    pub(super) fn take_relays(&mut self, subject: &Subject<'_>) -> ByRelays {
+        let known = self.cache.relays.get_mut(&subject.name);
+        known.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes back what [`Self::take_relays`] gave, unless more is signed than can be remembered.
+    pub(super) fn keep_relays(&mut self, subject: Subject<'_>, known: ByRelays) {
+        if self.cache.count < SIGNATURES_MAX {
+            self.cache.relays.insert(subject.name, known);
+        }
     }
 
     /// The signature over records that everybody gets alike, by the key that signs the zone.

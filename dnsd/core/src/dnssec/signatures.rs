@@ -78,6 +78,9 @@ impl Signatures {
         };
         let kept = cache.fixed.take().filter(|(made_of, _)| *made_of == basis);
         let anew = kept.is_none();
+        if anew {
+            cache.begin_anew();
+        }
         let (basis, fixed) = kept.unwrap_or_else(|| (basis, vec![None; snapshot.zones.len()]));
         let zones = snapshot.zones.iter().zip(fixed).map(|(zone, fixed)| {
             let apex = zone.names.apex();

@@ -1,5 +1,7 @@
 //! What differs from client to client: every set of relays that a name can be answered with.
 
+use std::sync::Arc;
+
 use hickory_proto::rr::{RData, RecordType};
 
 use super::pen::{Pen, Rrsig, canonical};
@@ -15,7 +17,7 @@ use crate::steer::{Choice, RegionPlan, Variant};
 const MOST: usize = 2 * ANSWERS_MAX;
 
 /// Relays as a key: filled up with a number that none has.
-type Place = [u16; MOST];
+pub(super) type Place = [u16; MOST];
 
 /// The types that differ from client to client, in the order of the groups.
 pub(super) const KINDS: [RecordType; 3] = [RecordType::A, RecordType::AAAA, RecordType::SRV];
@@ -82,6 +84,7 @@ pub(super) fn groups(
 ) -> [Group; 3] {
     let choices = choices(snapshot, owner, node.name.is_wildcard());
     KINDS.map(|kind| {
+        pen.cache.pause();
         if !owner.steers(kind) || node.set(kind).is_some() {
             return Group::default();
         }
@@ -118,7 +121,11 @@ fn sign(
     };
     let ttl = snapshot.policy.ttl_max;
     let subject = pen.subject(key, &node.name, kind, ttl);
+    let mut known = pen.take_relays(&subject);
     let signed = places.iter().filter_map(|(place, choice)| {
+        if let Some(rrsig) = known.get(place) {
+            return Some((*place, Arc::clone(rrsig)));
+        }
         let relays = place.iter().take_while(|relay| **relay != u16::MAX);
         let mut hosts = relays.filter_map(|relay| snapshot.relays.get(usize::from(*relay)));
         let data: Vec<Vec<u8>> = match (kind, owner) {
@@ -134,9 +141,13 @@ fn sign(
                 .filter_map(|host| octets(host, kind))
                 .collect(),
         };
-        Some((*place, pen.sign(&subject, data)?))
+        let rrsig = pen.sign(&subject, data)?;
+        known.insert(*place, Arc::clone(&rrsig));
+        Some((*place, rrsig))
     });
-    signed.collect()
+    let signed = signed.collect();
+    pen.keep_relays(subject, known);
+    signed
 }
 
 fn octets(host: &Host, kind: RecordType) -> Option<Vec<u8>> {

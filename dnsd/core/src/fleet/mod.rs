@@ -36,7 +36,7 @@ use crate::inventory::{Inventory, RelayEntry, Thresholds};
 use crate::overrides::Overrides;
 use crate::paths::Word;
 use crate::revocations::Revocations;
-use crate::steer::{Seat, Standing, Valves, View};
+use crate::steer::{Pause, Seat, Standing, Valves, View};
 use crate::transfer::{Damper, Edition};
 use crate::votes::{Peers, SelfDoubt};
 use clocks::Shown;
@@ -88,6 +88,7 @@ pub struct Fleet {
     /// Since when complaints have counted to the present half of their window.
     hearing_since: Instant,
     pace: Pace,
+    pause: Pause,
 }
 
 #[derive(Debug)]
@@ -218,6 +219,7 @@ impl Fleet {
             load_due: now,
             hearing_since: now,
             pace: Pace::default(),
+            pause: || {},
         };
         let valves = restored.map_or(&[][..], |saved| &saved.valves);
         fleet.valves = Valves::restored(now, &fleet.inventory, valves);

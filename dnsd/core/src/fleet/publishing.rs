@@ -6,8 +6,14 @@ use credentials::UnixTime;
 
 use super::Fleet;
 use crate::snapshot::{Snapshot, next_serial};
+use crate::steer::Pause;
 
 impl Fleet {
+    /// Compiling answers takes milliseconds; has `pause` called after each small part of that.
+    pub fn pausing(&mut self, pause: Pause) {
+        self.pause = pause;
+    }
+
     /// Compiles the answers that follow from what is known now, under a serial above the last.
     pub fn publish(&mut self, now: Instant, unix: UnixTime) -> Snapshot {
         self.weigh(now);
@@ -32,6 +38,7 @@ impl Fleet {
             .chain(self.damper.due())
             .filter(|at| *at > now)
             .min();
-        Snapshot::compile(&self.inventory, &view, self.serial).releasing(release)
+        let (inventory, serial) = (&self.inventory, self.serial);
+        Snapshot::compile_pausing(inventory, &view, serial, self.pause).releasing(release)
     }
 }

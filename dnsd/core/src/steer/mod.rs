@@ -25,11 +25,15 @@ use crate::paths::{Path, PathSet};
 
 pub use absence::Absence;
 pub(crate) use absence::{Asked, absences};
+pub(crate) use plan::plan_pausing;
 pub use plan::{Choice, Plans, RegionPlan, Variant, plan};
 pub(crate) use pool::serving;
 pub(crate) use steady::steady;
 pub(crate) use valve::{Carried, SavedValve, Valves};
 pub use valve::{Flow, Spill, Strain};
+
+/// What the shell does between two small parts of long work: it lets others on.
+pub type Pause = fn();
 
 /// How a relay counts in the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,7 @@ use super::deal::{self, Card, FAMILIES};
 use super::pick::pick;
 use super::pool::{Pool, pool};
 use super::valve::Spill;
-use super::{Tier, View};
+use super::{Pause, Tier, View};
 use crate::inventory::Inventory;
 use crate::paths::Transport;
 
@@ -123,8 +123,14 @@ pub struct Plans {
 /// The plans of each region, in the inventory's order. Answers are compiled apart only where their
 /// relays are others.
 pub fn plan(inventory: &Inventory, view: &View) -> Vec<Plans> {
+    plan_pausing(inventory, view, || {})
+}
+
+/// The same with a pause before each variant.
+pub(crate) fn plan_pausing(inventory: &Inventory, view: &View, pause: Pause) -> Vec<Plans> {
     let mut compiled = Compiled::new();
-    let mut plan = |region, transport| plan_for(inventory, view, region, transport, &mut compiled);
+    let mut plan =
+        |region, transport| plan_for(inventory, view, (region, transport), &mut compiled, pause);
     (0..inventory.regions().len())
         .map(|region| Plans {
             main: plan(region, None),
@@ -136,9 +142,9 @@ pub fn plan(inventory: &Inventory, view: &View) -> Vec<Plans> {
 fn plan_for(
     inventory: &Inventory,
     view: &View,
-    region: usize,
-    transport: Option<Transport>,
+    (region, transport): (usize, Option<Transport>),
     compiled: &mut Compiled,
+    pause: Pause,
 ) -> RegionPlan {
     let policy = inventory.policy();
     let pool = pool(inventory, view, region, transport);
@@ -153,7 +159,7 @@ fn plan_for(
     };
     let [variants, detours] = compiled
         .entry([pool.ipv4.clone(), pool.ipv6.clone()])
-        .or_insert_with(|| variants(inventory, view, &pool))
+        .or_insert_with(|| variants(inventory, view, &pool, pause))
         .clone();
     RegionPlan {
         spill: spill.into(),
@@ -183,10 +189,10 @@ pub(super) fn unspilled(
 }
 
 /// A pool's answers, and the ones around each relay that all of those name.
-fn variants(inventory: &Inventory, view: &View, pool: &Pool) -> [Arc<[Variant]>; 2] {
+fn variants(inventory: &Inventory, view: &View, pool: &Pool, pause: Pause) -> [Arc<[Variant]>; 2] {
     let mut cards = deal::cards(inventory, view, pool);
     let policy = inventory.policy();
-    let variants = compile(&mut cards, None, policy.variants, policy.answers);
+    let variants = compile(&mut cards, None, (policy.variants, policy.answers), pause);
     let everywhere = |relay: u16| {
         let named = |variant: &Variant| {
             variant
@@ -206,7 +212,12 @@ fn variants(inventory: &Inventory, view: &View, pool: &Pool) -> [Arc<[Variant]>;
                 .filter(|other| other.relay != card.relay);
             let mut rest: Vec<Card> = rest.collect();
             if can_do_with(&cards, &rest) {
-                compile(&mut rest, Some(card.relay), DETOURS, policy.answers)
+                compile(
+                    &mut rest,
+                    Some(card.relay),
+                    (DETOURS, policy.answers),
+                    pause,
+                )
             } else {
                 Vec::new()
             }
@@ -233,10 +244,11 @@ fn can_do_with(all: &[Card], rest: &[Card]) -> bool {
 pub(super) fn compile(
     cards: &mut [Card],
     without: Option<u16>,
-    variants: usize,
-    answers: usize,
+    (variants, answers): (usize, usize),
+    pause: Pause,
 ) -> Vec<Variant> {
     let variant = |number| {
+        pause();
         deal::rank(cards, number);
         let choice = |picked: &[Vec<usize>; 2]| {
             let [ipv4, ipv6] = FAMILIES.map(|family| {

@@ -45,7 +45,7 @@ fn steady_plan(
         card.doubt /= 2;
         card.weight = inventory.relays()[usize::from(card.relay)].weight * WHOLE_WEIGHT;
     }
-    let variants = compile(&mut cards, None, 1, REPRESENTATIVES_MAX);
+    let variants = compile(&mut cards, None, (1, REPRESENTATIVES_MAX), || {});
     RegionPlan {
         ttl: inventory.policy().ttl_max,
         ..unspilled(&pool, variants.into(), Arc::default())
