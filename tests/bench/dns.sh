@@ -5,14 +5,15 @@
 #
 #   tests/bench/dns.sh                           all of it: a quarter of an hour
 #   tests/bench/dns.sh --seconds 2 --rounds 3    quicker, and less sure
-#   tests/bench/dns.sh --servers "floor dnsd" --mixes "steered labels"
+#   tests/bench/dns.sh --servers "floor dnsd" --mixes "one labels"
 #
 # Prints medians over the rounds, in which the servers take turns:
 #   saturated   CPU time per query (microseconds) and queries a second, as fast as dnsperf can ask
 #   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds)
-#   RSS         memory, MiB
+#   RSS         memory before the first round and after the last, MiB
 #
-# The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with.
+# The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with. Labels
+# that are new with nearly each query are `labels`; the last lines tell what they cost beside one name.
 #
 # Needs dnsperf, ldnsutils, nsd, knot and gdnsd (Debian's packages); a server that is missing is left
 # out and named. Everything stays on loopback, and everything started is ended by its process id.
@@ -21,7 +22,7 @@ cd "$(dirname "$0")/../.."
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 
 seconds=4 rounds=5 rate=20000 ip=127.0.88.1
-servers="floor dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static labels missing"
+servers="floor dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels missing"
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=$2; shift 2 ;;
@@ -73,8 +74,9 @@ for name in turn.example a.turn.example b.turn.example udp.turn.example; do
     echo "$name A"
 done >"$dir/steered"
 echo "www.turn.example A" >"$dir/static"
+echo "a.turn.example A" >"$dir/one"
 awk 'BEGIN { srand(1); letters = "0123456789abcdefghijklmnopqrstuv"
-    for (n = 0; n < 20000; n++) {
+    for (n = 0; n < 200000; n++) {
         label = ""
         for (i = 0; i < 63; i++) label = label substr(letters, 1 + int(rand() * 32), 1)
         print label (n % 2 ? ".a" : ".b") ".turn.example A"
@@ -270,6 +272,7 @@ echo "$(nproc) cores, $seconds s, $rounds rounds, $(uname -r); dnsperf $(dnsperf
 for dnssec in "" -D; do
     for mix in $mixes; do
         rm -f "$dir"/result.*
+        for server in "${present[@]}"; do rss "$server" >"$dir/result.$server.before"; done
         for _ in $(seq "$rounds"); do
             for server in "${present[@]}"; do
                 # gdnsd's answers have no signatures, the floor's no more bytes.
@@ -296,7 +299,18 @@ for dnssec in "" -D; do
             of() { median <"$dir/result.$server.$1"; }
             printf '%-14s %-24s %-26s' "$server" "$(of cpu)" "$(of rate)"
             [ -z "$dnssec" ] && printf '%-24s %-20s %-20s' "$(of slow)" "$(of p50)" "$(of p99)"
-            printf '%s\n' "$(rss "$server")"
+            printf '%s\n' "$(<"$dir/result.$server.before") to $(rss "$server")"
+            of cpu >"$dir/cost.$server.$mix$dnssec"
         done
+    done
+done
+
+printf '\nlabels beside one name, saturated us/query\n'
+for dnssec in "" -D; do
+    for server in "${present[@]}"; do
+        files=("$dir/cost.$server.labels$dnssec" "$dir/cost.$server.one$dnssec")
+        [ -f "${files[0]}" ] && [ -f "${files[1]}" ] || continue
+        awk -v server="$server${dnssec:+, DO set}" '{ cost[NR] = $1 }
+            END { printf "%-22s %.2f times (%s to %s)\n", server, cost[1] / cost[2], cost[1], cost[2] }' "${files[@]}"
     done
 done
