@@ -12,6 +12,7 @@
 mod channel_data;
 mod configuration;
 mod dns_message;
+mod dns_question;
 mod dtls_hello;
 mod fixture;
 mod liveness;
@@ -50,6 +51,7 @@ mod world;
 pub use channel_data::channel_data;
 pub use configuration::configuration;
 pub use dns_message::{NOW as DNS_NOW, SECRET as DNS_SECRET, answer_fast, compare, dns_message};
+pub use dns_question::dns_question;
 pub use dtls_hello::dtls_hello;
 pub use liveness::liveness;
 pub use peer_filter::peer_filter;
@@ -77,6 +79,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("configuration", configuration),
     ("zone_file", zone_file),
     ("dns_message", dns_message),
+    ("dns_question", dns_question),
     ("tsig_message", tsig_message),
 ];
 

@@ -73,6 +73,8 @@ fn judge(bytes: &[u8], message: &Message, keys: &[Key]) {
             let mut response = bytes[..12].to_vec();
             response[4..].fill(0);
             assert!(session.append(&mut response) && Message::from_vec(&response).is_ok());
+            // What is no message gets none.
+            assert!(!session.append(&mut vec![0]));
         }
         Err((code, None)) => assert_eq!(code, ResponseCode::FormErr),
     }
@@ -86,12 +88,22 @@ fn answered(signed: &[u8], parsed: &Message, keys: &[Key], mac: &[u8], response:
         panic!("not proved: {signed:02x?}");
     };
     assert_eq!(session.key(), Some(keys[0].name()));
+    told(&session, &keys[0], mac, response);
     let times = [&NOW.0.to_be_bytes()[2..], &FUDGE.to_be_bytes()].concat();
     let variables = [NAME, &[0, 255, 0, 0, 0, 0], ALGORITHM, &times, &[0; 4]].concat();
     let first = session.sign(response, NOW).unwrap().data.mac;
     assert_eq!(first, hmac(&[&length(mac), mac, response, &variables]));
     let second = session.sign(response, NOW).unwrap().data.mac;
     assert_eq!(second, hmac(&[&length(&first), &first, response, &times]));
+}
+
+/// Whoever signed the request believes the answer to it, for as long as clocks may differ.
+fn told(session: &Session, key: &Key, mac: &[u8], response: &[u8]) {
+    let mut response = response.to_vec();
+    assert!(session.append(&mut response));
+    let at = |seconds| key.verifies(&response, mac, UnixTime(NOW.0 + seconds));
+    assert!(at(0) && at(FUDGE.into()) && !at(u64::from(FUDGE) + 1));
+    assert!(!key.verifies(&response, &mac[1..], NOW) && !key.verifies(&response[1..], mac, NOW));
 }
 
 fn length(mac: &[u8]) -> [u8; 2] {

@@ -3,7 +3,7 @@
 //! It takes what resolvers ask all day and nothing else; all the rest, and whatever is malformed, is
 //! left to [`wire::judge`](super::wire::judge), with which it agrees. Nothing is allocated.
 
-mod parse;
+pub mod parse;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -16,29 +16,35 @@ const IN: [u8; 2] = [0, 1];
 
 /// What an ordinary query asks.
 #[derive(Debug)]
-pub(super) struct Question<'m> {
+pub struct Question<'m> {
     /// Header and question, as they came.
-    pub(super) bytes: &'m [u8],
-    pub(super) record_type: RecordType,
-    pub(super) edns: Option<Options<'m>>,
+    pub bytes: &'m [u8],
+    /// The type asked for; the class is IN.
+    pub record_type: RecordType,
+    /// Its OPT record, if it has one.
+    pub edns: Option<Options<'m>>,
     name: [u8; NAME],
     length: usize,
 }
 
-/// What its OPT record says.
+/// What its OPT record says (RFC 6891 section 6.1.2).
 #[derive(Debug, Default)]
-pub(super) struct Options<'m> {
-    pub(super) payload: u16,
-    pub(super) dnssec: bool,
-    pub(super) cookie: Option<&'m [u8]>,
-    /// The client subnet option as it came, and the network that it names.
-    pub(super) subnet_option: Option<&'m [u8]>,
-    pub(super) subnet: Option<IpNet>,
+pub struct Options<'m> {
+    /// The longest message that the client takes, in bytes, as it says.
+    pub payload: u16,
+    /// Whether it wants signatures (RFC 3225).
+    pub dnssec: bool,
+    /// The cookie option's data, of any length (RFC 7873).
+    pub cookie: Option<&'m [u8]>,
+    /// The client subnet option's data as it came (RFC 7871).
+    pub subnet_option: Option<&'m [u8]>,
+    /// The network that it names.
+    pub subnet: Option<IpNet>,
 }
 
 impl<'m> Question<'m> {
     /// Reads a message. `None`: it is no query, malformed, or out of the ordinary.
-    pub(super) fn parse(message: &'m [u8]) -> Option<Self> {
+    pub fn parse(message: &'m [u8]) -> Option<Self> {
         let (header, body) = message.split_first_chunk::<HEADER>()?;
         let [_, _, flags, more, q0, q1, a0, a1, n0, n1, r0, additionals] = *header;
         // A query (QR 0, opcode 0) that sets no flags but RD, AD and CD.
@@ -73,7 +79,7 @@ impl<'m> Question<'m> {
     }
 
     /// The name asked for, in lower case.
-    pub(super) fn name(&self) -> &[u8] {
+    pub fn name(&self) -> &[u8] {
         &self.name[..self.length]
     }
 }

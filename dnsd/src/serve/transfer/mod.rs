@@ -1,6 +1,8 @@
 //! Zone transfers out (RFC 5936, RFC 1995): who may have one, and of what.
 
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod tsig;
 
 use std::net::{IpAddr, SocketAddr};
