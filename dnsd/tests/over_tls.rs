@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use common::tls::{Client, Encrypted, NAME, QUERY, renew, with_options};
 use common::{has, wait_for};
-use dnsd::limits::{TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_PER_NETWORK, TLS_HANDSHAKE};
+use dnsd::limits::{
+    TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_PER_NETWORK, TLS_HANDSHAKE, TLS_HANDSHAKES,
+};
 use hickory_proto::op::Message;
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
@@ -163,6 +165,22 @@ fn handshakes_that_are_never_finished_keep_nobody_out() {
     assert!(dropped("connections") >= 128);
     assert!(dropped("handshake") >= 500 && dropped("evicted") >= 1);
     drop(crowd);
+}
+
+#[test]
+fn clients_that_say_nothing_take_nobodys_turn_to_shake_hands() {
+    let dns = Encrypted::start(156);
+    let silent: Vec<_> = (0..TLS_HANDSHAKES)
+        .map(|i| {
+            let network = 10 + u8::try_from(i / TCP_PER_NETWORK).expect("few");
+            connect_from(Ipv4Addr::new(127, network, 0, 1), dns.address())
+        })
+        .collect();
+    let open = i64::try_from(silent.len()).expect("few");
+    dns.wait_counted("connections_open", "transport=\"tls\"", open);
+    let begun = Instant::now();
+    assert!(client(&dns).ask(QUERY).is_ok());
+    assert!(begun.elapsed() < TLS_HANDSHAKE / 2, "{:?}", begun.elapsed());
 }
 
 #[test]

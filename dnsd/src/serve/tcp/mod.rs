@@ -235,7 +235,8 @@ impl Shared {
         stream: TcpStream,
         acceptor: &TlsAcceptor,
     ) -> io::Result<TlsStream<TcpStream>> {
-        stream.readable().await?;
+        // Not `readable`, which takes every new connection to be so until it was read from.
+        stream.peek(&mut [0]).await?;
         let _turn = self.handshakes.acquire().await;
         acceptor.accept(stream).await
     }
