@@ -9,7 +9,9 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::dnsd::{Server, listed};
-use dnsd::limits::{TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_IDLE, TCP_PER_NETWORK, TCP_SPARED};
+use dnsd::limits::{
+    TCP_BYTES, TCP_CONNECTIONS, TCP_DESCRIPTORS, TCP_IDLE, TCP_PER_NETWORK, TCP_SPARED,
+};
 use hickory_proto::op::Message;
 use socket2::{Domain, Socket, Type};
 
@@ -299,4 +301,23 @@ fn a_signal_ends_connections_and_the_daemon() {
     assert_eq!(server.ended(), Some(0));
     assert!(closed(&mut stream));
     assert!(begun.elapsed() < TCP_IDLE / 2, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_connection_carries_so_many_queries_and_ends() {
+    let server = server(137);
+    let mut stream = connect_from(Ipv4Addr::LOCALHOST, &server);
+    let one = framed(QUERY);
+    let whole = usize::try_from(TCP_BYTES).expect("fits") / one.len();
+    let mut asking = stream.try_clone().expect("a handle");
+    let asked = std::thread::spawn(move || {
+        let some = one.repeat(64);
+        // Until the daemon has closed it.
+        let sent = (0..2 * whole / 64).take_while(|_| asking.write_all(&some).is_ok());
+        sent.count() * 64
+    });
+    let answers = std::iter::from_fn(|| read(&mut stream).ok()).count();
+    assert_eq!(answers, whole);
+    drop(stream);
+    assert!(asked.join().expect("sent") >= whole);
 }

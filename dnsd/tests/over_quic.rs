@@ -12,8 +12,12 @@ use common::has;
 use common::tls::{Encrypted, NAME, QUERY, framed, trusting, with_options};
 use dnsd::limits::{DOQ_QUERY, DOQ_STREAMS, TCP_IDLE, TCP_PER_NETWORK, TCP_SPARED};
 use hickory_proto::op::Message;
+use nix::sys::signal::Signal;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, ReadError, VarInt};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, ReadError, TokioRuntime,
+    VarInt,
+};
 
 const PROTOCOL_ERROR: u32 = 2;
 const EXCESSIVE_LOAD: u32 = 4;
@@ -21,9 +25,13 @@ const UNSPECIFIED_ERROR: u32 = 5;
 
 type Outcome = Result<Connection, ConnectionError>;
 
-async fn connect_to(dns: &Encrypted, from: Ipv4Addr, to: SocketAddr, protocol: &[u8]) -> Outcome {
+fn config(dns: &Encrypted, protocol: &[u8]) -> ClientConfig {
     let crypto = QuicClientConfig::try_from(trusting(&dns.certificate, protocol));
-    let config = ClientConfig::new(Arc::new(crypto.expect("TLS 1.3")));
+    ClientConfig::new(Arc::new(crypto.expect("TLS 1.3")))
+}
+
+async fn connect_to(dns: &Encrypted, from: Ipv4Addr, to: SocketAddr, protocol: &[u8]) -> Outcome {
+    let config = config(dns, protocol);
     let endpoint = Endpoint::client((from, 0).into()).expect("a socket");
     let connecting = endpoint.connect_with(config, to, NAME);
     connecting.expect("an attempt").await
@@ -168,6 +176,37 @@ async fn whoever_asks_nothing_is_let_go() {
     assert_eq!(ended(&connection).await, VarInt::from_u32(0));
     assert!(begun.elapsed() >= TCP_IDLE.mul_f32(0.9));
     dns.wait_counted("connections_open", "transport=\"quic\"", 0);
+}
+
+/// Its place is its network's: who comes from elsewhere with the same connection is not heard there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_stays_with_the_address_that_it_came_from() {
+    let dns = Encrypted::start(165);
+    let socket = || UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let [first, other] = [socket(), socket()];
+    let same = first.try_clone().expect("a socket");
+    let runtime = Arc::new(TokioRuntime);
+    let endpoint = Endpoint::new(EndpointConfig::default(), None, first, runtime);
+    let endpoint = endpoint.expect("an endpoint");
+    let connecting = endpoint.connect_with(config(&dns, b"doq"), dns.address(), NAME);
+    let connection = connecting.expect("an attempt").await.expect("a connection");
+    assert!(ask(&connection, QUERY).await.is_some());
+    endpoint.rebind(other).expect("another address");
+    let unheard = tokio::time::timeout(Duration::from_secs(1), ask(&connection, QUERY)).await;
+    assert!(unheard.is_err(), "answered at another address");
+    endpoint.rebind(same).expect("the first address");
+    assert!(ask(&connection, QUERY).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_of_the_daemons_end() {
+    let dns = Encrypted::start(166);
+    let connection = connect(&dns).await;
+    assert!(ask(&connection, QUERY).await.is_some());
+    let asked = Instant::now();
+    dns.server.signal(Signal::SIGTERM);
+    assert_eq!(ended(&connection).await, VarInt::from_u32(0));
+    assert!(asked.elapsed() < TCP_IDLE / 2, "not because it was idle");
 }
 
 /// Carries datagrams between one client and the server, and counts the server's Retry packets

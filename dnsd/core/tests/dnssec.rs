@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::asking::{EU, NOW, US, all_up, keys};
 use common::shapes::{build, shape};
 use common::signed::{JUDGE, SIGNED, TYPES, UNSIGNED, ask, below, find, names, signed, zoned};
@@ -13,8 +15,9 @@ use dnsd_core::answer::{Query, answer};
 use dnsd_core::paths::Path;
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::Spill;
+use hickory_proto::dnssec::rdata::DNSSECRData;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{DNSClass, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use proptest::prelude::*;
 
 /// Asks for every name and type on behalf of a client, and has all answers judged.
@@ -139,6 +142,41 @@ fn nothing_that_labels_would_stand_behind_is_kept() {
     assert_eq!(nothing.rcode, ResponseCode::NXDomain);
     let nsecs = find(&nothing.authorities, RecordType::NSEC);
     assert!(nsecs.iter().all(|nsec| nsec.ttl == 5) && !nsecs.is_empty());
+}
+
+/// Of what is delegated the zone says whether it is signed, and nothing of addresses there or of names
+/// below (RFC 4035 section 2.3).
+#[test]
+fn the_chain_does_not_enter_what_is_delegated() {
+    let inventory = zoned(six());
+    let snapshot = signed(&inventory, &all_up(&inventory));
+    let delegated = ["cut", "safe", "deep", "own"].map(|cut| below(cut, SIGNED[0]));
+    let mut links = BTreeMap::new();
+    // Of these one is served here as well, as a zone of its own with a chain of its own.
+    let asked = names(SIGNED[0], &["saz".to_owned()]).into_iter();
+    for owner in asked.filter(|owner| !delegated[2].zone_of(owner)) {
+        for kind in [RecordType::DS, RecordType::TXT] {
+            let answer = ask(&snapshot, &owner, kind, EU);
+            for record in answer.answers.iter().chain(&answer.authorities) {
+                if let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &record.data {
+                    links.insert(record.name.to_lowercase(), nsec.clone());
+                }
+            }
+        }
+    }
+    for (owner, nsec) in &links {
+        let below = |name: &Name| {
+            let mut cuts = delegated.iter();
+            cuts.any(|cut| cut.zone_of(name) && cut != name)
+        };
+        let next = nsec.next_domain_name();
+        assert!(!below(owner) && !below(next), "{owner} to {next}");
+    }
+    let types = |owner: &Name| links[owner].type_bit_maps().collect::<Vec<_>>();
+    let [plain, signed] = [&delegated[3], &delegated[1]].map(types);
+    assert_eq!(plain, [RecordType::NS, RecordType::RRSIG, RecordType::NSEC]);
+    let more = [RecordType::NS, RecordType::DS];
+    assert_eq!(signed, [&more[..], &plain[1..]].concat());
 }
 
 #[test]

@@ -142,6 +142,29 @@ fn a_key_is_rolled_by_the_clock() {
     assert_eq!(dnssec::due(&keys, UnixTime(at(30).0 - 7)), at(30));
 }
 
+/// Of keys that are active together the newest signs, whichever has the lower tag.
+#[test]
+fn the_newest_of_the_active_keys_signs() {
+    let inventory = zoned(six());
+    let hour = |hours: u64| UnixTime(NOW.0 - hours * 3600);
+    for (older, newer) in [(1, 9), (9, 1)] {
+        let all = vec![key(older, hour(2)), key(newer, hour(1))];
+        let newest = all[1].tag();
+        let mut keys = Keys::default();
+        let zone = name("turn.example.");
+        keys.insert(&zone, ZoneKeys::new(all, NOW).unwrap());
+        let snapshot = Snapshot::compile(&inventory, &all_up(&inventory), 42);
+        let snapshot = snapshot.signed(&Arc::new(keys), &mut Cache::default(), NOW);
+        for (owner, kind) in [("text", RecordType::NSEC), ("x.a", RecordType::A)] {
+            let owner = below(owner, "turn.example.");
+            let told = ask(&snapshot, &owner, kind, EU);
+            let records = told.answers.iter().chain(&told.authorities);
+            let rrsigs: Vec<_> = records.cloned().collect();
+            assert_eq!(tags(&rrsigs), BTreeSet::from([newest]), "{owner} {kind}");
+        }
+    }
+}
+
 /// What secondaries get is a whole signed zone: a signature for each set by its own TTL, and one chain.
 #[test]
 fn a_static_zone_is_signed_as_it_stands() {
@@ -169,7 +192,7 @@ fn a_static_zone_is_signed_as_it_stands() {
     let (mut owners, mut chain) = (BTreeSet::new(), Vec::new());
     for record in &records {
         let (owner, kind) = (record.name.to_lowercase(), record.record_type());
-        let cut = ["cut", "safe", "deep"].map(|cut| below(cut, SIGNED[0]));
+        let cut = ["cut", "safe", "deep", "own"].map(|cut| below(cut, SIGNED[0]));
         let delegated = cut.iter().any(|cut| cut.zone_of(&owner));
         if delegated && !cut.contains(&owner) {
             continue;
@@ -209,7 +232,8 @@ fn a_static_zone_is_signed_as_it_stands() {
         answers: records
             .into_iter()
             .filter(|record| {
-                let glue = ["ns.cut", "cut", "safe", "deep"].map(|name| below(name, SIGNED[0]));
+                let glue =
+                    ["ns.cut", "cut", "safe", "deep", "own"].map(|name| below(name, SIGNED[0]));
                 !glue.contains(&record.name)
             })
             .collect(),

@@ -36,6 +36,8 @@ ns.cut      A     192.0.2.53
 safe        NS    ns.elsewhere.example.
 safe        DS    12345 13 2 0000000000000000000000000000000000000000000000000000000000000001
 deep        NS    ns1
+own         NS    own
+own         A     192.0.2.54
 _stun._tcp  SRV   7 0 3478 mine.example.
 ";
 
@@ -168,6 +170,8 @@ pub fn names(zone: &str, more: &[String]) -> Vec<Name> {
         "safe",
         "x.safe",
         "deep",
+        "own",
+        "x.own",
         "www.deep",
         "x.deep",
         "ns1",
