@@ -147,6 +147,7 @@ impl Beginning {
             // The other has stopped judging when this returns.
             begun.restore(config, &taking.serving().await?);
         }
+        begun.prefer();
         Ok((begun, taking))
     }
 }

@@ -44,6 +44,10 @@ fn at(key: &'static str, place: String) -> impl FnOnce(io::Error) -> Error {
     move |source| Error { key, place, source }
 }
 
+fn purpose(key: &'static str, place: &str) -> String {
+    format!("{key} {place}")
+}
+
 /// The socket for `key` at `place`: one that is there already, or else a new one.
 fn have<S: From<OwnedFd> + AsFd>(
     sockets: &mut Sockets,
@@ -51,35 +55,47 @@ fn have<S: From<OwnedFd> + AsFd>(
     place: String,
     bind: impl FnOnce() -> io::Result<S>,
 ) -> Result<S, Error> {
-    let purpose = format!("{key} {place}");
+    let purpose = purpose(key, &place);
     sockets.take(purpose, bind).map_err(at(key, place))
 }
 
-/// The listeners for DNS: one TCP listener per address, and per worker one UDP listener each.
+/// The listeners for DNS: one TCP listener per address, and per worker UDP listeners for each.
 #[derive(Debug)]
 pub struct Dns {
     /// TCP.
     pub tcp: Vec<TcpListener>,
     /// UDP, by worker.
     pub udp: Vec<Vec<udp::Listener>>,
+    /// The UDP listeners of each address.
+    pub groups: Vec<udp::Group>,
 }
 
 /// Binds `node.listen`.
 pub fn dns(sockets: &mut Sockets, node: &Node) -> Result<Dns, Error> {
     let mut tcp = Vec::new();
-    let mut udp: Vec<Vec<udp::Listener>> = (0..workers(node)).map(|_| Vec::new()).collect();
+    let workers = workers(node);
+    let mut udp: Vec<Vec<udp::Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut groups = Vec::new();
     for address in &node.listen {
         // TCP first: UDP sockets of two daemons of one user may share an address, TCP's may not.
         tcp.push(self::tcp(sockets, "node.listen", *address)?);
-        for worker in &mut udp {
-            let place = format!("{address} (UDP)");
-            let bind = || udp::Listener::bind(*address);
+        let place = format!("{address} (UDP)");
+        // More than are needed are read all the same: what waits in one that is closed is lost, and
+        // others change their numbers.
+        let there = sockets.waiting(&purpose("node.listen", &place));
+        let failed = |error| at("node.listen", place.clone())(error);
+        for number in 0..there.max(udp::SOCKETS * workers) {
+            let bind = || udp::Listener::bind(*address, number == 0);
             let socket = have(sockets, "node.listen", place.clone(), bind)?;
-            let listener = udp::Listener::new(socket);
-            worker.push(listener.map_err(at("node.listen", place))?);
+            if number == 0 {
+                groups.push(udp::Group::of(&socket, workers).map_err(failed)?);
+            }
+            let preferred = udp::Group::is_preferred(number, workers);
+            let listener = udp::Listener::new(socket, preferred).map_err(failed)?;
+            udp[number / udp::SOCKETS % workers].push(listener);
         }
     }
-    Ok(Dns { tcp, udp })
+    Ok(Dns { tcp, udp, groups })
 }
 
 /// The listeners of encrypted transports.

@@ -12,35 +12,20 @@ use std::time::{Duration, Instant};
 use common::coturn::Coturn;
 use common::dnsd::{SECRET, Server, listed};
 use common::relay::{key, report};
-use common::tls::{Client, Encrypted, QUERY, framed};
+use common::tls::{Client, Encrypted, QUERY, framed, with_options};
 use common::{Running, has, wait_for, write};
 use liveness::KeyId;
 
 /// Queries over UDP in a second.
 const RATE: u32 = 2000;
 
-/// Starts another daemon with this server's configuration, to take its place.
-fn take_over(server: &Server) -> Running {
-    server.launch(&["run", "--take-over"])
-}
-
 /// The exit code of one that takes nothing over.
 fn refused(server: &Server) -> Option<i32> {
-    let mut new = take_over(server);
+    let mut new = server.take_over();
     let ended = wait_for("its end", Duration::from_secs(20), || {
         new.0.try_wait().expect("wait")
     });
     ended.code()
-}
-
-/// Waits until the daemon that was taken over has ended well, and has the other in its place.
-fn replaced(server: &mut Server, by: Running) {
-    let mut old = server.running.replace(by).expect("running");
-    let ended = wait_for("the old daemon's end", Duration::from_secs(30), || {
-        old.0.try_wait().expect("wait")
-    });
-    assert_eq!(ended.code(), Some(0), "{}", server.log());
-    server.wait_ready();
 }
 
 fn udp(to: SocketAddr) -> UdpSocket {
@@ -72,6 +57,8 @@ fn flood(to: SocketAddr, stop: &AtomicBool, sent: &AtomicU32) -> (u32, u32) {
                 }
             });
         }
+        // Every second one waits with those who show cookies.
+        let queries = [QUERY.to_vec(), with_options(&[(10, &[7; 24])])];
         let begun = Instant::now();
         let mut asked = 0_u32;
         while !stop.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_mins(1) {
@@ -83,7 +70,8 @@ fn flood(to: SocketAddr, stop: &AtomicBool, sent: &AtomicU32) -> (u32, u32) {
                 }
                 let socket = &sockets[asked as usize % sockets.len()];
                 let id = (asked as u16).to_be_bytes();
-                socket.send(&[&id, &QUERY[2..]].concat()).expect("sent");
+                let query = &queries[asked as usize / sockets.len() % 2];
+                socket.send(&[&id, &query[2..]].concat()).expect("sent");
                 asked += 1;
                 sent.store(asked, Ordering::Relaxed);
             }
@@ -164,6 +152,7 @@ fn an_upgrade_leaves_no_query_unanswered_no_report_lost_and_every_relay_up() {
     relay.address = coturn.address;
     let mut server = Server::new(170, vec![relay]);
     server.node = "workers = 2\n".to_owned();
+    server.more = "[dns]\nresponses_per_second = 0\n".to_owned();
     let mut server = server.start();
     let (stop, beating) = (AtomicBool::new(false), AtomicBool::new(false));
     let [short, failed, sent] = [const { AtomicU32::new(0) }; 3];
@@ -190,11 +179,13 @@ fn an_upgrade_leaves_no_query_unanswered_no_report_lost_and_every_relay_up() {
                 (sent.load(Ordering::Relaxed) >= so_far + RATE / 2).then_some(())
             });
         };
-        for taken in 1..=3 {
+        for (taken, workers) in (1..).zip([2, 3, 1]) {
             more();
             let mut standing = connect(to);
             assert!(ask(&mut standing));
-            let new = take_over(&server);
+            server.node = format!("workers = {workers}\n");
+            server.configure();
+            let new = server.take_over();
             wait_for("the other's word", Duration::from_secs(20), || {
                 let log = server.log();
                 let ending = log.matches("this one finishes its connections").count();
@@ -203,7 +194,7 @@ fn an_upgrade_leaves_no_query_unanswered_no_report_lost_and_every_relay_up() {
             // The old one finishes what it has accepted.
             assert!(ask(&mut standing), "{}", server.log());
             drop(standing);
-            replaced(&mut server, new);
+            server.replaced(new);
             assert_eq!(server.verdict("fra-1"), "up", "at once");
         }
         more();
@@ -269,7 +260,7 @@ fn one_that_fails_leaves_the_running_one_as_it_was() {
     is_untouched(&server);
     // Killed as soon as it has asked.
     let asked = server.log().matches("hand-over asked for").count();
-    let mut new = take_over(&server);
+    let mut new = server.take_over();
     wait_for("the hand-over", Duration::from_secs(10), || {
         (server.log().matches("hand-over asked for").count() > asked).then_some(())
     });
@@ -281,16 +272,16 @@ fn one_that_fails_leaves_the_running_one_as_it_was() {
         (gave_up == 2).then_some(())
     });
     // And who comes next is given everything.
-    let new = take_over(&server);
+    let new = server.take_over();
     drop(standing);
-    replaced(&mut server, new);
+    server.replaced(new);
     assert!(ask(&mut connect(to)));
 }
 
 /// The first daemon of a server, started as one that would take over.
 fn take_over_first(server: &Server) -> Running {
     write(&server.path("log"), "");
-    take_over(server)
+    server.take_over()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -324,8 +315,8 @@ async fn one_that_is_gone_after_its_word_is_stood_in_for() {
             assert!(socket.recv(&mut [0; 2048]).is_ok(), "{}", server.log());
         }
     }
-    let new = take_over(&server);
-    replaced(&mut server, new);
+    let new = server.take_over();
+    server.replaced(new);
     assert!(ask(&mut connect(to)));
 }
 
@@ -338,7 +329,7 @@ fn encrypted_listeners_go_over_too() {
     };
     let mut standing = client(&dns);
     assert!(standing.ask(QUERY).is_ok());
-    let new = take_over(&dns.server);
+    let new = dns.server.take_over();
     wait_for("the other's word", Duration::from_secs(20), || {
         dns.server
             .log()
@@ -347,7 +338,7 @@ fn encrypted_listeners_go_over_too() {
     });
     assert!(standing.ask(QUERY).is_ok(), "finished by the old one");
     drop(standing);
-    replaced(&mut dns.server, new);
+    dns.server.replaced(new);
     assert!(client(&dns).ask(QUERY).is_ok());
     if has("take_over", "kdig") {
         let said = dns.kdig(&["+quic", "turn.example", "NS", "+norec"]);

@@ -90,10 +90,10 @@ fn each_socket_goes_over_and_none_is_made_anew() {
         .iter()
         .map(|(name, all)| (&name[..3], all.len()))
         .collect();
-    // DNS, TLS, admin and API; DNS of two workers, QUIC, reports and sharing.
+    // DNS, TLS, admin and API; DNS of two workers with two each, QUIC, reports and sharing.
     assert_eq!(shown.iter().filter(|(table, _)| *table == "tcp").count(), 4);
     assert_eq!(shown.iter().filter(|(table, _)| *table == "udp").count(), 4);
-    assert_eq!(shown.iter().map(|(_, count)| count).sum::<usize>(), 9);
+    assert_eq!(shown.iter().map(|(_, count)| count).sum::<usize>(), 11);
     assert_eq!(before.1.len(), 1);
     let new = server.launch(&["run", "--take-over"]);
     let mut old = dns.server.running.replace(new).expect("running");

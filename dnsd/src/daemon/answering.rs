@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::reload::show;
 use crate::serve::certificate::Shown;
 use crate::serve::rate::Limiter;
-use crate::serve::udp::Workers;
+use crate::serve::udp::{Group, Workers};
 use crate::serve::{Served, tcp};
 use crate::share::wire::Wire;
 
@@ -41,6 +41,7 @@ pub(super) struct Answering {
     pub(super) served: Arc<Served>,
     pub(super) complaints: Receiver<Complaint>,
     pub(super) workers: Workers,
+    pub(super) groups: Vec<Group>,
     pub(super) front: tcp::Front,
     pub(super) shown: Option<Arc<Shown>>,
 }
@@ -82,9 +83,20 @@ impl Answering {
             served,
             complaints,
             workers,
+            groups: bound.dns.groups,
             front,
             shown,
         })
+    }
+
+    /// From now on queries that show a cookie do not wait with all the others. It is said at the end:
+    /// a daemon that is taken over goes on with its own number of workers if this one fails before.
+    pub(super) fn prefer(&self) {
+        for group in &self.groups {
+            if let Err(error) = group.deal() {
+                tracing::warn!(%error, "queries with and without cookies wait together");
+            }
+        }
     }
 
     /// Goes on from a newer state.

@@ -40,6 +40,13 @@ impl Sockets {
         Ok(socket)
     }
 
+    /// How many are there for `purpose` and have not been taken.
+    #[must_use]
+    pub fn waiting(&self, purpose: &str) -> usize {
+        let names = self.offered.iter();
+        names.filter(|(name, _)| name == purpose).count()
+    }
+
     /// Closes what was there and nobody wanted.
     pub fn settle(&mut self) {
         self.offered.clear();
@@ -87,6 +94,8 @@ mod tests {
         assert_eq!(first.purposes(), ["a", "a", "b", "c"]);
         let mut second = first.again().expect("descriptors");
         drop(first);
+        let waiting = ["a", "b", "d"].map(|purpose| second.waiting(purpose));
+        assert_eq!(waiting, [2, 1, 0]);
         let got = ["b", "a", "d", "a", "a"].map(|purpose| port(&bound(&mut second, purpose)));
         assert_eq!([got[0], got[1], got[3]], [made[2], made[0], made[1]]);
         assert!(!made.contains(&got[2]) && !made.contains(&got[4]));

@@ -208,6 +208,8 @@ label! {
         Ration = "ration",
         /// The same, and the client was sent to TCP or given a cookie instead of an answer.
         Truncated = "truncated",
+        /// With a cookie that nobody gave, where more such queries wait than are read at once.
+        Cookie = "cookie",
     }
 }
 

@@ -18,6 +18,10 @@ use crate::metrics::Cookie;
 const CLIENT: usize = 8;
 /// Length of a server cookie of ours (RFC 9018 section 4).
 pub(super) const SERVER: usize = 16;
+/// How an option begins that shows a cookie of ours, by its code and length, and how long it is with
+/// these four bytes.
+pub(super) const HEAD: [u8; 4] = [0, 10, 0, (CLIENT + SERVER) as u8];
+pub(super) const OPTION: usize = HEAD.len() + CLIENT + SERVER;
 /// Lengths of what a client may show: its own, and a server cookie of 8 to 32 bytes behind it.
 const SHOWN: std::ops::RangeInclusive<usize> = CLIENT + 8..=CLIENT + 32;
 /// The version of the construction, and its reserved bytes as we send them (RFC 9018 section 4.2).
@@ -93,6 +97,14 @@ impl Cookies {
         } else {
             Shown::Client(*own)
         }
+    }
+
+    /// Whether a message ends with a cookie that looks like one of ours and is not good. It costs
+    /// little: nothing else of the message is read.
+    pub(super) fn refute(&self, message: &[u8], client: IpAddr, now: UnixTime) -> bool {
+        let shown = message.last_chunk::<OPTION>();
+        let shown = shown.and_then(|option| option.strip_prefix(&HEAD));
+        shown.is_some_and(|shown| !matches!(self.judge(shown, client, now), Shown::Good(_)))
     }
 
     /// The server cookie for a client, as of now.
@@ -238,6 +250,26 @@ mod tests {
         let midnight = at - at % u64::from(EPOCH);
         assert!(good(midnight - 1, midnight + 1, client));
         assert!(good((1 << 32) - 1, (1 << 32) + 1, client));
+    }
+
+    #[test]
+    fn only_what_ends_with_a_wrong_cookie_is_refuted() {
+        let all = cookies(&["a secret of the fleet"]);
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let good = [b"a query", &HEAD[..], &shown(&all, NOW, client)].concat();
+        let refuted = |message: &[u8], from| all.refute(message, from, NOW);
+        assert!(!refuted(&good, client));
+        assert!(refuted(&good, IpAddr::from([192, 0, 2, 2])));
+        for bit in (good.len() - CLIENT - SERVER) * 8..good.len() * 8 {
+            let mut wrong = good.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(refuted(&wrong, client), "{bit}");
+        }
+        // No such cookie, or not at the end: nothing is said of it.
+        let other = IpAddr::from([192, 0, 2, 2]);
+        assert!(!refuted(&good[..good.len() - 1], other));
+        assert!(!refuted(&[&good[..], &[0]].concat(), other));
+        assert!(!refuted(&good[8..], other) && !refuted(&[], other));
     }
 
     #[test]

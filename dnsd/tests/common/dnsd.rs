@@ -164,6 +164,21 @@ impl Server {
         Running::start(&mut command)
     }
 
+    /// Starts another daemon with the configuration as it is now, to take this one's place.
+    pub(crate) fn take_over(&self) -> Running {
+        self.launch(&["run", "--take-over"])
+    }
+
+    /// Waits until the daemon that was taken over has ended well, and has the other in its place.
+    pub(crate) fn replaced(&mut self, by: Running) {
+        let mut old = self.running.replace(by).expect("running");
+        let ended = wait_for("the old daemon's end", Duration::from_secs(30), || {
+            old.0.try_wait().expect("wait")
+        });
+        assert_eq!(ended.code(), Some(0), "{}", self.log());
+        self.wait_ready();
+    }
+
     pub(crate) fn wait_ready(&self) {
         wait_for("readiness", Duration::from_secs(10), || {
             self.http("/readyz")

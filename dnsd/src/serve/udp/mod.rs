@@ -2,8 +2,10 @@
 //!
 //! No task, no allocation that outlives a datagram, no queue: what the workers cannot keep up with
 //! stays in the kernel's socket buffer and is dropped there. The compiled answers are loaded once
-//! per batch. Each worker has a socket of its own per listen address (`SO_REUSEPORT`).
+//! per batch. Each worker has two sockets of its own per listen address: one for those who show a
+//! cookie, which it reads first, and one for all others (see [`Group`]).
 
+mod group;
 mod pace;
 mod socket;
 
@@ -29,6 +31,7 @@ use crate::metrics::{Cookie, Drop, Tally, Transport};
 use pace::Pace;
 use socket::{Inbox, Outbox, Way};
 
+pub use group::{Group, SOCKETS};
 pub use socket::Listener;
 
 /// Token of the waker that makes a worker look whether it should end; listeners count up from 0.
@@ -97,7 +100,10 @@ impl std::ops::Drop for Asked {
 }
 
 struct Worker {
+    /// The preferred ones, then the others.
     listeners: Vec<Listener>,
+    /// How many are preferred.
+    preferred: usize,
     /// Which of them may have more.
     ready: Vec<bool>,
     served: Arc<Served>,
@@ -108,8 +114,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(listeners: Vec<Listener>, served: Arc<Served>) -> Self {
+    fn new(mut listeners: Vec<Listener>, served: Arc<Served>) -> Self {
+        listeners.sort_by_key(|listener| !listener.preferred);
         Self {
+            preferred: listeners.partition_point(|listener| listener.preferred),
             ready: vec![true; listeners.len()],
             inbox: Inbox::new(listeners.len()),
             listeners,
@@ -151,9 +159,16 @@ impl Worker {
     fn drain(&mut self, stop: &Asked) -> Duration {
         self.ready.fill(true);
         while self.ready.contains(&true) && !stop.asked() {
-            for index in 0..self.listeners.len() {
-                if self.ready[index] {
-                    self.ready[index] = self.turn(index);
+            self.read_preferred();
+            for index in self.preferred..self.listeners.len() {
+                for batch in 0..BATCHES_PER_TURN {
+                    if !self.ready[index] {
+                        break;
+                    }
+                    if batch > 0 {
+                        self.read_preferred();
+                    }
+                    self.ready[index] = self.read(index);
                 }
             }
             self.served.metrics.fold(Transport::Udp, &mut self.tally);
@@ -161,31 +176,40 @@ impl Worker {
         self.served.published.load().rules.gather
     }
 
-    /// Reads and answers a bounded number of batches. Returns whether there may be more.
-    fn turn(&mut self, index: usize) -> bool {
-        for _ in 0..BATCHES_PER_TURN {
-            if self.inbox.receive(index, &self.listeners[index]).is_err() {
-                self.tally.drop(Drop::Receive);
-                // Should the error stay, this thread must not take the core.
-                std::thread::sleep(RECEIVE_PAUSE);
-                continue;
-            }
-            let count = self.inbox.len();
-            self.pace.note(count);
-            if count > 0 {
-                self.batch(index);
-            }
-            if count < RECEIVE_BATCH {
-                // What comes now wakes this thread.
-                return false;
+    /// Reads the preferred listeners until they are empty, but not for ever: whoever floods these
+    /// must leave something to the others.
+    fn read_preferred(&mut self) {
+        for index in 0..self.preferred {
+            for _ in 0..BATCHES_PER_TURN {
+                self.ready[index] = self.read(index);
+                if !self.ready[index] {
+                    break;
+                }
             }
         }
-        true
+    }
+
+    /// Reads and answers a batch. Returns whether there may be more.
+    fn read(&mut self, index: usize) -> bool {
+        if self.inbox.receive(index, &self.listeners[index]).is_err() {
+            self.tally.drop(Drop::Receive);
+            // Should the error stay, this thread must not take the core.
+            std::thread::sleep(RECEIVE_PAUSE);
+            return true;
+        }
+        let count = self.inbox.len();
+        self.pace.note(count);
+        if count > 0 {
+            self.batch(index);
+        }
+        // Where there are fewer, what comes now wakes this thread.
+        count == RECEIVE_BATCH
     }
 
     fn batch(&mut self, index: usize) {
         let published = self.served.published.load();
         let turn = Turn {
+            crowded: index < self.preferred && self.inbox.len() == RECEIVE_BATCH,
             served: &self.served,
             published: &published,
             now: crate::clock::unix(),
@@ -203,6 +227,8 @@ impl Worker {
 
 /// What all queries of a batch are answered with.
 struct Turn<'a> {
+    /// More wait that show a cookie than are read at once.
+    crowded: bool,
     served: &'a Served,
     published: &'a Published,
     now: UnixTime,
@@ -215,6 +241,11 @@ impl Turn<'_> {
             return;
         };
         let (rules, now) = (&*self.published.rules, self.now);
+        let address = client.ip().to_canonical();
+        if self.crowded && rules.cookies.refute(datagram, address, now) {
+            tally.drop(Drop::Cookie);
+            return;
+        }
         let query = Query::read(datagram, client, rules, now);
         if let Some(query) = &query {
             let out = outbox.next();

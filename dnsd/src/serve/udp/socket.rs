@@ -24,17 +24,23 @@ pub struct Listener {
     /// Whether it is bound to every address of the machine: then the kernel has to say which one a
     /// datagram came to, and to be told which one a reply leaves from.
     everywhere: bool,
+    /// Whether it is for those who show a cookie.
+    pub(super) preferred: bool,
 }
 
 impl Listener {
-    /// Binds `address`, shared with the other workers' sockets for the same address.
-    pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    /// Binds `address`, shared with the other sockets for the same address, of which this is the
+    /// `first` or not.
+    ///
+    /// # Errors
+    /// What the system says; also if it is to be the first, and others are there.
+    pub fn bind(address: SocketAddr, first: bool) -> io::Result<UdpSocket> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::DGRAM,
             Some(Protocol::UDP),
         )?;
-        socket.set_reuse_port(true)?;
+        socket.set_reuse_port(!first)?;
         socket.set_nonblocking(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -46,13 +52,22 @@ impl Listener {
             SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
         }
         socket.bind(&address.into())?;
+        socket.set_reuse_port(true)?;
         Ok(socket.into())
     }
 
-    /// Listens with a socket that [`Listener::bind`] made, here or in another process.
-    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+    /// Listens with a socket that [`Listener::bind`] made, here or in another process; `preferred`:
+    /// it is for those who show a cookie.
+    ///
+    /// # Errors
+    /// If it has no address.
+    pub fn new(socket: UdpSocket, preferred: bool) -> io::Result<Self> {
         let everywhere = socket.local_addr()?.ip().is_unspecified();
-        Ok(Self { socket, everywhere })
+        Ok(Self {
+            socket,
+            everywhere,
+            preferred,
+        })
     }
 }
 
