@@ -119,7 +119,7 @@ impl Worker {
         Self {
             preferred: listeners.partition_point(|listener| listener.preferred),
             ready: vec![true; listeners.len()],
-            inbox: Inbox::new(listeners.len()),
+            inbox: Inbox::new(&listeners),
             listeners,
             served,
             outbox: Outbox::new(),
@@ -216,7 +216,7 @@ impl Worker {
             moment: crate::clock::now(),
         };
         for (datagram, way) in self.inbox.iter() {
-            turn.answer(datagram, &way, &mut self.outbox, &mut self.tally);
+            turn.answer(datagram, way, &mut self.outbox, &mut self.tally);
         }
         let lost = self.outbox.send(&self.listeners[index]);
         for _ in 0..lost {

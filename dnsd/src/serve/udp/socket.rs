@@ -85,7 +85,6 @@ enum Local {
 }
 
 /// Where a datagram came from, and where it came to if that is in question.
-#[derive(Clone, Copy)]
 pub(super) struct Way {
     from: SockaddrStorage,
     local: Option<Local>,
@@ -130,14 +129,14 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// For so many listeners.
-    pub(super) fn new(listeners: usize) -> Self {
-        let headers = |_| {
-            let room = cmsg_space!(in6_pktinfo);
-            MultiHeaders::preallocate(RECEIVE_BATCH, Some(room))
+    /// For these listeners.
+    pub(super) fn new(listeners: &[Listener]) -> Self {
+        let headers = |listener: &Listener| {
+            let room = listener.everywhere.then(|| cmsg_space!(in6_pktinfo));
+            MultiHeaders::preallocate(RECEIVE_BATCH, room)
         };
         Self {
-            headers: (0..listeners).map(headers).collect(),
+            headers: listeners.iter().map(headers).collect(),
             bytes: vec![0; RECEIVE_BATCH * RECEIVE_BUFFER].into(),
             got: Vec::with_capacity(RECEIVE_BATCH),
         }
@@ -173,9 +172,9 @@ impl Inbox {
     }
 
     /// Each with the way that it came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Way)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Way)> {
         let slots = self.bytes.chunks_exact(RECEIVE_BUFFER).zip(&self.got);
-        slots.filter_map(|(slot, (length, way))| Some((slot.get(..*length)?, (*way)?)))
+        slots.filter_map(|(slot, (length, way))| Some((slot.get(..*length)?, way.as_ref()?)))
     }
 }
 
