@@ -25,7 +25,7 @@ use crate::api::server::{self, Api};
 use crate::api::view::View;
 use crate::config::{Config, Node};
 use crate::control::{Control, Input};
-use crate::handover::{self, Given, Giving, Sockets, Taking};
+use crate::handover::{self, Given, Giving, Left, Sockets, Taking};
 use crate::intake::Intake;
 use crate::limits::{CONTROL_BACKLOG, HANDOVER_DRAIN, ORDER_BACKLOG, QUESTION_BACKLOG};
 use crate::metrics::Metrics;
@@ -200,7 +200,7 @@ async fn attend(
     };
     let Reloader { running, .. } = reloader;
     if let Some(given) = given {
-        let again = daemon.give(&node, given).await?;
+        let again = daemon.give(given).await?;
         return Ok(again.map(|beginning| (running, beginning)));
     }
     tracing::info!("dnsd ends");
@@ -282,8 +282,6 @@ impl Daemon {
         let start = |wire: &Arc<Wire>| Ok((Arc::clone(wire), wire.start(inputs.clone())?));
         let sharing = wire.as_ref().map(start).transpose();
         let sharing = sharing.map_err(system("starting the sharing thread"))?;
-        let keep = |state| tokio::spawn(persist::keep(state, changes, Arc::clone(&metrics)));
-        let keeping = node.state.clone().map(keep);
         let control = Control {
             fleet: begun.fleet,
             prober: Prober::new(config, inputs.clone()),
@@ -312,9 +310,13 @@ impl Daemon {
             chronicle: begun.chronicle,
         };
         let controlling = tokio::spawn(control.run(waiting, asked));
-        if let Some(taking) = taking {
-            taking.done().await;
-        }
+        let left = match taking {
+            Some(taking) => Some(taking.done().await),
+            None => None,
+        };
+        let counted = Arc::clone(&metrics);
+        let keeping =
+            (node.state.clone()).map(|path| tokio::spawn(keep(left, path, changes, counted)));
         Ok(Self {
             inputs,
             intake,
@@ -337,7 +339,7 @@ impl Daemon {
     /// Gives another daemon that serves already what this one knows, and ends when it goes on. If it
     /// does not, returns what this one goes on with. What nobody has read meanwhile waits in the
     /// sockets.
-    async fn give(self, node: &Node, given: Given) -> Result<Option<Beginning>, Error> {
+    async fn give(self, given: Given) -> Result<Option<Beginning>, Error> {
         tracing::info!("another dnsd serves; it is told what this one knows");
         self.ready.store(false, Ordering::Release);
         let mut alive = JoinSet::new();
@@ -357,15 +359,15 @@ impl Daemon {
         drop(self.tasks);
         let _ = self.inputs.send(Input::Stop).await;
         let ended = self.controlling.await;
+        let (state, prober) = ended.map_err(io::Error::other).map_err(system("judging"))?;
+        let finished = given.finish(&state).await;
+        // A slow disk is not waited for while nobody judges.
         if let Some(keeping) = self.keeping {
             let _ = keeping.await;
         }
-        let (state, prober) = ended.map_err(io::Error::other).map_err(system("judging"))?;
-        if let Some(path) = &node.state {
-            persist::save(path, &state).map_err(system("saving the state"))?;
-        }
-        let again = match given.finish(&state).await {
-            Ok(()) => {
+        let again = match finished {
+            Ok(open) => {
+                drop(open);
                 tracing::info!("another dnsd goes on; this one finishes its connections and ends");
                 self.workers.stop();
                 self.front.drain(HANDOVER_DRAIN).await;
@@ -422,6 +424,19 @@ impl Daemon {
         let _ = std::fs::remove_file(&node.control);
         saved
     }
+}
+
+/// Writes the state file as soon as the daemon that has left does so no longer.
+async fn keep(
+    left: Option<Left>,
+    path: PathBuf,
+    states: watch::Receiver<Arc<Saved>>,
+    metrics: Arc<Metrics>,
+) {
+    if let Some(left) = left {
+        left.wait().await;
+    }
+    persist::keep(path, states, metrics).await;
 }
 
 /// DNS over QUIC, if there is a certificate to show.

@@ -5,6 +5,7 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -258,24 +259,88 @@ fn one_that_fails_leaves_the_running_one_as_it_was() {
     assert_eq!(refused(&server), Some(1), "{}", server.log());
     server.configure();
     is_untouched(&server);
-    // Killed as soon as it has asked.
-    let asked = server.log().matches("hand-over asked for").count();
-    let mut new = server.take_over();
-    wait_for("the hand-over", Duration::from_secs(10), || {
-        (server.log().matches("hand-over asked for").count() > asked).then_some(())
-    });
-    new.0.kill().expect("killed");
-    new.0.wait().expect("ended");
-    is_untouched(&server);
+    // One that has asked, and is gone before it serves.
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let offered = runtime.block_on(dnsd::handover::ask(&server.path("control")));
+    drop(offered.expect("an offer").expect("a daemon"));
     wait_for("its noticing both", Duration::from_secs(10), || {
         let gave_up = server.log().matches("does not; this one goes on").count();
         (gave_up == 2).then_some(())
     });
+    is_untouched(&server);
     // And who comes next is given everything.
     let new = server.take_over();
     drop(standing);
     server.replaced(new);
     assert!(ask(&mut connect(to)));
+}
+
+#[test]
+fn one_that_is_killed_at_whatever_moment_is_stood_in_for() {
+    let mut server = Server::new(174, vec![listed("fra-1", "eu-a", "alpha", 1)]).start();
+    let to = SocketAddr::from((server.ip, server.dns));
+    for later in 0..8 {
+        let asked = server.log().matches("hand-over asked for").count();
+        let mut new = server.take_over();
+        wait_for("the hand-over", Duration::from_secs(10), || {
+            (server.log().matches("hand-over asked for").count() > asked).then_some(())
+        });
+        // Before its word, after it, or, on a fast machine, as the only one left.
+        std::thread::sleep(Duration::from_millis(8 * later));
+        new.0.kill().expect("killed");
+        new.0.wait().expect("ended");
+        let ended = wait_for("one or the other", Duration::from_secs(10), || {
+            let log = server.log();
+            let noticed = |what| log.matches(what).count();
+            let gave_up =
+                noticed("does not; this one goes on") + noticed("is gone; this one goes on");
+            let running = server.running.as_mut().expect("running");
+            let ended = running.0.try_wait().expect("wait").is_some();
+            (ended || gave_up == asked + 1).then_some(ended)
+        });
+        if ended {
+            println!("taken over within {} ms", 8 * later);
+            return;
+        }
+        wait_for("answers", Duration::from_secs(10), || {
+            let stream = &mut connect(to);
+            ask(stream).then_some(())
+        });
+        server.wait_ready();
+        let socket = udp(to);
+        for _ in 0..64 {
+            socket.send(QUERY).expect("sent");
+            assert!(socket.recv(&mut [0; 2048]).is_ok(), "{}", server.log());
+        }
+    }
+    let new = server.take_over();
+    server.replaced(new);
+    assert!(ask(&mut connect(to)));
+}
+
+#[test]
+fn a_disk_that_hangs_keeps_nobody_from_judging() {
+    let mut server = Server::new(175, vec![listed("fra-1", "eu-a", "alpha", 1)]).start();
+    // Where the next state is written first: to open it takes until somebody reads it.
+    let hanging = server.path("state.tmp");
+    wait_for("its place", Duration::from_secs(10), || {
+        let made = std::process::Command::new("mkfifo").arg(&hanging).output();
+        made.expect("mkfifo").status.success().then_some(())
+    });
+    let new = server.take_over();
+    wait_for("the new daemon", Duration::from_secs(5), || {
+        (server.log().matches("dnsd is serving").count() == 2).then_some(())
+    });
+    let old = server.running.as_mut().expect("running");
+    assert!(old.0.try_wait().expect("wait").is_none(), "it still writes");
+    let reading = std::fs::File::options()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(&hanging);
+    std::fs::remove_file(&hanging).expect("removed");
+    server.replaced(new);
+    drop(reading);
+    assert_eq!(server.json(&["status"])["relays"][0]["id"], "fra-1");
 }
 
 /// The first daemon of a server, started as one that would take over.

@@ -256,11 +256,17 @@ async fn hand_over(
     tracing::info!(target: "audit", who = caller.name(), "hand-over asked for");
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        // One that goes away instead is not an event.
-        let Ok(upgraded) = upgrade.await else { return };
-        if let Ok(parts) = upgraded.downcast::<TokioIo<UnixStream>>() {
-            let stream = parts.io.into_inner();
-            api.giving.offer(stream, &parts.read_buf).await;
+        match upgrade
+            .await
+            .map(hyper::upgrade::Upgraded::downcast::<TokioIo<UnixStream>>)
+        {
+            Ok(Ok(parts)) => {
+                let stream = parts.io.into_inner();
+                api.giving.offer(stream, &parts.read_buf).await;
+            }
+            // Over HTTP nobody comes this far.
+            Ok(Err(_)) => {}
+            Err(error) => handover::given_up(&error),
         }
     });
     let granted = [

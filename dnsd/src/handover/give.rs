@@ -56,9 +56,7 @@ impl Giving {
                 // Gone only if this daemon ends anyway.
                 let _ = self.serving.send(Given(stream)).await;
             }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the daemon that was to take over does not; this one goes on");
-            }
+            Ok(Err(error)) => given_up(&error),
             Err(_) => {
                 tracing::warn!("the daemon that was to take over takes too long; this one goes on");
             }
@@ -83,18 +81,25 @@ impl Giving {
     }
 }
 
+/// Notes that the daemon that asked for everything is gone, or wants something else.
+pub fn given_up(error: &impl std::error::Error) {
+    tracing::warn!(%error, "the daemon that was to take over does not; this one goes on");
+}
+
 impl Given {
-    /// Tells the other what is known, for it to go on with, and waits until it does.
+    /// Tells the other what is known, for it to go on with, and waits until it does. It writes no
+    /// state file before what is returned is dropped.
     ///
     /// # Errors
     /// If it does not: it knows nothing then that this daemon could not go on with.
-    pub async fn finish(mut self, state: &Saved) -> io::Result<()> {
+    pub async fn finish(mut self, state: &Saved) -> io::Result<Self> {
         let text = serde_json::to_vec(state)?;
         let finished = async {
             send(&mut self.0, &text).await?;
             expect(&mut self.0, DONE).await
         };
-        timeout(HANDOVER_DONE, finished).await?
+        timeout(HANDOVER_DONE, finished).await??;
+        Ok(self)
     }
 }
 

@@ -10,7 +10,9 @@
 //!  │                                                        │ ballots, judges, probes or votes; answers on
 //!  │ ◄──────────── the state as it is ──────────────────────│
 //!  │ reads reports, probes, votes                           │
-//!  │ ───────────── "done" ─────────────────────────────────►│ finishes its connections, ends
+//!  │ ───────────── "done" ─────────────────────────────────►│
+//!  │ ◄──────────── end of the stream ───────────────────────│ writes the state file no more
+//!  │ writes the state file                                  │ finishes its connections, ends
 //! ```
 //!
 //! Both have the same sockets, so each datagram and each new connection is some one's, and what
@@ -23,9 +25,9 @@ mod give;
 mod sockets;
 mod take;
 
-pub use give::{Given, Giving};
+pub use give::{Given, Giving, given_up};
 pub use sockets::Sockets;
-pub use take::{Error, Offered, Taking, ask};
+pub use take::{Error, Left, Offered, Taking, ask};
 
 use dnsd_core::fleet::Saved;
 use serde::{Deserialize, Serialize};

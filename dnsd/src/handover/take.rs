@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use dnsd_core::fleet::Saved;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -76,9 +76,21 @@ impl Taking {
     }
 
     /// Tells the other daemon to end.
-    pub async fn done(mut self) {
+    pub async fn done(mut self) -> Left {
         // If it is gone, it has ended.
         let _ = send(&mut self.0, DONE).await;
+        Left(self.0)
+    }
+}
+
+/// A daemon whose place was taken, and that may still be writing its state file.
+#[derive(Debug)]
+pub struct Left(UnixStream);
+
+impl Left {
+    /// Waits until it does so no longer; not for ever.
+    pub async fn wait(mut self) {
+        let _ = timeout(HANDOVER_DONE, self.0.read_u8()).await;
     }
 }
 
