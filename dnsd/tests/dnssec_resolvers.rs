@@ -5,127 +5,54 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use common::dnsd::{SECRET, Server, ZONE};
 use common::signed::{ds, signed};
-use common::{Running, free_port, wait_for, write};
+use common::validating::{Resolver, addresses, validated};
+use common::{free_port, wait_for, write};
 use credentials::label::{Label, LabelKeys, Lane};
 use credentials::{Secret, SecretRing, UnixTime};
 use nix::sys::signal::Signal;
 
-/// A resolver that takes the server for the authority of its zone and its keys' digests for anchors.
-struct Resolver {
-    _running: Running,
-    ip: Ipv4Addr,
-    port: u16,
+/// unbound in front of the server.
+fn unbound(
+    server: &Server,
+    anchors: &[String],
+    more: &str,
+    environment: &[(&str, String)],
+) -> Resolver {
+    let at = (server.ip, server.dns);
+    Resolver::unbound(server.dir.path(), at, anchors, more, environment)
 }
 
-impl Resolver {
-    fn new(command: &mut Command, ip: Ipv4Addr, port: u16) -> Self {
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let resolver = Self {
-            _running: Running::start(command),
-            ip,
-            port,
+/// BIND as such a resolver.
+fn named(server: &Server) -> Resolver {
+    // It listens at no address that no interface has by name.
+    let listen = Ipv4Addr::LOCALHOST;
+    let port = free_port(listen);
+    let (ip, dns, at) = (server.ip, server.dns, server.dir.path().display());
+    let anchors = ds(server).iter().fold(String::new(), |text, ds| {
+        let words: Vec<_> = ds.split(' ').skip(3).collect();
+        let [tag, algorithm, digest, hash] = words[..] else {
+            panic!("{ds}");
         };
-        wait_for("the resolver", Duration::from_secs(20), || {
-            let answer = resolver.dig(&[&format!("text.{ZONE}"), "TXT"]);
-            answer.contains("status: NOERROR").then_some(())
-        });
-        resolver
-    }
-
-    fn unbound(
-        server: &Server,
-        anchors: &[String],
-        more: &str,
-        environment: &[(&str, String)],
-    ) -> Self {
-        let port = free_port(server.ip);
-        let (ip, dns, at) = (server.ip, server.dns, server.dir.path().display());
-        let anchors = anchors.iter().fold(String::new(), |text, ds| {
-            format!("{text} trust-anchor: \"{ds}\"\n")
-        });
-        let config = format!(
-            "server:\n interface: {ip}@{port}\n port: {port}\n username: \"\"\n chroot: \"\"\n\
-             directory: \"{at}\"\n pidfile: \"\"\n use-syslog: no\n do-daemonize: no\n num-threads: 1\n\
-             do-not-query-localhost: no\n access-control: 127.0.0.0/8 allow\n\
-             module-config: \"validator iterator\"\n{more}{anchors}\
-             remote-control:\n control-enable: no\n\
-             stub-zone:\n name: {ZONE}\n stub-addr: {ip}@{dns}\n stub-prime: no\n"
-        );
-        let file = server.path("unbound.conf");
-        write(&file, &config);
-        let mut command = Command::new("unbound");
-        command.arg("-d").arg("-c").arg(file);
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        Self::new(&mut command, ip, port)
-    }
-
-    fn named(server: &Server) -> Self {
-        // It listens at no address that no interface has by name.
-        let listen = Ipv4Addr::LOCALHOST;
-        let port = free_port(listen);
-        let (ip, dns, at) = (server.ip, server.dns, server.dir.path().display());
-        let anchors = ds(server).iter().fold(String::new(), |text, ds| {
-            let words: Vec<_> = ds.split(' ').skip(3).collect();
-            let [tag, algorithm, digest, hash] = words[..] else {
-                panic!("{ds}");
-            };
-            format!("{text}{ZONE}. static-ds {tag} {algorithm} {digest} \"{hash}\";\n")
-        });
-        let config = format!(
-            "options {{ directory \"{at}\"; listen-on port {port} {{ {listen}; }}; listen-on-v6 {{ none; }};\n\
-             pid-file none; session-keyfile none; recursion yes; allow-query {{ any; }};\n\
-             dnssec-validation yes; synth-from-dnssec yes; max-cache-size 16M; }};\n\
-             controls {{ }};\n\
-             trust-anchors {{ {anchors} }};\n\
-             zone \"{ZONE}\" {{ type forward; forward only; forwarders {{ {ip} port {dns}; }}; }};\n"
-        );
-        let file = server.path("named.conf");
-        write(&file, &config);
-        let mut command = Command::new("named");
-        command.args(["-f", "-c"]).arg(file);
-        Self::new(&mut command, listen, port)
-    }
-
-    fn dig(&self, args: &[&str]) -> String {
-        let output = Command::new("dig")
-            .args([&format!("@{}", self.ip), "-p", &self.port.to_string()])
-            .args(["+tries=1", "+time=4", "+nocookie", "+dnssec"])
-            .args(args)
-            .output()
-            .expect("dig runs");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// The addresses that a name has, as long as they are vouched for.
-    fn addresses(&self, name: &str) -> BTreeSet<String> {
-        let answer = self.dig(&[name, "A"]);
-        assert!(
-            answer.contains("status: NOERROR") && validated(&answer),
-            "{answer}"
-        );
-        addresses(&answer)
-    }
-}
-
-/// Whether an answer has the AD bit.
-fn validated(answer: &str) -> bool {
-    let flags = answer.split_once(";; flags:").map_or("", |(_, rest)| rest);
-    let flags = flags.split(';').next().unwrap_or_default();
-    flags.split(' ').any(|flag| flag == "ad")
-}
-
-fn addresses(answer: &str) -> BTreeSet<String> {
-    let lines = answer.lines().filter(|line| !line.starts_with(';'));
-    let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
-    words
-        .filter(|words| words.get(3) == Some(&"A"))
-        .map(|words| words[4].to_owned())
-        .collect()
+        format!("{text}{ZONE}. static-ds {tag} {algorithm} {digest} \"{hash}\";\n")
+    });
+    let config = format!(
+        "options {{ directory \"{at}\"; listen-on port {port} {{ {listen}; }}; listen-on-v6 {{ none; }};\n\
+         pid-file none; session-keyfile none; recursion yes; allow-query {{ any; }};\n\
+         dnssec-validation yes; synth-from-dnssec yes; max-cache-size 16M; }};\n\
+         controls {{ }};\n\
+         trust-anchors {{ {anchors} }};\n\
+         zone \"{ZONE}\" {{ type forward; forward only; forwarders {{ {ip} port {dns}; }}; }};\n"
+    );
+    let file = server.path("named.conf");
+    write(&file, &config);
+    let mut command = Command::new("named");
+    command.args(["-f", "-c"]).arg(file);
+    Resolver::new(&mut command, listen, port)
 }
 
 /// Has all relays count as up, so that answers stay as they are.
@@ -210,7 +137,7 @@ fn unbound_validates_labels_and_keeps_them_apart() {
     steady(&server);
     for aggressive in ["no", "yes"] {
         let more = format!(" aggressive-nsec: {aggressive}\n");
-        let resolver = Resolver::unbound(&server, &ds(&server), &more, &[]);
+        let resolver = unbound(&server, &ds(&server), &more, &[]);
         labels_are_kept_apart(&resolver, &server);
     }
 }
@@ -224,7 +151,7 @@ fn bind_validates_labels_and_makes_no_answers_of_others() {
     }
     let server = signed(87);
     steady(&server);
-    labels_are_kept_apart(&Resolver::named(&server), &server);
+    labels_are_kept_apart(&named(&server), &server);
 }
 
 #[test]
@@ -233,28 +160,14 @@ fn a_key_roll_goes_unnoticed_by_a_resolver() {
     if !common::has(test, "unbound") || !common::has(test, "faketime") {
         return;
     }
-    let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
-        .map(|dir| format!("{dir}/faketime/libfaketime.so.1"))
-        .into_iter()
-        .find(|path| std::path::Path::new(path).is_file());
-    let Some(library) = library else {
-        assert!(
-            !common::has(test, "libfaketime"),
-            "faketime is there, its library is not"
-        );
-        return;
-    };
     let mut server = signed(88);
     let hours = server.path("hours");
     let set = |plus: u32| write(&hours, &format!("+{plus}h\n"));
     set(0);
     // All live by one clock, which a file tells.
-    let environment = [
-        ("LD_PRELOAD", library),
-        ("FAKETIME_TIMESTAMP_FILE", hours.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
+    let Some(environment) = common::clock(test, &hours) else {
+        return;
+    };
     let key = |server: &Server, args: &[&str]| {
         let mut command = server.command(args);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -264,13 +177,13 @@ fn a_key_roll_goes_unnoticed_by_a_resolver() {
     };
     server.signal(Signal::SIGTERM);
     assert_eq!(server.ended(), Some(0));
-    server.environment = environment.to_vec();
+    server.environment = environment.clone();
     server.spawn();
     server.wait_ready();
     let (old, dnskeys) = (ds(&server), |server: &Server| {
         server.short(ZONE, "DNSKEY").len()
     });
-    let resolver = Resolver::unbound(&server, &old, "", &environment);
+    let resolver = unbound(&server, &old, "", &environment);
     let tags = |resolver: &Resolver, label: &str| {
         let answer = resolver.dig(&[&format!("{label}.a.{ZONE}"), "A"]);
         assert!(
@@ -305,7 +218,7 @@ fn a_key_roll_goes_unnoticed_by_a_resolver() {
     let new = new.find_map(|key| key["ds"].as_str().filter(|ds| *ds != old[0]));
     let new = [new.expect("the new key").to_owned()];
     drop(resolver);
-    let resolver = Resolver::unbound(&server, &new, "", &environment);
+    let resolver = unbound(&server, &new, "", &environment);
     assert_eq!(tags(&resolver, "four"), after);
     key(&server, &["key", "roll", "--finish", "--ds-ttl", "48h"]);
     server.signal(Signal::SIGHUP);

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::dnsd::{Listed, Server, ZONE, listed};
-use common::secondaries::{KEY, Kind, SECRET, Secondary, serial, short};
+use common::secondaries::{KEY, KEYED, Kind, SECRET, Secondary, section, serial, short};
 use common::{free_port, wait_for, write};
 use nix::sys::signal::Signal;
 
@@ -23,22 +23,6 @@ fn four() -> Vec<Listed> {
         listed("waw-1", "eu-d", "alpha", 4),
     ]
 }
-
-/// `[transfer]` with the key that everybody here signs with.
-fn section(server: &Server, secondaries: &str) -> String {
-    let path = server.path("tsig.secret");
-    write(&path, &format!("{SECRET}\n"));
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&path, mode).expect("mode");
-    format!(
-        "[transfer]\ninterval = \"1s\"\nhold = \"1s\"\n\
-         [[transfer.keys]]\nname = \"{KEY}\"\nsecret_file = \"{}\"\n{secondaries}",
-        path.display()
-    )
-}
-
-/// A secondary that is told nothing and may ask from anywhere, with the key.
-const KEYED: &str = "[[transfer.secondaries]]\nname = \"keyed\"\nkey = \"turnfleet-test\"\n";
 
 /// A nameserver whose zone has a record that says `text`.
 fn server(host: u8, text: &str) -> Server {
@@ -338,7 +322,7 @@ fn a_large_zone_comes_in_many_messages_and_slow_readers_hold_nobody_up() {
     // They ask, and read nothing.
     let question =
         b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04turn\x07example\x00\x00\xfc\x00\x01";
-    let slow: Vec<_> = (0..4)
+    let mut slow: Vec<_> = (0..4)
         .map(|_| {
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
             let socket = socket.expect("socket");
@@ -368,7 +352,7 @@ fn a_large_zone_comes_in_many_messages_and_slow_readers_hold_nobody_up() {
     assert!((10..200).contains(&messages), "{size:?}");
     assert_eq!(server.short("host-7.turn.example", "A"), ["192.0.2.7"]);
     // Those who read at last find whole messages.
-    for mut stream in slow {
+    for stream in &mut slow {
         stream
             .set_read_timeout(Some(Duration::from_secs(5)))
             .expect("timeout");
@@ -378,6 +362,11 @@ fn a_large_zone_comes_in_many_messages_and_slow_readers_hold_nobody_up() {
         stream.read_exact(&mut message).expect("the whole message");
         assert_eq!(message[..2], [0x12, 0x34]);
     }
+    // And those who then read no more are let go.
+    wait_for("the end of slow readers", WAIT, || {
+        let gone = "turnfleet_dnsd_drops_total{reason=\"send\",transport=\"tcp\"}";
+        (server.metric(gone)? >= 4.0).then_some(())
+    });
 }
 
 #[test]

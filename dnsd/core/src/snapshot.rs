@@ -21,7 +21,8 @@ use crate::transfer::Release;
 /// section 2.2, but for a zone that changes within seconds).
 const REFRESH: i32 = 60;
 const RETRY: i32 = 15;
-const EXPIRE: i32 = 1_209_600;
+/// How long a secondary serves what it has without hearing of us; signatures are good for longer.
+pub(crate) const EXPIRE: i32 = 1_209_600;
 
 /// A name with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What signs a zone and when: nothing twice, keys by the clock, and whole zones for secondaries.
+//! What signs a zone and when: nothing twice, and keys by the clock.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -7,17 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::asking::{EU, NOW, all_up};
-use common::signed::{JUDGE, RECORDS, SIGNED, TYPES, UNSIGNED, ask, below, find, names, zoned};
+use common::signed::{SIGNED, TYPES, UNSIGNED, ask, below, find, names, zoned};
 use common::validate::{Judge, key, zone_keys};
 use common::{name, six};
 use credentials::UnixTime;
-use dnsd_core::answer::Answer;
 use dnsd_core::dnssec::{self, Cache, Keys, ZoneKeys};
-use dnsd_core::records::Records;
 use dnsd_core::snapshot::Snapshot;
 use dnsd_core::steer::View;
 use hickory_proto::dnssec::rdata::DNSSECRData;
-use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, Record, RecordType};
 
 /// Signatures of one change are few, and the same again cost nothing.
@@ -163,86 +160,4 @@ fn the_newest_of_the_active_keys_signs() {
             assert_eq!(tags(&rrsigs), BTreeSet::from([newest]), "{owner} {kind}");
         }
     }
-}
-
-/// What secondaries get is a whole signed zone: a signature for each set by its own TTL, and one chain.
-#[test]
-fn a_static_zone_is_signed_as_it_stands() {
-    let inventory = zoned(six());
-    let snapshot = Snapshot::compile(&inventory, &all_up(&inventory), 42);
-    let zone = name(SIGNED[0]);
-    let kinds = [RecordType::SOA, RecordType::NS, RecordType::NAPTR];
-    let asked = kinds.map(|kind| ask(&snapshot, &zone, kind, EU));
-    let mut records: Vec<_> = asked
-        .into_iter()
-        .flat_map(|answer| answer.answers)
-        .collect();
-    for owner in ["a", "*.a", "fra-1", "ns1"] {
-        records.extend(ask(&snapshot, &below(owner, SIGNED[0]), RecordType::A, EU).answers);
-    }
-    let sets = Records::parse(RECORDS, &zone).unwrap();
-    records.extend(sets.sets().iter().flat_map(|set| {
-        let record = |data: &RData| Record::from_rdata(set.name.clone(), set.ttl, data.clone());
-        set.data.iter().map(record).collect::<Vec<_>>()
-    }));
-    let keys = zone_keys(&SIGNED, NOW);
-    let added = snapshot.signing_records(&zone, &records, &keys, &mut Cache::default(), NOW);
-    assert!(added.iter().all(|record| zone.zone_of(&record.name)));
-    records.extend(added);
-    let (mut owners, mut chain) = (BTreeSet::new(), Vec::new());
-    for record in &records {
-        let (owner, kind) = (record.name.to_lowercase(), record.record_type());
-        let cut = ["cut", "safe", "deep", "own"].map(|cut| below(cut, SIGNED[0]));
-        let delegated = cut.iter().any(|cut| cut.zone_of(&owner));
-        if delegated && !cut.contains(&owner) {
-            continue;
-        }
-        owners.insert(owner.clone());
-        let signed = records.iter().any(|other| match &other.data {
-            RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
-                let input = rrsig.input();
-                let same = (other.name == owner, input.type_covered) == (true, kind);
-                same && (input.original_ttl, other.ttl) == (record.ttl, record.ttl)
-            }
-            _ => false,
-        });
-        let expected = match kind {
-            RecordType::RRSIG => continue,
-            RecordType::NS | RecordType::A => !delegated,
-            _ => true,
-        };
-        assert_eq!(signed, expected, "{owner} {kind}");
-        if let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &record.data {
-            chain.push((owner, nsec.next_domain_name().clone()));
-        }
-    }
-    chain.sort();
-    assert_eq!(chain.len(), owners.len());
-    let nexts = chain.iter().map(|(owner, _)| owner).cycle().skip(1);
-    assert!(
-        chain
-            .iter()
-            .zip(nexts)
-            .all(|((_, next), owner)| next == owner)
-    );
-    // Signatures are those of the judge's keys.
-    let whole = Answer {
-        rcode: ResponseCode::NoError,
-        authoritative: true,
-        answers: records
-            .into_iter()
-            .filter(|record| {
-                let glue =
-                    ["ns.cut", "cut", "safe", "deep", "own"].map(|name| below(name, SIGNED[0]));
-                !glue.contains(&record.name)
-            })
-            .collect(),
-        authorities: Vec::new(),
-        additionals: Vec::new(),
-        scope: 0,
-        steered: None,
-        complaint: None,
-        error: None,
-    };
-    assert_eq!(JUDGE.judge(&zone, RecordType::AXFR, &whole), Ok(()));
 }

@@ -206,13 +206,6 @@ fn read(root: &mut Table<'_>, reading: Reading) -> Option<Config> {
         return None;
     }
     let transfer = transfer?;
-    if has_dnssec && !transfer.secondaries.all.is_empty() {
-        // Secondaries would serve what validating resolvers take for forged.
-        let what = "zones that are signed are not transferred";
-        let help = "remove `transfer.secondaries`, or [dnssec]";
-        root.error(root.key_span("transfer"), what, help);
-        return None;
-    }
     let inventory = parts
         .inventory(root, &probes, &transfer)?
         .numbered(generation.value);

@@ -439,8 +439,7 @@ impl Control {
         let generation = self.fleet.inventory().generation();
         let newest = self.fleet.newest_configuration();
         self.served.metrics.configured(generation, newest);
-        let snapshot = self.fleet.publish(clock::now(), clock::unix());
-        let snapshot = self.signing.sign(snapshot, clock::unix());
+        let snapshot = self.signing.publish(&mut self.fleet);
         let metrics = &self.served.metrics;
         let shares = metrics.shares(&snapshot, Some(&self.served.published.load().shares));
         metrics.published(&snapshot);

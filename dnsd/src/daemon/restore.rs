@@ -63,8 +63,7 @@ pub(super) fn restore(
         let path = path.display();
         tracing::error!("clients are told apart by configured networks alone: {path} {error}");
     }
-    let snapshot = fleet.publish(clock::now(), clock::unix());
-    let snapshot = signing.sign(snapshot, clock::unix());
+    let snapshot = signing.publish(&mut fleet);
     metrics.published(&snapshot);
     (fleet, chronicle, snapshot)
 }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use credentials::UnixTime;
 use dnsd_core::dnssec::{self, Cache, Keys};
+use dnsd_core::fleet::Fleet;
 use dnsd_core::snapshot::Snapshot;
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::Name;
+
+use crate::clock;
 
 /// A clock that goes back by so many seconds has signatures made anew: resolvers would find them to
 /// be of the future.
@@ -49,14 +52,14 @@ impl Signing {
         self.keys = keys;
     }
 
-    /// The answers with their signatures.
-    pub fn sign(&mut self, snapshot: Snapshot, now: UnixTime) -> Snapshot {
-        if self.keys.zones().next().is_none() {
-            return snapshot;
+    /// Has the answers compiled, with their signatures, and what secondaries get.
+    pub fn publish(&mut self, fleet: &mut Fleet) -> Snapshot {
+        let now = clock::unix();
+        if self.keys.zones().next().is_some() {
+            self.signed = now;
         }
-        self.signed = now;
         let failed = self.cache.failed();
-        let snapshot = snapshot.signed(&self.keys, &mut self.cache, now);
+        let snapshot = fleet.publish_signed(clock::now(), now, &self.keys, &mut self.cache);
         let failed = self.cache.failed() - failed;
         if failed > 0 {
             tracing::error!(failed, "signatures could not be made");
@@ -84,16 +87,5 @@ impl Signing {
     /// Seconds that the signature which runs out first is still good; 0 where nothing is signed.
     pub fn left(&self, now: UnixTime) -> u64 {
         dnssec::least_left(self.signed, now)
-    }
-
-    /// What makes a signed zone of records that are the same for everybody.
-    pub fn records(
-        &mut self,
-        snapshot: &Snapshot,
-        zone: &Name,
-        records: &[Record],
-        now: UnixTime,
-    ) -> Vec<Record> {
-        snapshot.signing_records(zone, records, &self.keys, &mut self.cache, now)
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod secondaries;
 pub(crate) mod signed;
 pub(crate) mod tls;
 pub(crate) mod unbound;
+pub(crate) mod validating;
 
 /// Whether `tool` can be run. If not, the test is skipped, or fails where tools are required.
 pub(crate) fn has(test: &str, tool: &str) -> bool {
@@ -32,6 +33,26 @@ pub(crate) fn has(test: &str, tool: &str) -> bool {
         println!("SKIP {test}: {tool} not installed");
     }
     found
+}
+
+/// The environment of programs whose clock is ahead by what the file `offset` says, `+49h` say;
+/// their monotonic clock is not. `None`, and the test is skipped, where that cannot be had.
+pub(crate) fn clock(test: &str, offset: &Path) -> Option<Vec<(&'static str, String)>> {
+    let directories = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+    let library = directories.map(|dir| format!("{dir}/faketime/libfaketime.so.1"));
+    let library = library.into_iter().find(|path| Path::new(path).is_file());
+    if library.is_none() {
+        assert!(
+            !has(test, "faketime"),
+            "faketime is there, its library is not"
+        );
+    }
+    Some(vec![
+        ("LD_PRELOAD", library?),
+        ("FAKETIME_TIMESTAMP_FILE", offset.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ])
 }
 
 /// A child process that does not outlive the test.

@@ -4,12 +4,29 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::dnsd::ZONE;
+use super::dnsd::{Server, ZONE};
 use super::{Running, free_port, write};
 
 /// The key that they share with the daemon, and its secret in base64.
 pub(crate) const KEY: &str = "turnfleet-test";
 pub(crate) const SECRET: &str = "c2hhcmVkIHdpdGggdGhlIHNlY29uZGFyaWVzLCAzMg==";
+
+/// A secondary that is told nothing and may ask from anywhere, with the key.
+pub(crate) const KEYED: &str =
+    "[[transfer.secondaries]]\nname = \"keyed\"\nkey = \"turnfleet-test\"\n";
+
+/// `[transfer]` with the key that everybody here signs with.
+pub(crate) fn section(server: &Server, secondaries: &str) -> String {
+    let path = server.path("tsig.secret");
+    write(&path, &format!("{SECRET}\n"));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&path, mode).expect("mode");
+    format!(
+        "[transfer]\ninterval = \"1s\"\nhold = \"1s\"\n\
+         [[transfer.keys]]\nname = \"{KEY}\"\nsecret_file = \"{}\"\n{secondaries}",
+        path.display()
+    )
+}
 
 /// Which nameserver.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +54,8 @@ pub(crate) struct Secondary {
     dir: tempfile::TempDir,
     running: Option<Running>,
     kind: Kind,
+    /// The key that it shows, and wants to be shown; NSD alone does without.
+    key: Option<&'static str>,
 }
 
 impl Secondary {
@@ -50,6 +69,15 @@ impl Secondary {
             dir,
             running: None,
             kind,
+            key: Some(KEY),
+        }
+    }
+
+    /// NSD without a key, to which clocks make no difference.
+    pub(crate) fn keyless(ip: Ipv4Addr) -> Self {
+        Self {
+            key: None,
+            ..Self::new(Kind::Nsd, ip)
         }
     }
 
@@ -57,9 +85,9 @@ impl Secondary {
     pub(crate) fn entry(&self) -> String {
         let Self { ip, port, kind, .. } = self;
         let name = kind.tool();
-        format!(
-            "[[transfer.secondaries]]\nname = \"{name}\"\naddress = \"{ip}:{port}\"\nkey = \"{KEY}\"\n"
-        )
+        let key = self.key.map(|key| format!("key = \"{key}\"\n"));
+        let key = key.unwrap_or_default();
+        format!("[[transfer.secondaries]]\nname = \"{name}\"\naddress = \"{ip}:{port}\"\n{key}")
     }
 
     /// Starts it with these masters.
@@ -67,7 +95,10 @@ impl Secondary {
         let (dir, ip, port) = (self.dir.path(), self.ip, self.port);
         let file = dir.join("conf");
         let (text, args): (_, &[&str]) = match self.kind {
-            Kind::Nsd => (nsd(dir, ip, port, masters), &["-d", "-c"]),
+            Kind::Nsd => {
+                let key = self.key.unwrap_or("NOKEY");
+                (nsd(dir, (ip, port), key, masters), &["-d", "-c"])
+            }
             Kind::Knot => (knot(dir, ip, port, masters), &["-c"]),
             Kind::Bind => (bind(dir, ip, port, masters), &["-g", "-c"]),
         };
@@ -96,10 +127,16 @@ impl Secondary {
 }
 
 /// The records of a short `dig` at a nameserver; empty while it does not answer.
-pub(crate) fn short((ip, port): (Ipv4Addr, u16), name: &str, kind: &str) -> Vec<String> {
+pub(crate) fn short(server: (Ipv4Addr, u16), name: &str, kind: &str) -> Vec<String> {
+    asked(server, &[name, kind])
+}
+
+/// The same with any arguments.
+pub(crate) fn asked((ip, port): (Ipv4Addr, u16), args: &[&str]) -> Vec<String> {
     let output = Command::new("dig")
         .args([&format!("@{ip}"), "-p", &port.to_string()])
-        .args(["+short", "+tries=1", "+time=1", "+norecurse", name, kind])
+        .args(["+short", "+tries=1", "+time=1", "+norecurse"])
+        .args(args)
         .output()
         .expect("dig runs");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -115,11 +152,11 @@ pub(crate) fn serial(server: (Ipv4Addr, u16)) -> Option<u32> {
     soa.first()?.split(' ').nth(2)?.parse().ok()
 }
 
-fn nsd(dir: &Path, ip: Ipv4Addr, port: u16, masters: &[(Ipv4Addr, u16)]) -> String {
+fn nsd(dir: &Path, (ip, port): (Ipv4Addr, u16), key: &str, masters: &[(Ipv4Addr, u16)]) -> String {
     let at = dir.display();
     let each = |(master, port): &(Ipv4Addr, u16)| {
         format!(
-            " request-xfr: {master}@{port} {KEY}\n allow-notify: {master} {KEY}\n\
+            " request-xfr: {master}@{port} {key}\n allow-notify: {master} {key}\n\
              \x20outgoing-interface: {ip}\n"
         )
     };

@@ -22,6 +22,11 @@ big         TXT   ( \"0123456789012345678901234567890123456789012345678901234567
 
 /// A server whose zones are signed, and one that is not.
 pub(crate) fn signed(host: u8) -> Server {
+    keyed(host).start()
+}
+
+/// The same before it runs.
+pub(crate) fn keyed(host: u8) -> Server {
     let relays = vec![
         listed("fra-1", "eu-a", "alpha", 1),
         listed("ams-1", "eu-b", "beta", 2),
@@ -36,7 +41,7 @@ pub(crate) fn signed(host: u8) -> Server {
                    [[zones]]\nname = \"bare.example\"\nsteered = false\nrecords = \"bare.zone\"\n";
     server.configure();
     server.json(&["key", "generate"]);
-    server.start()
+    server
 }
 
 /// The DS records that are to stand in the parent zone.

@@ -24,6 +24,7 @@ pub use keys::{Key, KeyProblem, Keys, Signer, Timing, ZoneKeys};
 pub use pen::Cache;
 pub use signatures::Signatures;
 pub(crate) use signatures::{Proof, SignedZone, record as rrsig_record};
+pub(crate) use static_zone::Signing;
 pub use window::{due, least_left};
 
 /// Seconds that DNSKEY, CDS and CDNSKEY records may be cached.

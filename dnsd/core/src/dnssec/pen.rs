@@ -250,7 +250,7 @@ impl<'a> Pen<'a> {
 }
 
 /// A name in canonical form (RFC 4034 section 6.2).
-fn wire(name: &Name) -> Vec<u8> {
+pub(super) fn wire(name: &Name) -> Vec<u8> {
     let mut wire = Vec::with_capacity(name.len() + 1);
     for label in name {
         // A label has at most 63 bytes.

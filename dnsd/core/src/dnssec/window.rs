@@ -2,12 +2,14 @@
 
 use credentials::UnixTime;
 
-use super::keys::Keys;
+use super::keys::{Key, Keys};
+use super::pen::wire;
+use crate::spread::hash;
 
 /// How often a signature is made anew, in seconds.
 const RENEWED: u64 = 24 * HOUR;
 /// How long a signature is good from its making: it must outlive secondaries that hear nothing of us
-/// until the zone expires there, which takes 14 days.
+/// until the zone expires there, which takes 14 days ([`EXPIRE`](crate::snapshot::EXPIRE)).
 const VALID: u64 = 21 * 24 * HOUR;
 /// How far a resolver's clock may be behind ours.
 const BACKDATED: u64 = HOUR;
@@ -37,6 +39,28 @@ pub(super) fn window(now: UnixTime, phase: u64) -> Window {
 /// The hour that a moment lies in: within it all windows stay the same.
 pub(super) fn hour(now: UnixTime) -> u64 {
     now.0 / HOUR
+}
+
+/// What signatures made now depend on besides what is signed, as a number: the hour, and the part
+/// that each key has. 0 where no zone has keys.
+pub(super) fn mark(keys: &Keys, now: UnixTime) -> u64 {
+    if keys.zones().next().is_none() {
+        return 0;
+    }
+    let mut all = hour(now).to_be_bytes().to_vec();
+    for (zone, own) in keys.zones() {
+        all.extend(wire(zone));
+        let parts: [(u8, Vec<&Key>); 3] = [
+            (0, own.active(now).into_iter().collect()),
+            (1, own.published(now).collect()),
+            (2, own.announced(now).collect()),
+        ];
+        for (part, keys) in parts {
+            let one = |key: &Key| [&[part][..], &key.public].concat();
+            all.extend(keys.into_iter().flat_map(one));
+        }
+    }
+    hash(&all).max(1)
 }
 
 /// When what was signed at `now` is to be signed anew: signatures are renewed, or a key's part changes.

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use credentials::UnixTime;
-
 use super::{Content, Edition, Release};
+use crate::dnssec::Signing;
 use crate::inventory::{Inventory, Thresholds};
 use crate::paths::Transport;
 use crate::snapshot::{next_serial, offered};
@@ -15,9 +14,10 @@ use crate::steer::{Plans, RegionPlan, Tier, View, steady};
 /// Keeps the edition that is given out, and decides when the next one is due.
 ///
 /// It is when a relay in it has not been serving for `release_hold`, when for `together` more than
-/// `release_percent` of a set have not been serving, or were missing from it, or when anything
-/// changed that is not steered; but no sooner than `release_interval` after the one before. While
-/// nothing better is known than the last-known-good, what was given out stays.
+/// `release_percent` of a set have not been serving, or were missing from it, when anything changed
+/// that is not steered, or when signatures are renewed; but no sooner than `release_interval` after
+/// the one before. While nothing better is known than the last-known-good, what was given out stays,
+/// and where only signatures are renewed all records stay.
 ///
 /// Nameservers tell each other their editions. Whoever hears of a newer one gives out its serial
 /// from then on, so that no secondary that asks several of them sees a serial fall; with its own
@@ -39,6 +39,9 @@ struct Current {
     release: Arc<Release>,
     /// When its content was first given out.
     since: Instant,
+    /// What signatures are made by and for when in all that secondaries have under its serial;
+    /// another nameserver may have older ones.
+    mark: u64,
 }
 
 impl Damper {
@@ -70,62 +73,72 @@ impl Damper {
         self.due
     }
 
-    /// What is given out, now that the relays are seen like this.
+    /// What is given out, now that the relays are seen like this. Nothing rather than what nobody
+    /// would believe: where signatures cannot be made, the edition before, if there was one.
     pub(crate) fn follow(
         &mut self,
         now: Instant,
-        unix: UnixTime,
         inventory: &Inventory,
         view: &View,
-    ) -> Arc<Release> {
+        signing: &mut Signing<'_>,
+    ) -> Option<Arc<Release>> {
         let t = inventory.thresholds();
         let plans = steady(inventory, view);
         self.due = None;
         let earliest = self.current.as_ref().map(|c| c.since + t.release_interval);
         let wanted = self.is_wanted(now, inventory, view, &plans);
+        let mark = signing.mark();
+        let stale = self.current.as_ref().is_some_and(|c| c.mark != mark);
         let may = earliest.is_none_or(|earliest| earliest <= now);
-        if wanted && !may {
+        if (wanted || stale) && !may {
             self.due = earliest;
         }
+        let acts = (wanted || stale) && may;
         let known = self.newest;
         let outrun = self.current.is_some() && known.is_newer_than(self.edition());
-        if let Some(current) = self.current.as_ref().filter(|_| !(wanted && may || outrun)) {
-            return Arc::clone(&current.release);
+        if let Some(current) = self.current.as_ref().filter(|_| !(acts || outrun)) {
+            return Some(Arc::clone(&current.release));
         }
         let content = Content::new(inventory, view, plans);
-        let same = |current: &&Current| current.release.content.hash == content.hash;
-        let (serial, content, since) = match &self.current {
+        let same = |current: &&Current| !stale && current.release.content.hash == content.hash;
+        let kept = |current: &Current| Arc::clone(&current.release.content);
+        let (serial, content, since, mark) = match &self.current {
             Some(current) if same(&current) => {
                 let serial = if outrun {
                     known.serial
                 } else {
                     current.release.serial
                 };
-                (serial, Arc::new(content), current.since)
+                (serial, Arc::new(content), current.since, mark)
             }
             // Another nameserver was first, or this one before its restart.
-            _ if content.hash == known.content && (outrun || self.current.is_none()) => {
-                (known.serial, Arc::new(content), now)
+            _ if content.marked(mark) == known.content && (outrun || self.current.is_none()) => {
+                (known.serial, Arc::new(content), now, mark)
             }
-            Some(current) if !(wanted && may) => {
-                let content = Arc::clone(&current.release.content);
-                (known.serial, content, current.since)
-            }
-            _ => {
+            // With older signatures some may have it under that serial for good.
+            Some(current) if !acts => (known.serial, kept(current), current.since, current.mark),
+            current => {
                 let own = self.edition();
                 let last = if known.is_newer_than(own) { known } else { own };
-                (next_serial(last.serial, unix), Arc::new(content), now)
+                let renewed = current.as_ref().filter(|_| !wanted);
+                let content = renewed.map_or_else(|| Arc::new(content), kept);
+                (next_serial(last.serial, signing.now), content, now, mark)
             }
+        };
+        let Some(release) = Release::new(serial, content, signing) else {
+            self.due = Some(now + t.release_interval);
+            return self.current.as_ref().map(|c| Arc::clone(&c.release));
         };
         self.gone.clear();
         self.differing = None;
-        let release = Arc::new(Release { serial, content });
+        let release = Arc::new(release);
         self.current = Some(Current {
             release: Arc::clone(&release),
             since,
+            mark,
         });
         self.newest = release.edition();
-        release
+        Some(release)
     }
 
     /// Whether what is given out differs too much from what would be chosen now.

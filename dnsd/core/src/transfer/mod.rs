@@ -1,13 +1,16 @@
-//! What secondaries get: the zones as if nothing were steered, and the serial that says which.
+//! What secondaries get: the zones as if nothing were steered, signed where they have keys, and the
+//! serial that says which.
 
 mod damper;
 
+use std::iter::once;
 use std::sync::Arc;
 
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable as _;
 
 use crate::answer::service;
+use crate::dnssec::Signing;
 use crate::inventory::{Inventory, ServedZone};
 use crate::names::{Node, Owner};
 use crate::snapshot::Snapshot;
@@ -21,7 +24,8 @@ pub(crate) use damper::Damper;
 pub struct Edition {
     /// The serial (RFC 1035 section 3.3.13); 0: there is none yet.
     pub serial: u32,
-    /// A hash of all records but the SOA: nameservers that say the same have the same.
+    /// A hash of all records but for the serial, and of what signatures are made by and for when:
+    /// nameservers that say the same have the same.
     pub content: u64,
 }
 
@@ -38,9 +42,14 @@ impl Edition {
 pub struct Release {
     serial: u32,
     content: Arc<Content>,
+    /// What signatures were made by and for when ([`Signing::mark`]).
+    mark: u64,
+    /// In the order of the zones: what makes a signed one of the other records. Made once, with the
+    /// release: a transfer signs nothing.
+    signing: Arc<[Vec<Record>]>,
 }
 
-/// All records but the SOA.
+/// All records but those of DNSSEC; the SOA has the release's serial.
 #[derive(Debug)]
 struct Content {
     /// Answers in which each steered name has one variant.
@@ -52,20 +61,46 @@ impl Content {
     fn new(inventory: &Inventory, view: &View, plans: Vec<Plans>) -> Self {
         let snapshot = Snapshot::of(inventory, view, 0, plans);
         let zones = snapshot.zones.iter();
-        let records = zones.flat_map(|zone| records(&snapshot, zone));
+        let records =
+            zones.flat_map(|zone| once(soa(&snapshot, zone, 0)).chain(records(&snapshot, zone)));
         // What cannot be encoded is never sent either.
         let hashes = records.map(|record| record.to_bytes().map_or(0, |bytes| hash(&bytes)));
         let hash = hashes.fold(0, |all, one| mix(all ^ one));
         Self { snapshot, hash }
     }
+
+    /// What the edition of these records is known by, where they are signed so.
+    fn marked(&self, mark: u64) -> u64 {
+        if mark == 0 {
+            self.hash
+        } else {
+            mix(self.hash ^ mark)
+        }
+    }
 }
 
 impl Release {
+    /// Gives records a serial and has them signed; `None` if a signature could not be made.
+    fn new(serial: u32, content: Arc<Content>, signing: &mut Signing<'_>) -> Option<Self> {
+        let snapshot = &content.snapshot;
+        let zones = snapshot.zones.iter().map(|zone| {
+            let all = once(soa(snapshot, zone, serial)).chain(records(snapshot, zone));
+            signing.records(snapshot, zone, all)
+        });
+        let added: Option<Vec<_>> = zones.collect();
+        Some(Self {
+            serial,
+            mark: signing.mark(),
+            signing: added?.into(),
+            content,
+        })
+    }
+
     /// Which edition it is.
     pub fn edition(&self) -> Edition {
         Edition {
             serial: self.serial,
-            content: self.content.hash,
+            content: self.content.marked(self.mark),
         }
     }
 
@@ -79,15 +114,17 @@ impl Release {
     /// zone.
     pub fn soa(&self, apex: &Name) -> Option<Record> {
         let zone = self.zone(apex)?;
-        let snapshot = &self.content.snapshot;
-        Some(snapshot.soa_numbered(zone, zone.names.apex().clone(), self.serial))
+        Some(soa(&self.content.snapshot, zone, self.serial))
     }
 
-    /// All other records of that zone, in canonical order of their owners; empty if there is no
-    /// such zone.
+    /// All other records of that zone, in canonical order of their owners, and then what signs
+    /// them all; empty if there is no such zone.
     pub fn records(&self, apex: &Name) -> impl Iterator<Item = Record> + use<'_> {
-        let zone = self.zone(apex).into_iter();
-        zones_records(&self.content.snapshot, zone)
+        let zones = self.zone(apex).into_iter();
+        zones.flat_map(|zone| {
+            let signing = self.signing.get(zone.number).into_iter().flatten();
+            records(&self.content.snapshot, zone).chain(signing.cloned())
+        })
     }
 
     fn zone(&self, apex: &Name) -> Option<&ServedZone> {
@@ -97,14 +134,12 @@ impl Release {
     }
 }
 
-fn zones_records<'a>(
-    snapshot: &'a Snapshot,
-    zones: impl Iterator<Item = &'a ServedZone>,
-) -> impl Iterator<Item = Record> {
-    zones.flat_map(|zone| records(snapshot, zone))
+/// A zone's SOA record with this serial.
+fn soa(snapshot: &Snapshot, zone: &ServedZone, serial: u32) -> Record {
+    snapshot.soa_numbered(zone, zone.names.apex().clone(), serial)
 }
 
-/// All records of a zone but its SOA, in canonical order of their owners.
+/// All records of a zone but its SOA and those of DNSSEC, in canonical order of their owners.
 fn records<'a>(snapshot: &'a Snapshot, zone: &'a ServedZone) -> impl Iterator<Item = Record> {
     let written = |node: &Node| {
         let record = |ttl, data: &RData| Record::from_rdata(node.name.clone(), ttl, data.clone());

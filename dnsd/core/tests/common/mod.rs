@@ -6,6 +6,7 @@ pub mod panel;
 pub mod shapes;
 pub mod signed;
 pub mod validate;
+pub mod whole;
 pub mod world;
 
 use std::time::{Duration, Instant};

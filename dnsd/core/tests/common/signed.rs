@@ -12,7 +12,7 @@ use super::asking::{NOW, keys};
 use super::name;
 use super::validate::{Judge, zone_keys};
 
-pub const RECORDS: &str = "\
+const RECORDS: &str = "\
 $TTL 300
 @           TXT   \"ours\"
 @           CAA   0 issue \"ca.example\"

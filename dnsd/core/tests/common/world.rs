@@ -4,9 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use credentials::UnixTime;
+use dnsd_core::dnssec::{Cache, Keys};
 use dnsd_core::fleet::{Action, Fleet, ReportOutcome, Saved};
 use dnsd_core::health::{Outcome, Probe, ProbeKind, State, Verdict};
 use dnsd_core::inventory::Inventory;
@@ -103,6 +105,9 @@ pub struct World {
     pub broken: BTreeMap<(usize, Path), bool>,
     /// How many probes of paths were asked for.
     pub path_probes: usize,
+    /// What zones are signed with.
+    pub keys: Arc<Keys>,
+    pub cache: Cache,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     tie: u64,
     random: u64,
@@ -118,7 +123,7 @@ const CLAIMS: [Claim; 5] = [
 
 impl World {
     pub fn new(inventory: Inventory, seed: u64) -> Self {
-        Self::begin(inventory, None, EPOCH, seed)
+        Self::begin(inventory, None, EPOCH, seed, Arc::default())
     }
 
     /// The world after a restart of the node at the moment that `saved` was made.
@@ -130,10 +135,17 @@ impl World {
             Some(&saved),
             self.unix().0,
             seed,
+            Arc::clone(&self.keys),
         )
     }
 
-    fn begin(inventory: Inventory, saved: Option<&Saved>, epoch: u64, seed: u64) -> Self {
+    fn begin(
+        inventory: Inventory,
+        saved: Option<&Saved>,
+        epoch: u64,
+        seed: u64,
+        keys: Arc<Keys>,
+    ) -> Self {
         let now = start();
         let ids: Vec<RelayId> = inventory.relays().iter().map(|relay| relay.id).collect();
         // A new boot of every relay, above all earlier ones.
@@ -168,6 +180,8 @@ impl World {
             words: BTreeMap::new(),
             broken: BTreeMap::new(),
             path_probes: 0,
+            keys,
+            cache: Cache::default(),
             queue: BinaryHeap::new(),
             tie: 0,
             random: seed,
@@ -384,6 +398,14 @@ impl World {
         self.drain();
     }
 
+    /// Has answers compiled, and signed where there are keys.
+    pub fn publish(&mut self) {
+        let (now, unix) = (self.now, self.unix());
+        let (keys, cache) = (&self.keys, &mut self.cache);
+        let snapshot = self.fleet.publish_signed(now, unix, keys, cache);
+        self.snapshot = Some(snapshot);
+    }
+
     fn drain(&mut self) {
         while let Some(action) = self.fleet.poll_action() {
             match action {
@@ -391,7 +413,7 @@ impl World {
                 Action::Vote => drop(self.fleet.ballot(self.now)),
                 Action::Roster => self.rosters += 1,
                 Action::Publish => {
-                    self.snapshot = Some(self.fleet.publish(self.now, self.unix()));
+                    self.publish();
                     self.publications += 1;
                 }
             }
