@@ -220,7 +220,7 @@ start() {
 cpu() {
     local process
     for process in $(pgrep -s "${pid[$1]}"); do cat "/proc/$process"/task/*/schedstat 2>/dev/null; done \
-        | awk '{ sum += $1 } END { print sum }'
+        | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
 rss() {
