@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::thread::yield_now;
 
 use credentials::label::LabelKeys;
 use dnsd_core::answer::Complaint;
@@ -29,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::config::Config;
+use crate::courtesy::give_way;
 use crate::dnssec::Signing;
 use crate::geoip::Geoip;
 use crate::history::Event;
@@ -450,12 +450,12 @@ impl Control {
             rules: Arc::clone(&self.rules),
         };
         let before = self.served.published.swap(Arc::new(published));
-        yield_now();
+        give_way();
         self.retired = Some(before);
         self.tell_secondaries();
         self.strained();
         self.tell();
-        yield_now();
+        give_way();
         self.chronicle
             .published(&self.served.published.load().snapshot);
         self.keep();

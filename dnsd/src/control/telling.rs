@@ -1,6 +1,5 @@
 //! What the control loop logs and shows when something has changed.
 
-use std::thread::yield_now;
 use std::time::Duration;
 
 use dnsd_core::health::{PathVerdict, State};
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Control;
 use crate::clock;
+use crate::courtesy::give_way;
 use crate::history::{Event, short};
 use crate::limits::CONFIGURATIONS_DIFFER;
 use crate::metrics::name;
@@ -125,7 +125,7 @@ impl Control {
             let Some(verdict) = self.fleet.verdict(relay) else {
                 continue;
             };
-            yield_now();
+            give_way();
             self.served.metrics.verdict(relay, verdict.state);
             let before = self.verdicts.insert(relay, verdict);
             // A relay is unknown before anything is known of it: that is no news.

@@ -12,6 +12,7 @@ use dnsd_core::votes::Observer;
 use crate::clock;
 use crate::config::Config;
 use crate::control::Chronicle;
+use crate::courtesy::give_way;
 use crate::dnssec::Signing;
 use crate::geoip::Geoip;
 use crate::history::Event;
@@ -36,7 +37,7 @@ pub(super) fn restore(
     let inventory = config.inventory.clone();
     let mut fleet = Fleet::new(inventory, saved, clock::now(), clock::unix());
     // Whoever answers queries on this core goes on meanwhile.
-    fleet.pausing(std::thread::yield_now);
+    fleet.pausing(give_way);
     if let Some(sharing) = &config.sharing {
         let me = Observer {
             id: config.node.id,

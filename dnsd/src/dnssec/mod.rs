@@ -13,6 +13,7 @@ use dnsd_core::snapshot::Snapshot;
 use hickory_proto::rr::Name;
 
 use crate::clock;
+use crate::courtesy::give_way;
 
 /// A clock that goes back by so many seconds has signatures made anew: resolvers would find them to
 /// be of the future.
@@ -42,7 +43,7 @@ impl Signing {
     pub fn new(keys: Arc<Keys>) -> Self {
         Self {
             keys,
-            cache: Cache::pausing(std::thread::yield_now),
+            cache: Cache::pausing(give_way),
             ..Self::default()
         }
     }
