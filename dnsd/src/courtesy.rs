@@ -9,10 +9,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// One part in so many of all time may be given away.
-const PART: u32 = 10;
-/// So much of it at once, before more is given.
-const AT_ONCE: Duration = Duration::from_millis(5);
+use crate::limits::{COURTESY_AT_ONCE, COURTESY_PART};
 
 /// Lets another thread have the core, if any waits and there is time left to give.
 pub fn give_way() {
@@ -32,11 +29,12 @@ struct Given(AtomicU64);
 impl Given {
     fn may_give(&self, now: Duration) -> bool {
         let made_up = Duration::from_nanos(self.0.load(Ordering::Relaxed));
-        made_up < now + AT_ONCE * PART
+        made_up < now + COURTESY_AT_ONCE * COURTESY_PART
     }
 
     fn note(&self, now: Duration, given: Duration) {
-        let made_up = Duration::from_nanos(self.0.load(Ordering::Relaxed)).max(now) + given * PART;
+        let made_up =
+            Duration::from_nanos(self.0.load(Ordering::Relaxed)).max(now) + given * COURTESY_PART;
         // Centuries after the start.
         let nanos = u64::try_from(made_up.as_nanos()).unwrap_or(u64::MAX);
         self.0.store(nanos, Ordering::Relaxed);

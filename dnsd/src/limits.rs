@@ -22,6 +22,11 @@ pub const GATHER_MAX: Duration = Duration::from_millis(1);
 /// Most UDP listener threads.
 pub const UDP_WORKERS: usize = 16;
 
+/// One part in so many of its time is what compiling answers may give away to other threads.
+pub const COURTESY_PART: u32 = 10;
+/// So much of it at once, before more is given.
+pub const COURTESY_AT_ONCE: Duration = Duration::from_millis(5);
+
 /// Complaints of clients that may wait for the control loop.
 pub const COMPLAINTS_WAITING: usize = 4096;
 /// Complaints of the control loop's one turn.
