@@ -49,6 +49,8 @@ www A 192.0.2.80
 www AAAA 2001:db8::80
 www HTTPS 1 . alpn=h2
 *.wild TXT \"a wildcard\"
+deep.m.wild TXT \"behind it, and far down\"
+P.wild TXT \"behind it\"
 deep.below.here TXT \"far down\"
 alias CNAME www
 astray CNAME nowhere

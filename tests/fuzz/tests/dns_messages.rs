@@ -48,6 +48,13 @@ fn name() -> impl Strategy<Value = String> {
         "www",
         "x.wild",
         "x.y.wild",
+        "!.wild",
+        "*x.wild",
+        "%x.wild",
+        "c.wild",
+        "mm.wild",
+        "o.m.wild",
+        "q.o.wild",
         "wild",
         "*.wild",
         "*.a",
@@ -106,7 +113,9 @@ fn datagram() -> impl Strategy<Value = Vec<u8>> {
     let edns = prop::option::weighted(0.8, options());
     (name(), kind, any::<(u16, bool, bool)>(), edns, any::<u64>()).prop_map(
         |(name, kind, (id, rd, cd), edns, case)| {
-            let mut name = Name::from_ascii(name).expect("a name");
+            // Whatever a label has in it.
+            let labels = name.trim_end_matches('.').split('.').map(str::as_bytes);
+            let mut name = Name::from_labels(labels).expect("a name");
             name = mixed(&name, case);
             let mut message = Message::new(id, MessageType::Query, OpCode::Query);
             message.metadata.recursion_desired = rd;

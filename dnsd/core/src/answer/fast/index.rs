@@ -32,7 +32,27 @@ pub(crate) struct Entry {
     pub(super) apart: bool,
     /// The wildcard right below.
     wildcard: Option<u32>,
+    /// Of a wildcard: the name that it is below, and those right below that one, in canonical order.
+    siblings: Box<[Sibling]>,
     sets: Box<[Set]>,
+}
+
+impl Entry {
+    /// The number of the last node before a name that this wildcard stands for, which has `label`
+    /// there.
+    pub(super) fn before(&self, label: &[u8]) -> Option<usize> {
+        let after = self.siblings.partition_point(|one| *one.label < *label);
+        Some(self.siblings.get(after.checked_sub(1)?)?.last)
+    }
+}
+
+/// A name right below another.
+#[derive(Clone, Debug)]
+struct Sibling {
+    /// Its first label, in lower case.
+    label: Box<[u8]>,
+    /// The number of the last node that begins with it: itself, or one below.
+    last: usize,
 }
 
 /// The records of one type, encoded.
@@ -84,7 +104,8 @@ impl Index {
             let within: Vec<&Name> = within.collect();
             let mut cut: Option<&Name> = None;
             // In canonical order, so that what is delegated follows its delegation.
-            for node in zone.names.nodes() {
+            let nodes: Vec<&Node> = zone.names.nodes().collect();
+            for node in &nodes {
                 if within.iter().any(|inner| inner.zone_of(&node.name)) {
                     continue;
                 }
@@ -96,20 +117,33 @@ impl Index {
                 let below = cut.is_some_and(|cut| cut.zone_of(&node.name));
                 let apart = below || node.set(RecordType::CNAME).is_some();
                 let sets = index.encode(node, ttl, &hosts);
-                index.add(place, node, apart, sets);
+                let siblings = if node.name.is_wildcard() {
+                    siblings(&nodes, &node.name.base_name())
+                } else {
+                    Box::default()
+                };
+                index.add(place, node, apart, siblings, sets);
             }
         }
         index.link();
         index
     }
 
-    fn add(&mut self, zone: u16, node: &Node, apart: bool, sets: Box<[Set]>) {
+    fn add(
+        &mut self,
+        zone: u16,
+        node: &Node,
+        apart: bool,
+        siblings: Box<[Sibling]>,
+        sets: Box<[Set]>,
+    ) {
         let entry = Entry {
             zone,
             number: node.number,
             owner: node.owner,
             apart,
             wildcard: None,
+            siblings,
             sets,
         };
         if let Ok(place) = u32::try_from(self.entries.len()) {
@@ -212,6 +246,27 @@ impl Index {
     pub(super) fn apex_length(&self, entry: &Entry) -> Option<usize> {
         self.apexes.get(usize::from(entry.zone)).copied()
     }
+}
+
+/// The names right below `above`, which is among the nodes of a zone, and before them itself, as if
+/// its label were empty.
+fn siblings(nodes: &[&Node], above: &Name) -> Box<[Sibling]> {
+    let depth = above.iter().count();
+    let below = nodes.iter().skip_while(|node| node.name != *above);
+    let below = below.take_while(|node| above.zone_of(&node.name));
+    let mut siblings: Vec<Sibling> = Vec::new();
+    for node in below {
+        let label = node.name.iter().rev().nth(depth).unwrap_or_default();
+        let label: Box<[u8]> = label.to_ascii_lowercase().into();
+        match siblings.last_mut().filter(|last| last.label == label) {
+            Some(sibling) => sibling.last = node.number,
+            None => siblings.push(Sibling {
+                label,
+                last: node.number,
+            }),
+        }
+    }
+    siblings.into()
 }
 
 /// A name on the wire, in lower case.

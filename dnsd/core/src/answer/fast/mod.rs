@@ -96,7 +96,7 @@ pub fn fast(
         snapshot,
         entry,
         query,
-        expanded: label.is_some(),
+        label,
         secure: Secure::new(snapshot, query, entry),
     };
     let begin = out.len();
@@ -153,8 +153,8 @@ struct Asked<'a> {
     snapshot: &'a Snapshot,
     entry: &'a Entry,
     query: &'a FastQuery<'a>,
-    /// Whether a wildcard stands for it.
-    expanded: bool,
+    /// What a wildcard stands for, if one does.
+    label: Option<&'a [u8]>,
     /// What has to be added, if anything has.
     secure: Option<Secure<'a>>,
 }
@@ -162,8 +162,8 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Adds to an answer with records what there is to prove.
     fn expanded(&self, mut answer: FastAnswer, out: &mut Vec<u8>) -> Option<FastAnswer> {
-        if let Some(secure) = self.secure.as_ref().filter(|_| self.expanded) {
-            secure.prove_expanded(&mut answer, out)?;
+        if let Some((secure, label)) = self.secure.as_ref().zip(self.label) {
+            secure.prove_expanded(self.entry, label, &mut answer, out)?;
         }
         Some(answer)
     }
@@ -178,7 +178,7 @@ impl Asked<'_> {
             out,
         )?;
         if let Some(secure) = &self.secure {
-            secure.prove_lack(self.entry, self.expanded, &mut answer, out)?;
+            secure.prove_lack(self.entry, self.label, &mut answer, out)?;
         }
         Some(answer)
     }

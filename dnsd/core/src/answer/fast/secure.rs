@@ -89,28 +89,33 @@ impl<'a> Secure<'a> {
     }
 
     /// Proves that a name has no record of the type that is asked for, and where a wildcard stands
-    /// for it that there is no other name. `None`: only the slow path can.
+    /// for it, and for `label` in it, that there is no other name. `None`: only the slow path can.
     pub(super) fn prove_lack(
         &self,
         entry: &Entry,
-        expanded: bool,
+        label: Option<&[u8]>,
         answer: &mut FastAnswer,
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let lack = self
             .signed
             .proof_of(entry.number, Some(self.query.record_type))?;
-        let cover = if expanded {
-            Some(self.cover(None)?)
-        } else {
-            None
+        let cover = match label {
+            Some(label) => Some(self.cover_expanded(entry, label)?),
+            None => None,
         };
         self.prove([Some(lack), cover], answer, out)
     }
 
-    /// Proves that nothing but a wildcard stands for the name.
-    pub(super) fn prove_expanded(&self, answer: &mut FastAnswer, out: &mut Vec<u8>) -> Option<()> {
-        let cover = self.cover(None)?;
+    /// Proves that nothing but a wildcard stands for the name, and for `label` in it.
+    pub(super) fn prove_expanded(
+        &self,
+        wildcard: &Entry,
+        label: &[u8],
+        answer: &mut FastAnswer,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let cover = self.cover_expanded(wildcard, label)?;
         self.prove([Some(cover), None], answer, out)
     }
 
@@ -123,6 +128,12 @@ impl<'a> Secure<'a> {
     ) -> Option<()> {
         let covers = [self.cover(None)?, self.cover(Some(above))?];
         self.prove(covers.map(Some), answer, out)
+    }
+
+    /// The NSEC record before a name that a wildcard stands for. Labels are asked for as often as
+    /// names: theirs is not searched for among all names.
+    fn cover_expanded(&self, wildcard: &Entry, label: &[u8]) -> Option<Proof<'a>> {
+        self.signed.proof_of(wildcard.before(label)?, None)
     }
 
     /// The NSEC record before the name asked for, or before the wildcard below another. `None`: only
