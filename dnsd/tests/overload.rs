@@ -23,6 +23,9 @@ const NETWORKS: u8 = 64;
 /// Queries that are handed to the kernel at once: it takes them apart where they arrive, which is the
 /// only way to have many more than can be answered on few cores.
 const TRAIN: usize = 64;
+/// Threads that flood: on two cores these leave the worker about half of one, so that far more comes
+/// than it can answer.
+const SENDERS: usize = 3;
 /// Kilobytes by which a daemon may grow once a flood has begun.
 const GROWTH: u64 = 5 * 1024;
 
@@ -86,7 +89,8 @@ fn flood(flood: Flood, server: &Server, over: &AtomicBool, limit: Duration, sent
     let mut train = datagram.repeat(TRAIN);
     let segments = ControlMessage::UdpGsoSegments(&(datagram.len() as u16));
     let begun = Instant::now();
-    let mut number = 0_u64;
+    // Senders begin far apart, so that no label is another's.
+    let mut number = u64::from(sockets[0].local_addr().expect("an address").port()) << 40;
     while !over.load(Ordering::Relaxed) && begun.elapsed() < limit {
         for socket in &sockets {
             for datagram in train.chunks_exact_mut(datagram.len()) {
@@ -178,6 +182,16 @@ fn costs(server: &Server) -> (u64, u64) {
     (rss, ticks.sum())
 }
 
+/// What the kernel dropped because nobody read it.
+fn overflown(server: &Server) -> u64 {
+    counted_as(server, "turnfleet_dnsd_udp_overflows_total", "listen=")
+}
+
+/// What was read over UDP, answered or not.
+fn handled(server: &Server) -> u64 {
+    counted(server, "turnfleet_dnsd_queries_total") + counted(server, "turnfleet_dnsd_drops_total")
+}
+
 /// The sum of a family of counters over UDP.
 fn counted(server: &Server, family: &str) -> u64 {
     counted_as(server, family, "transport=\"udp\"")
@@ -203,28 +217,27 @@ fn endure(kind: Flood, host: u8) -> u64 {
     let good = cookie(client, &server);
     let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let limit = duration() + Duration::from_secs(30);
-    std::thread::scope(|scope| {
-        scope.spawn(|| flood(kind, &server, &over, limit, &sent));
-        let handled = || {
-            counted(&server, "turnfleet_dnsd_queries_total")
-                + counted(&server, "turnfleet_dnsd_drops_total")
-        };
+    let cost = std::thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| flood(kind, &server, &over, limit, &sent));
+        }
         // Whatever it takes to be used to this.
         wait_for("the flood", Duration::from_secs(20), || {
-            (handled() > 20_000).then_some(())
+            (handled(&server) > 20_000).then_some(())
         });
         let with = scope.spawn(|| honest(&good, client, &server, &over));
         let without = scope.spawn(|| honest(&[], others, &server, &over));
         let reporting = scope.spawn(|| reports(&server, &over));
         let (before, ticks) = costs(&server);
-        let (offered, taken) = (sent.load(Ordering::Relaxed), handled());
+        let (offered, taken) = (sent.load(Ordering::Relaxed), handled(&server));
         let begun = Instant::now();
         let mut most = before;
         while begun.elapsed() < duration() {
             std::thread::sleep(Duration::from_millis(100));
             most = most.max(costs(&server).0);
         }
-        let (offered, taken) = (sent.load(Ordering::Relaxed) - offered, handled() - taken);
+        let offered = sent.load(Ordering::Relaxed) - offered;
+        let taken = handled(&server) - taken;
         let cost = (costs(&server).1 - ticks) * 10_000_000 / taken.max(1);
         let took = begun.elapsed();
         over.store(true, Ordering::Relaxed);
@@ -235,10 +248,14 @@ fn endure(kind: Flood, host: u8) -> u64 {
         });
         let [with, without] = [with, without].map(|client| client.join().expect("a client"));
         println!(
-            "measured flood {kind:?} of {took:.0?}: offered {offered}, taken {taken} at {cost} ns; \
-             {before} kB became at most {most} kB; {reported} reports read; answered with a cookie \
+            "measured flood {kind:?} of {took:.0?}: offered {offered}, {} times the {taken} taken at \
+             {cost} ns each; {before} kB became at most {most} kB; {reported} reports read; answered with a cookie \
              {} of {}, without {} of {}",
-            with.1, with.0, without.1, without.0
+            offered / taken.max(1),
+            with.1,
+            with.0,
+            without.1,
+            without.0
         );
         assert!(offered > taken, "that was no flood");
         assert!(most <= before + GROWTH, "{before} kB became {most} kB");
@@ -250,7 +267,17 @@ fn endure(kind: Flood, host: u8) -> u64 {
             assert!(with.1 * 100 >= with.0 * 99, "{} of {}", with.1, with.0);
         }
         cost
-    })
+    });
+    // What nobody read is told too.
+    wait_for("an account of all", Duration::from_secs(10), || {
+        let told = handled(&server) + overflown(&server);
+        let sent = sent.load(Ordering::Relaxed);
+        // Others asked as well, but little.
+        (sent..sent + sent / 50 + 1000)
+            .contains(&told)
+            .then_some(())
+    });
+    cost
 }
 
 #[test]

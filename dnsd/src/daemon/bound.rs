@@ -32,6 +32,7 @@ impl Bound {
     ) -> Result<Self, Error> {
         let node = &config.node;
         let dns = listen::dns(sockets, node)?;
+        metrics.listens(&node.listen);
         let encrypted = match &config.tls {
             Some(tls) => listen::encrypted(sockets, tls)?,
             None => listen::Encrypted::default(),

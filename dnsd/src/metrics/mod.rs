@@ -9,11 +9,13 @@ pub mod dnssec;
 mod geoip;
 pub mod labels;
 pub mod others;
+mod overflows;
 mod regions;
 mod shares;
 pub mod transfers;
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dnsd_core::answer::Steered;
@@ -133,6 +135,7 @@ pub struct Metrics {
     queries: Family<QueryLabels, Counter>,
     drops: Family<DropLabels, Counter>,
     cookies: Family<CookieLabels, Counter>,
+    overflows: overflows::Overflows,
     connections: connections::Connections,
     reports: Family<ReportLabels, Counter>,
     shared: Family<SharedLabels, Counter>,
@@ -180,6 +183,7 @@ impl Default for Metrics {
                 "cookies",
                 "Queries answered, by the DNS cookie they came with",
             ),
+            overflows: overflows::Overflows::registered(new),
             connections: connections::Connections::registered(new),
             reports: registered(new, "reports", "Liveness reports received"),
             shared: registered(new, "sharing_datagrams", "Datagrams between nameservers"),
@@ -305,6 +309,11 @@ impl Metrics {
                 .inc_by(std::mem::take(count));
         }
         tally.steered.fold();
+    }
+
+    /// Says at which addresses DNS is listened for over UDP.
+    pub fn listens(&self, addresses: &[SocketAddr]) {
+        self.overflows.of(addresses);
     }
 
     /// Counts a connection that was admitted.
@@ -465,6 +474,7 @@ impl Metrics {
 
     /// Everything in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
+        self.overflows.refresh();
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
             let _ = writeln!(text, "# {error}");
