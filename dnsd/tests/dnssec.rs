@@ -82,6 +82,7 @@ fn delv_validates_every_kind_of_answer() {
         ("text.", "A", nothing),
         ("text.", "ANY", found),
         ("a.", "ANY", found),
+        ("post.", "MX", found),
         ("alias.", "A", found),
         ("chain.", "A", found),
         ("x.wild.", "TXT", found),

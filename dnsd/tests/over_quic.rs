@@ -1,16 +1,17 @@
 //! DNS over QUIC: the same answers as in clear; who breaks its rules is told so in its codes; what
-//! strangers can hold is bounded.
+//! strangers can hold is bounded, for as long as over TCP and TLS.
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::has;
-use common::tls::{Encrypted, NAME, QUERY, framed, trusting, with_options};
-use dnsd::limits::{DOQ_QUERY, DOQ_STREAMS, TCP_IDLE, TCP_PER_NETWORK, TCP_SPARED};
+use common::tls::{Client, Encrypted, NAME, QUERY, framed, trusting, with_options};
+use dnsd::limits::{DOQ_QUERY, DOQ_STREAMS, TCP_IDLE, TCP_LIFETIME, TCP_PER_NETWORK, TCP_SPARED};
 use hickory_proto::op::Message;
 use nix::sys::signal::Signal;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -176,6 +177,52 @@ async fn whoever_asks_nothing_is_let_go() {
     assert_eq!(ended(&connection).await, VarInt::from_u32(0));
     assert!(begun.elapsed() >= TCP_IDLE.mul_f32(0.9));
     dns.wait_counted("connections_open", "transport=\"quic\"", 0);
+}
+
+fn ask_over_tcp(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(&framed(QUERY))?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))])
+}
+
+/// The daemon's clock is ten times as fast as ours, so that two minutes are soon over.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_busy_a_connection_is_it_ends() {
+    const SPEED: u32 = 10;
+    let dir = tempfile::tempdir().expect("a directory");
+    let offset = dir.path().join("offset");
+    common::write(&offset, &format!("+0 x{SPEED}\n"));
+    let Some(environment) = common::clock("however_busy_a_connection_is_it_ends", &offset) else {
+        return;
+    };
+    let all_clocks = environment.into_iter();
+    let all_clocks = all_clocks.filter(|(name, _)| !name.ends_with("MONOTONIC"));
+    let dns = Encrypted::start_with(167, |server| server.environment = all_clocks.collect());
+    let begun = Instant::now();
+    let mut tcp = TcpStream::connect((dns.server.ip, dns.server.dns)).expect("connect");
+    let limit = Some(Duration::from_secs(5));
+    tcp.set_read_timeout(limit).expect("set");
+    let tls = TcpStream::connect(dns.address()).expect("connect");
+    let mut tls = Client::over(tls, &dns.certificate).expect("a handshake");
+    let quic = connect(&dns).await;
+    let mut ends = [None; 3];
+    while ends.contains(&None) {
+        assert!(begun.elapsed() < 2 * TCP_LIFETIME / SPEED, "{ends:?}");
+        let answered = [
+            ask_over_tcp(&mut tcp).is_ok(),
+            tls.ask(QUERY).is_ok(),
+            ask(&quic, QUERY).await.is_some(),
+        ];
+        for (end, answered) in ends.iter_mut().zip(answered) {
+            if !answered {
+                end.get_or_insert(begun.elapsed());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let least = TCP_LIFETIME.mul_f32(0.9) / SPEED;
+    assert!(ends.iter().all(|end| *end > Some(least)), "{ends:?}");
 }
 
 /// Its place is its network's: who comes from elsewhere with the same connection is not heard there.

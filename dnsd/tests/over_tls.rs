@@ -125,6 +125,37 @@ fn pipelined_queries_are_all_answered() {
     assert_eq!(ids.collect::<HashSet<_>>().len(), 300);
 }
 
+/// What a layer of TLS has taken has not left: however much the kernel's buffers hold of it, the rest
+/// follows when there is room.
+#[test]
+fn whoever_reads_late_is_sent_the_last_answer_too() {
+    let dns = Encrypted::start(157);
+    let padded = with_options(&[(12, &[0; 17])]);
+    let mut asked = 0;
+    for kilobytes in (16..=384).step_by(16) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        socket.connect(&dns.address().into()).expect("connect");
+        let mut client = Client::over(socket.into(), &dns.certificate).expect("a handshake");
+        // Answers of 468 bytes and their lengths.
+        let count = kilobytes * 1024 / 470;
+        client
+            .0
+            .write_all(&common::tls::framed(&padded).repeat(count))
+            .expect("sent");
+        asked += count as i64;
+        let labels = "type=\"A\",rcode=\"NOERROR\",transport=\"tls\"";
+        dns.wait_counted("queries_total", labels, asked);
+        // Far less than until an idle connection is closed, and with it flushed.
+        let limit = Some(Duration::from_secs(3));
+        client.0.sock.set_read_timeout(limit).expect("set");
+        for answer in 0..count {
+            let read = client.read();
+            read.unwrap_or_else(|error| panic!("{answer} of {count}: {error}"));
+        }
+    }
+}
+
 #[test]
 fn handshakes_that_are_never_finished_keep_nobody_out() {
     let dns = Encrypted::start(153);

@@ -6,6 +6,7 @@ use super::write;
 const RECORDS: &str = "\
 $TTL 60
 text        TXT   \"plain\"
+POST        MX    10 Mail.Elsewhere.Example.
 alias       CNAME a
 chain       CNAME alias
 dangling    CNAME missing
