@@ -238,7 +238,7 @@ impl Daemon {
         let node = &config.node;
         let metrics = Arc::new(Metrics::default());
         let ready = Arc::new(AtomicBool::new(false));
-        let (begun, taking) = beginning.answer(config, &metrics).await?;
+        let (mut begun, taking) = beginning.answer(config, &metrics).await?;
         // A QUIC connection is one process's: this one could not go on with the other's.
         let quic = over_quic(begun.doq, begun.shown.as_ref(), &begun.served);
         let quic = quic.map_err(system("starting DNS over QUIC"))?;
@@ -290,6 +290,7 @@ impl Daemon {
             isolated: None,
             news: notify::start(&mut tasks, &node.listen, &served),
             served,
+            pulse: begun.workers.pulse(),
             labels: config.labels.clone(),
             complaints: begun.complaints,
             rules: Arc::clone(&config.rules),

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub const RECEIVE_BUFFER: usize = 21 * 64;
 /// Datagrams taken from a listener with one system call.
 pub const RECEIVE_BATCH: usize = 64;
+/// So many at least, however few there were the last time.
+pub const RECEIVE_FEW: usize = 8;
 /// System calls' worth of work done for one listener before the next listener has its turn.
 pub const BATCHES_PER_TURN: usize = 8;
 /// Pause after a listener reported an error instead of a datagram.
@@ -19,6 +21,12 @@ pub const UDP_PAYLOAD: u16 = 1232;
 pub const PLAIN_PAYLOAD: u16 = 512;
 /// Longest that a UDP worker may let queries gather before it reads them.
 pub const GATHER_MAX: Duration = Duration::from_millis(1);
+/// Datagrams that a UDP worker counts by itself before all may see its counts; fewer only where it
+/// waits for more.
+pub const TALLY_MOST: usize = 1024;
+/// How often in a row a UDP worker may not have turned, asked once a second, before it counts as
+/// stuck.
+pub const TURNS_MISSED: u32 = 3;
 /// Most UDP listener threads.
 pub const UDP_WORKERS: usize = 16;
 

@@ -1,5 +1,5 @@
 //! Under a service manager: it is told when the daemon serves, reads its configuration again, is alive,
-//! and ends; and who has its place after a take-over.
+//! and ends, but not of life when a thread is stuck; and who has its place after a take-over.
 
 mod common;
 
@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use common::dnsd::{Server, listed};
 use common::wait_for;
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 /// What a service manager hears, line by line.
 struct Manager(UnixDatagram);
@@ -83,6 +86,48 @@ fn a_service_manager_is_told_what_the_daemon_does() {
         assert!(heard.iter().any(|line| line.starts_with("MONOTONIC_USEC=")));
         serves(&manager.expect("READY=1"), server.pid());
     }
+    server.signal(Signal::SIGTERM);
+    manager.expect("STOPPING=1");
+    assert_eq!(server.ended(), Some(0));
+}
+
+/// The first thread that answers over UDP.
+fn answering(server: &Server) -> Pid {
+    let tasks = format!("/proc/{}/task", server.pid());
+    let tasks = std::fs::read_dir(tasks).expect("threads");
+    let mut tasks = tasks.map(|task| task.expect("a thread"));
+    let found = tasks.find(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm"));
+        name.is_ok_and(|name| name == "dns-udp-0\n")
+    });
+    let id = found.expect("it runs").file_name();
+    Pid::from_raw(id.to_string_lossy().parse().expect("a number"))
+}
+
+#[test]
+fn nobody_is_told_of_life_while_a_thread_is_stuck() {
+    let mut server = Server::new(180, vec![listed("fra-1", "eu-a", "alpha", 1)]);
+    let manager = Manager::of(&mut server, "blue");
+    let mut server = server.start();
+    serves(&manager.expect("READY=1"), server.pid());
+    // Nobody asks anything, and still it turns.
+    manager.hears_of_life(Duration::from_secs(8));
+    // This thread alone stops.
+    let thread = answering(&server);
+    ptrace::seize(thread, ptrace::Options::empty()).expect("seized");
+    ptrace::interrupt(thread).expect("interrupted");
+    waitpid(thread, Some(WaitPidFlag::__WALL)).expect("stopped");
+    let begun = Instant::now();
+    let mut last = begun;
+    while last.elapsed() < Duration::from_secs(4) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "told of life");
+        if manager.next().is_some() {
+            last = Instant::now();
+        }
+    }
+    assert!(server.log().contains("a DNS thread is stuck"));
+    ptrace::detach(thread, None).expect("detached");
+    manager.hears_of_life(Duration::from_secs(3));
     server.signal(Signal::SIGTERM);
     manager.expect("STOPPING=1");
     assert_eq!(server.ended(), Some(0));

@@ -42,6 +42,7 @@ use crate::notify::News;
 use crate::probe::Prober;
 use crate::revocations::Revoking;
 use crate::serve::rules::Rules;
+use crate::serve::udp::Pulse;
 use crate::serve::{Published, Served};
 use crate::share::wire::Wire;
 use crate::systemd;
@@ -66,6 +67,8 @@ pub struct Control {
     pub isolated: Option<Cause>,
     /// What the listeners answer from.
     pub served: Arc<Served>,
+    /// Whether those for UDP turn.
+    pub pulse: Pulse,
     /// Opens labels.
     pub labels: LabelKeys,
     /// How queries are treated.
@@ -157,7 +160,9 @@ impl Control {
                 self.drain();
                 let signed = self.served.metrics.signed();
                 signed.show(&self.signing, clock::unix());
-                systemd::alive();
+                if self.pulse.beats() {
+                    systemd::alive();
+                }
             }
             if Instant::now() >= refresh {
                 // What rises with every report, the replay floors, is kept to within this time.

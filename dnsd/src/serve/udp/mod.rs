@@ -7,6 +7,7 @@
 
 mod group;
 mod pace;
+mod pulse;
 mod socket;
 
 use std::io;
@@ -26,22 +27,25 @@ use super::fast::Query;
 use super::rate::Ruling;
 use super::wire::{self, Judged};
 use super::{Published, Served};
-use crate::limits::{BATCHES_PER_TURN, RECEIVE_BATCH, RECEIVE_PAUSE};
+use crate::limits::{BATCHES_PER_TURN, RECEIVE_BATCH, RECEIVE_FEW, RECEIVE_PAUSE, TALLY_MOST};
 use crate::metrics::{Cookie, Drop, Tally, Transport};
 use pace::Pace;
+use pulse::Turns;
 use socket::{Inbox, Outbox, Way};
 
 pub use group::{Group, SOCKETS};
+pub use pulse::Pulse;
 pub use socket::Listener;
 
-/// Token of the waker that makes a worker look whether it should end; listeners count up from 0.
+/// Token of the waker that makes a worker turn and look whether it should end; listeners count up from 0.
 const STOP: Token = Token(usize::MAX);
 
 /// The running worker threads.
 #[derive(Debug)]
 pub struct Workers {
-    threads: Vec<(JoinHandle<()>, Waker)>,
+    threads: Vec<(JoinHandle<()>, Arc<Waker>)>,
     stop: Arc<AtomicBool>,
+    pulse: Pulse,
 }
 
 impl Workers {
@@ -49,9 +53,12 @@ impl Workers {
     pub fn start(workers: Vec<Vec<Listener>>, served: &Arc<Served>) -> io::Result<Self> {
         let mut threads = Vec::with_capacity(workers.len());
         let stop = Arc::new(AtomicBool::new(false));
+        let mut pulse = Pulse::default();
         for (index, listeners) in workers.into_iter().enumerate() {
             let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), STOP)?;
+            let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
+            let turns = Turns::default();
+            pulse.add(Arc::clone(&waker), turns.clone());
             for (token, listener) in listeners.iter().enumerate() {
                 let fd = listener.as_raw_fd();
                 let interest = Interest::READABLE;
@@ -61,10 +68,19 @@ impl Workers {
             let (served, stop) = (Arc::clone(served), Arc::clone(&stop));
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{index}"))
-                .spawn(move || Worker::new(listeners, served).run(poll, &Asked(stop)))?;
+                .spawn(move || Worker::new(listeners, served, turns).run(poll, &Asked(stop)))?;
             threads.push((thread, waker));
         }
-        Ok(Self { threads, stop })
+        Ok(Self {
+            threads,
+            stop,
+            pulse,
+        })
+    }
+
+    /// What tells whether all of them turn; the first who asks has it.
+    pub fn pulse(&mut self) -> Pulse {
+        std::mem::take(&mut self.pulse)
     }
 
     /// Ends the threads and waits for them.
@@ -106,25 +122,34 @@ struct Worker {
     preferred: usize,
     /// Which of them may have more.
     ready: Vec<bool>,
+    /// How many datagrams each is asked for: twice what it had the last time. To make room for many
+    /// where there are few costs more than to take these.
+    most: Vec<usize>,
     served: Arc<Served>,
     inbox: Inbox,
     outbox: Outbox,
     pace: Pace,
     tally: Tally,
+    /// Datagrams since the tally was folded in.
+    tallied: usize,
+    turns: Turns,
 }
 
 impl Worker {
-    fn new(mut listeners: Vec<Listener>, served: Arc<Served>) -> Self {
+    fn new(mut listeners: Vec<Listener>, served: Arc<Served>, turns: Turns) -> Self {
         listeners.sort_by_key(|listener| !listener.preferred);
         Self {
             preferred: listeners.partition_point(|listener| listener.preferred),
             ready: vec![true; listeners.len()],
+            most: vec![RECEIVE_FEW; listeners.len()],
             inbox: Inbox::new(&listeners),
             listeners,
             served,
             outbox: Outbox::new(),
             pace: Pace::default(),
             tally: Tally::default(),
+            tallied: 0,
+            turns,
         }
     }
 
@@ -148,6 +173,7 @@ impl Worker {
                 }
                 let gather = self.drain(stop);
                 let Some(rest) = self.pace.rest(gather) else {
+                    self.fold();
                     break;
                 };
                 std::thread::sleep(rest);
@@ -159,6 +185,7 @@ impl Worker {
     fn drain(&mut self, stop: &Asked) -> Duration {
         self.ready.fill(true);
         while self.ready.contains(&true) && !stop.asked() {
+            self.turns.count();
             self.read_preferred();
             for index in self.preferred..self.listeners.len() {
                 for batch in 0..BATCHES_PER_TURN {
@@ -171,9 +198,16 @@ impl Worker {
                     self.ready[index] = self.read(index);
                 }
             }
-            self.served.metrics.fold(Transport::Udp, &mut self.tally);
+            if self.tallied >= TALLY_MOST {
+                self.fold();
+            }
         }
         self.served.published.load().rules.gather
+    }
+
+    fn fold(&mut self) {
+        self.tallied = 0;
+        self.served.metrics.fold(Transport::Udp, &mut self.tally);
     }
 
     /// Reads the preferred listeners until they are empty, but not for ever: whoever floods these
@@ -191,19 +225,24 @@ impl Worker {
 
     /// Reads and answers a batch. Returns whether there may be more.
     fn read(&mut self, index: usize) -> bool {
-        if self.inbox.receive(index, &self.listeners[index]).is_err() {
+        let most = self.most[index];
+        let listener = &self.listeners[index];
+        if self.inbox.receive(index, listener, most).is_err() {
             self.tally.drop(Drop::Receive);
+            self.tallied += 1;
             // Should the error stay, this thread must not take the core.
             std::thread::sleep(RECEIVE_PAUSE);
             return true;
         }
         let count = self.inbox.len();
         self.pace.note(count);
+        self.tallied += count;
+        self.most[index] = (2 * count).clamp(RECEIVE_FEW, RECEIVE_BATCH);
         if count > 0 {
             self.batch(index);
         }
         // Where there are fewer, what comes now wakes this thread.
-        count == RECEIVE_BATCH
+        count == most
     }
 
     fn batch(&mut self, index: usize) {

@@ -142,12 +142,17 @@ impl Inbox {
         }
     }
 
-    /// Replaces the contents with what waits at a listener, the one with this index, or the first
-    /// [`RECEIVE_BATCH`] of it.
+    /// Replaces the contents with what waits at a listener, the one with this index, or with the
+    /// first datagrams of it: not more than `most`, nor than [`RECEIVE_BATCH`].
     ///
     /// # Errors
     /// What recvmmsg(2) says; that nothing waits is none.
-    pub(super) fn receive(&mut self, index: usize, listener: &Listener) -> io::Result<()> {
+    pub(super) fn receive(
+        &mut self,
+        index: usize,
+        listener: &Listener,
+        most: usize,
+    ) -> io::Result<()> {
         self.got.clear();
         let headers = &mut self.headers[index];
         let mut rooms = self.bytes.chunks_exact_mut(RECEIVE_BUFFER);
@@ -155,7 +160,7 @@ impl Inbox {
             array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let flags = MsgFlags::MSG_DONTWAIT;
         let socket = listener.as_raw_fd();
-        match recvmmsg(socket, headers, slices.iter_mut(), flags, None) {
+        match recvmmsg(socket, headers, slices.iter_mut().take(most), flags, None) {
             Ok(results) => {
                 let got = results.map(|got| (got.bytes, Way::of(&got, listener)));
                 self.got.extend(got);
@@ -215,7 +220,7 @@ impl Outbox {
     /// Sends all of them and forgets them. Tells how many the kernel did not take.
     pub(super) fn send(&mut self, listener: &Listener) -> u64 {
         let filled = std::mem::take(&mut self.filled);
-        let mut replies = self.replies.iter();
+        let mut replies = self.replies.iter().take(filled);
         let slices: [[IoSlice<'_>; 1]; RECEIVE_BATCH] =
             array::from_fn(|_| [IoSlice::new(replies.next().map_or(&[], Vec::as_slice))]);
         let socket = listener.as_raw_fd();
