@@ -16,9 +16,12 @@ watched=(
     turnd/src/net/stream/frame.rs
     turnd/src/net/stream/proxy.rs
     turnd/src/net/dtls/hello.rs
+    dnsd/src/serve/fast/parse.rs
+    dnsd/src/serve/transfer/mod.rs
+    dnsd/src/serve/transfer/tsig.rs
 )
 # The packages' own tests, and the replay of the corpora.
-suites=(--package turnd-core --package turnd --package fuzz-tests --lib --test scenarios --test corpora)
+suites=(--package turnd-core --package turnd --package dnsd --package fuzz-tests --lib --test scenarios --test corpora)
 
 version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 tool() {
