@@ -280,6 +280,34 @@ fn endure(kind: Flood, host: u8) -> u64 {
     cost
 }
 
+/// What comes at once is read to its end, also where nothing is waited for.
+#[test]
+fn bursts_are_answered_whole_without_gathering() {
+    const BURSTS: usize = 20;
+    let mut server = Server::new(96, vec![listed("fra-1", "eu-a", "alpha", 1)]);
+    "workers = 1".clone_into(&mut server.node);
+    server.more += "[dns]\ngather = \"0us\"\n";
+    let server = server.start();
+    let socket = socket(Ipv4Addr::LOCALHOST, &server);
+    let limit = Some(Duration::from_secs(5));
+    socket.set_read_timeout(limit).expect("a timeout");
+    let datagram = query(b"", b"");
+    let train = datagram.repeat(TRAIN);
+    let train = [IoSlice::new(&train)];
+    let segments = [ControlMessage::UdpGsoSegments(&(datagram.len() as u16))];
+    let begun = Instant::now();
+    for _ in 0..BURSTS {
+        let flags = MsgFlags::empty();
+        sendmsg::<()>(socket.as_raw_fd(), &train, &segments, flags, None).expect("sent");
+        for answer in 0..TRAIN {
+            let read = socket.recv(&mut [0; 1232]);
+            read.unwrap_or_else(|error| panic!("{answer}: {error}"));
+        }
+    }
+    // A worker is woken once a second whatever comes, and would read more then.
+    assert!(begun.elapsed() < Duration::from_secs(BURSTS as u64 / 2));
+}
+
 #[test]
 fn floods_take_neither_memory_nor_reports_nor_answers_from_those_with_cookies() {
     let name = endure(Flood::Name, 93);
