@@ -315,9 +315,8 @@ impl Daemon {
             Some(taking) => Some(taking.done().await),
             None => None,
         };
-        let counted = Arc::clone(&metrics);
-        let keeping =
-            (node.state.clone()).map(|path| tokio::spawn(keep(left, path, changes, counted)));
+        let kept = |path| tokio::spawn(keep(left, path, changes, Arc::clone(&metrics)));
+        let keeping = node.state.clone().map(kept);
         Ok(Self {
             inputs,
             intake,

@@ -143,7 +143,7 @@ fn whoever_reads_late_is_sent_the_last_answer_too() {
             .0
             .write_all(&common::tls::framed(&padded).repeat(count))
             .expect("sent");
-        asked += count as i64;
+        asked += i64::try_from(count).expect("few");
         let labels = "type=\"A\",rcode=\"NOERROR\",transport=\"tls\"";
         dns.wait_counted("queries_total", labels, asked);
         // Far less than until an idle connection is closed, and with it flushed.

@@ -62,10 +62,10 @@ pub fn judge(
     let keys = &published.rules.secondaries.keys;
     match Session::check(message, &parsed, keys, now) {
         Ok(tsig) => bare.tsig = tsig,
-        Err((code, tsig)) => {
-            bare.tsig = tsig.map(|tsig| *tsig);
+        Err(tsig) => {
+            bare.tsig = Some(*tsig);
             bare.question = parsed.queries.into_iter().next();
-            return bare.with(code);
+            return bare.with(ResponseCode::NotAuth);
         }
     }
     respond(

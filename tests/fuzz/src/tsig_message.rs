@@ -3,7 +3,7 @@
 
 use credentials::UnixTime;
 use dnsd::serve::transfer::tsig::{FUDGE, Key, Session};
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -67,8 +67,7 @@ fn key() -> Key {
 fn judge(bytes: &[u8], message: &Message, keys: &[Key]) {
     match Session::check(bytes, message, keys, NOW) {
         Ok(session) => assert!(session.is_some_and(|session| session.key().is_some())),
-        Err((code, Some(session))) => {
-            assert_eq!(code, ResponseCode::NotAuth);
+        Err(session) => {
             assert!(session.key().is_none());
             let mut response = bytes[..12].to_vec();
             response[4..].fill(0);
@@ -76,7 +75,6 @@ fn judge(bytes: &[u8], message: &Message, keys: &[Key]) {
             // What is no message gets none.
             assert!(!session.append(&mut vec![0]));
         }
-        Err((code, None)) => assert_eq!(code, ResponseCode::FormErr),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Transaction signatures (RFC 8945): whose a message is, and what we say under our own.
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::tsig::{
     TSIG, TsigAlgorithm, TsigError, make_tsig_record, signed_bitmessage_to_buf,
 };
@@ -81,8 +81,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Judges a request's signature. `None`: it has none. With `Err` come the response's code and
-    /// signature.
+    /// Judges a request's signature. `None`: it has none. `Err` signs the response, whose code is
+    /// NOTAUTH.
     ///
     /// MACs that were cut are not taken (RFC 8945 section 5.2.4 leaves that to us), and count as
     /// wrong ones.
@@ -94,7 +94,7 @@ impl Session {
         request: &Message,
         keys: &[Key],
         now: UnixTime,
-    ) -> Result<Option<Self>, (ResponseCode, Option<Box<Self>>)> {
+    ) -> Result<Option<Self>, Box<Self>> {
         let Some(record) = request.signature() else {
             return Ok(None);
         };
@@ -110,16 +110,13 @@ impl Session {
         };
         let wrong = |error, session: Self| {
             let error = Some((error, record.data.time));
-            let session = Self { error, ..session };
-            Err((ResponseCode::NotAuth, Some(Box::new(session))))
+            Err(Box::new(Self { error, ..session }))
         };
         let Some(key) = key else {
             return wrong(TsigError::BadKey, session);
         };
-        let Ok((signed, _)) = signed_bitmessage_to_buf(bytes, None, true) else {
-            return Err((ResponseCode::FormErr, None));
-        };
-        if key.0.verify(&signed, &record.data.mac).is_err() {
+        let signed = signed_bitmessage_to_buf(bytes, None, true);
+        if !signed.is_ok_and(|(signed, _)| key.0.verify(&signed, &record.data.mac).is_ok()) {
             return wrong(
                 TsigError::BadSig,
                 Self {
