@@ -35,8 +35,8 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("ending")]);
 }
 
-/// The control loop turns, and so do the threads that answer over UDP. Told once a second, which is often enough for a manager that waits for
-/// several; one that does not wait ignores it.
+/// The control loop turns, and so do the threads that answer over UDP. Told once a second, which is
+/// often enough for a manager that waits for several; one that does not wait ignores it.
 pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }

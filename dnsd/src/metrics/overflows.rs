@@ -102,6 +102,8 @@ mod tests {
     /// Overflows a socket and counts what is missing.
     fn overflow(host: &str) {
         let reader = UdpSocket::bind((host, 0)).expect("a socket");
+        let room = socket2::SockRef::from(&reader).set_recv_buffer_size(65_536);
+        room.expect("set");
         let address = reader.local_addr().expect("an address");
         let overflows = Overflows::registered(&mut Registry::default());
         overflows.of(&[address]);

@@ -37,7 +37,8 @@ pub use group::{Group, SOCKETS};
 pub use pulse::Pulse;
 pub use socket::Listener;
 
-/// Token of the waker that makes a worker turn and look whether it should end; listeners count up from 0.
+/// Token of the waker that makes a worker turn and look whether it should end; listeners count up
+/// from 0.
 const STOP: Token = Token(usize::MAX);
 
 /// The running worker threads.

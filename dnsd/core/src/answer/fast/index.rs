@@ -117,11 +117,9 @@ impl Index {
                 let below = cut.is_some_and(|cut| cut.zone_of(&node.name));
                 let apart = below || node.set(RecordType::CNAME).is_some();
                 let sets = index.encode(node, ttl, &hosts);
-                let siblings = if node.name.is_wildcard() {
-                    siblings(&nodes, &node.name.base_name())
-                } else {
-                    Box::default()
-                };
+                let above = node.name.base_name();
+                let above = zone.names.get(&above).filter(|_| node.name.is_wildcard());
+                let siblings = above.map_or_else(Box::default, |above| siblings(&nodes, above));
                 index.add(place, node, apart, siblings, sets);
             }
         }
@@ -248,12 +246,12 @@ impl Index {
     }
 }
 
-/// The names right below `above`, which is among the nodes of a zone, and before them itself, as if
-/// its label were empty.
-fn siblings(nodes: &[&Node], above: &Name) -> Box<[Sibling]> {
-    let depth = above.iter().count();
-    let below = nodes.iter().skip_while(|node| node.name != *above);
-    let below = below.take_while(|node| above.zone_of(&node.name));
+/// The names right below `above`, of all nodes of its zone in their order, and before them itself, as
+/// if its label were empty.
+fn siblings(nodes: &[&Node], above: &Node) -> Box<[Sibling]> {
+    let depth = above.name.iter().count();
+    let below = nodes.iter().skip(above.number);
+    let below = below.take_while(|node| above.name.zone_of(&node.name));
     let mut siblings: Vec<Sibling> = Vec::new();
     for node in below {
         let label = node.name.iter().rev().nth(depth).unwrap_or_default();
