@@ -186,10 +186,10 @@ fn ask_over_tcp(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))])
 }
 
-/// The daemon's clock is ten times as fast as ours, so that two minutes are soon over.
+/// The daemon's clock is five times as fast as ours, so that two minutes are soon over.
 #[tokio::test(flavor = "multi_thread")]
 async fn however_busy_a_connection_is_it_ends() {
-    const SPEED: u32 = 10;
+    const SPEED: u32 = 5;
     let dir = tempfile::tempdir().expect("a directory");
     let offset = dir.path().join("offset");
     common::write(&offset, &format!("+0 x{SPEED}\n"));
