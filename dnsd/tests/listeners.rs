@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -63,17 +63,28 @@ fn a_flood_over_udp_leaves_memory_flat() {
     );
 }
 
+/// A port that nothing has at any address, not even a connection that has ended but lately.
+fn free_everywhere() -> u16 {
+    loop {
+        let port = common::free_port(Ipv4Addr::UNSPECIFIED);
+        let all = (Ipv6Addr::UNSPECIFIED, port);
+        if UdpSocket::bind(all).is_ok() && TcpListener::bind(all).is_ok() {
+            return port;
+        }
+    }
+}
+
 #[test]
 fn replies_come_from_the_address_that_was_asked() {
     if !common::has("replies_come_from_the_address_that_was_asked", "dig") {
         return;
     }
-    let server = Server::new(52, vec![listed("fra-1", "eu-a", "alpha", 1)]);
+    let mut server = Server::new(52, vec![listed("fra-1", "eu-a", "alpha", 1)]);
+    server.dns = free_everywhere();
     let exact = format!("listen = [\"{}:{}\"]", server.ip, server.dns);
     let wildcard = format!("listen = [\"0.0.0.0:{0}\", \"[::]:{0}\"]", server.dns);
     let text = server.config().replace(&exact, &wildcard);
     common::write(&server.path("dnsd.toml"), &text);
-    let mut server = server;
     server.spawn();
     server.wait_ready();
     for host in ["127.0.9.52", "127.0.99.1", "::1"] {
@@ -92,7 +103,7 @@ fn replies_come_from_the_address_that_was_asked() {
 fn one_worker_answers_at_all_its_addresses() {
     let mut server = Server::new(54, vec![listed("fra-1", "eu-a", "alpha", 1)]);
     server.node = "workers = 1\n".to_owned();
-    let (one, all) = (server.dns, common::free_port(server.ip));
+    let (one, all) = (server.dns, free_everywhere());
     let exact = format!("listen = [\"{}:{one}\"]", server.ip);
     let several = format!(
         "listen = [\"{}:{one}\", \"[::1]:{one}\", \"0.0.0.0:{all}\", \"[::]:{all}\"]",
