@@ -277,9 +277,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn answer(&self, datagram: &[u8], way: &Way, outbox: &mut Outbox, tally: &mut Tally) {
-        let Some(client) = way.client() else {
-            return;
-        };
+        let client = way.client();
         let (rules, now) = (&*self.published.rules, self.now);
         let address = client.ip().to_canonical();
         if self.crowded && rules.cookies.refute(datagram, address, now) {

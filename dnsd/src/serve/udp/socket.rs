@@ -3,15 +3,15 @@
 use std::array;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{in_pktinfo, in6_pktinfo};
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
-    recvmmsg, sendmmsg, sendmsg, setsockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
+    SockaddrLike, recvmmsg, sendmmsg, sendmsg, setsockopt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -24,6 +24,8 @@ pub struct Listener {
     /// Whether it is bound to every address of the machine: then the kernel has to say which one a
     /// datagram came to, and to be told which one a reply leaves from.
     everywhere: bool,
+    /// Whether it has IPv6, and only that.
+    v6: bool,
     /// Whether it is for those who show a cookie.
     pub(super) preferred: bool,
 }
@@ -62,12 +64,19 @@ impl Listener {
     /// # Errors
     /// If it has no address.
     pub fn new(socket: UdpSocket, preferred: bool) -> io::Result<Self> {
-        let everywhere = socket.local_addr()?.ip().is_unspecified();
+        let address = socket.local_addr()?;
         Ok(Self {
             socket,
-            everywhere,
+            everywhere: address.ip().is_unspecified(),
+            v6: address.is_ipv6(),
             preferred,
         })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -84,14 +93,34 @@ enum Local {
     V6(in6_pktinfo),
 }
 
+/// An address as the kernel writes it, in no more room than it takes: what a batch touches has to fit
+/// into the nearest cache.
+#[derive(Clone, Copy)]
+enum Peer {
+    V4(SockaddrIn),
+    V6(SockaddrIn6),
+}
+
+impl From<SockaddrIn> for Peer {
+    fn from(v4: SockaddrIn) -> Self {
+        Self::V4(v4)
+    }
+}
+
+impl From<SockaddrIn6> for Peer {
+    fn from(v6: SockaddrIn6) -> Self {
+        Self::V6(v6)
+    }
+}
+
 /// Where a datagram came from, and where it came to if that is in question.
 pub(super) struct Way {
-    from: SockaddrStorage,
+    from: Peer,
     local: Option<Local>,
 }
 
 impl Way {
-    fn of(got: &RecvMsg<'_, '_, SockaddrStorage>, listener: &Listener) -> Option<Self> {
+    fn of<S: Copy + Into<Peer>>(got: &RecvMsg<'_, '_, S>, listener: &Listener) -> Option<Self> {
         let control = listener.everywhere.then(|| got.cmsgs().ok()).flatten();
         let local = |control| match control {
             // The kernel finds the interface by itself.
@@ -103,27 +132,31 @@ impl Way {
             _ => None,
         };
         Some(Self {
-            from: got.address?,
+            from: got.address?.into(),
             local: control.into_iter().flatten().find_map(local),
         })
     }
 
     /// The sender.
-    pub(super) fn client(&self) -> Option<SocketAddr> {
-        let v4 = self.from.as_sockaddr_in();
-        let v4 = v4.map(|address| SocketAddrV4::from(*address).into());
-        v4.or_else(|| {
-            let v6 = self.from.as_sockaddr_in6()?;
-            Some(SocketAddrV6::from(*v6).into())
-        })
+    pub(super) fn client(&self) -> SocketAddr {
+        match self.from {
+            Peer::V4(v4) => SocketAddrV4::from(v4).into(),
+            Peer::V6(v6) => SocketAddrV6::from(v6).into(),
+        }
     }
+}
+
+/// Headers for the datagrams of one family.
+enum Headers {
+    V4(MultiHeaders<SockaddrIn>),
+    V6(MultiHeaders<SockaddrIn6>),
 }
 
 /// Datagrams as they came.
 pub(super) struct Inbox {
     /// By listener: the kernel writes into them how long an address and what comes with it are, and
     /// takes that for the room there is the next time.
-    headers: Vec<MultiHeaders<SockaddrStorage>>,
+    headers: Vec<Headers>,
     bytes: Box<[u8]>,
     got: Vec<(usize, Option<Way>)>,
 }
@@ -133,7 +166,11 @@ impl Inbox {
     pub(super) fn new(listeners: &[Listener]) -> Self {
         let headers = |listener: &Listener| {
             let room = listener.everywhere.then(|| cmsg_space!(in6_pktinfo));
-            MultiHeaders::preallocate(RECEIVE_BATCH, room)
+            if listener.v6 {
+                Headers::V6(MultiHeaders::preallocate(RECEIVE_BATCH, room))
+            } else {
+                Headers::V4(MultiHeaders::preallocate(RECEIVE_BATCH, room))
+            }
         };
         Self {
             headers: listeners.iter().map(headers).collect(),
@@ -154,20 +191,14 @@ impl Inbox {
         most: usize,
     ) -> io::Result<()> {
         self.got.clear();
-        let headers = &mut self.headers[index];
         let mut rooms = self.bytes.chunks_exact_mut(RECEIVE_BUFFER);
         let mut slices: [[IoSliceMut<'_>; 1]; RECEIVE_BATCH] =
             array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let socket = listener.as_raw_fd();
-        match recvmmsg(socket, headers, slices.iter_mut().take(most), flags, None) {
-            Ok(results) => {
-                let got = results.map(|got| (got.bytes, Way::of(&got, listener)));
-                self.got.extend(got);
-                Ok(())
-            }
-            Err(Errno::EAGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
+        let slices = slices.iter_mut().take(most);
+        let got = &mut self.got;
+        match &mut self.headers[index] {
+            Headers::V4(headers) => receive(listener, headers, slices, got),
+            Headers::V6(headers) => receive(listener, headers, slices, got),
         }
     }
 
@@ -183,11 +214,74 @@ impl Inbox {
     }
 }
 
+/// Puts into `got` what waits at a listener, how long each is and how it came.
+fn receive<'s, S: SockaddrLike + Copy + Into<Peer>>(
+    listener: &Listener,
+    headers: &'s mut MultiHeaders<S>,
+    slices: impl Iterator<Item = &'s mut [IoSliceMut<'s>; 1]>,
+    got: &mut Vec<(usize, Option<Way>)>,
+) -> io::Result<()> {
+    let (socket, flags) = (listener.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+    match recvmmsg(socket, headers, slices, flags, None) {
+        Ok(results) => {
+            got.extend(results.map(|one| (one.bytes, Way::of(&one, listener))));
+            Ok(())
+        }
+        Err(Errno::EAGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whom the replies of one family go to.
+struct Recipients<S> {
+    headers: MultiHeaders<S>,
+    to: [Option<S>; RECEIVE_BATCH],
+}
+
+impl<S: SockaddrLike + Copy> Recipients<S> {
+    fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(RECEIVE_BATCH, None),
+            to: [None; RECEIVE_BATCH],
+        }
+    }
+
+    /// Sends replies to those from `at` on. Tells how many the kernel took.
+    fn send(
+        &mut self,
+        listener: &Listener,
+        at: usize,
+        replies: &[[IoSlice<'_>; 1]],
+    ) -> nix::Result<usize> {
+        let to = &self.to[at..at + replies.len()];
+        let nothing: [ControlMessage<'_>; 0] = [];
+        let (socket, flags) = (listener.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        sendmmsg(socket, &mut self.headers, replies, to, nothing, flags).map(Iterator::count)
+    }
+
+    /// Sends one reply from the address that its query came to.
+    fn send_from(
+        &self,
+        listener: &Listener,
+        at: usize,
+        reply: &[IoSlice<'_>],
+        local: Option<Local>,
+    ) -> nix::Result<usize> {
+        let from = match &local {
+            None => None,
+            Some(Local::V4(local)) => Some(ControlMessage::Ipv4PacketInfo(local)),
+            Some(Local::V6(local)) => Some(ControlMessage::Ipv6PacketInfo(local)),
+        };
+        let (socket, flags) = (listener.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        sendmsg(socket, reply, from.as_slice(), flags, self.to[at].as_ref()).map(|_| 1)
+    }
+}
+
 /// Replies on their way out.
 pub(super) struct Outbox {
-    headers: MultiHeaders<SockaddrStorage>,
+    v4: Recipients<SockaddrIn>,
+    v6: Recipients<SockaddrIn6>,
     replies: [Vec<u8>; RECEIVE_BATCH],
-    to: [Option<SockaddrStorage>; RECEIVE_BATCH],
     local: [Option<Local>; RECEIVE_BATCH],
     filled: usize,
 }
@@ -195,9 +289,9 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new() -> Self {
         Self {
-            headers: MultiHeaders::preallocate(RECEIVE_BATCH, None),
+            v4: Recipients::new(),
+            v6: Recipients::new(),
             replies: array::from_fn(|_| Vec::with_capacity(UDP_PAYLOAD.into())),
-            to: [None; RECEIVE_BATCH],
             local: [None; RECEIVE_BATCH],
             filled: 0,
         }
@@ -212,7 +306,10 @@ impl Outbox {
     /// room for one reply to each datagram of an [`Inbox`].
     pub(super) fn take(&mut self, way: &Way) {
         let place = self.filled.min(RECEIVE_BATCH - 1);
-        self.to[place] = Some(way.from);
+        match way.from {
+            Peer::V4(v4) => self.v4.to[place] = Some(v4),
+            Peer::V6(v6) => self.v6.to[place] = Some(v6),
+        }
         self.local[place] = way.local;
         self.filled = place + 1;
     }
@@ -223,17 +320,13 @@ impl Outbox {
         let mut replies = self.replies.iter().take(filled);
         let slices: [[IoSlice<'_>; 1]; RECEIVE_BATCH] =
             array::from_fn(|_| [IoSlice::new(replies.next().map_or(&[], Vec::as_slice))]);
-        let socket = listener.as_raw_fd();
         let (mut at, mut lost) = (0, 0);
         while at < filled {
-            let (slices, to) = (&slices[at..filled], &self.to[at..filled]);
-            let sent = if listener.everywhere {
-                send_one(socket, &slices[0], to[0].as_ref(), self.local[at])
-            } else {
-                let nothing: [ControlMessage<'_>; 0] = [];
-                let flags = MsgFlags::MSG_DONTWAIT;
-                let sent = sendmmsg(socket, &mut self.headers, slices, to, nothing, flags);
-                sent.map(Iterator::count)
+            let sent = match (listener.everywhere, listener.v6) {
+                (false, false) => self.v4.send(listener, at, &slices[at..filled]),
+                (false, true) => self.v6.send(listener, at, &slices[at..filled]),
+                (true, false) => self.v4.send_from(listener, at, &slices[at], self.local[at]),
+                (true, true) => self.v6.send_from(listener, at, &slices[at], self.local[at]),
             };
             match sent {
                 Ok(sent) => at += sent.max(1),
@@ -247,20 +340,4 @@ impl Outbox {
         }
         lost
     }
-}
-
-/// Sends a reply from the address that its query came to.
-fn send_one(
-    socket: RawFd,
-    reply: &[IoSlice<'_>],
-    to: Option<&SockaddrStorage>,
-    local: Option<Local>,
-) -> nix::Result<usize> {
-    let from = match &local {
-        None => None,
-        Some(Local::V4(local)) => Some(ControlMessage::Ipv4PacketInfo(local)),
-        Some(Local::V6(local)) => Some(ControlMessage::Ipv6PacketInfo(local)),
-    };
-    let flags = MsgFlags::MSG_DONTWAIT;
-    sendmsg(socket, reply, from.as_slice(), flags, to).map(|_| 1)
 }
