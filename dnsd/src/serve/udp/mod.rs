@@ -12,15 +12,16 @@ mod socket;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use credentials::UnixTime;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::prctl::set_timerslack;
 
 use super::fast::Query;
@@ -37,14 +38,10 @@ pub use group::{Group, SOCKETS};
 pub use pulse::Pulse;
 pub use socket::Listener;
 
-/// Token of the waker that makes a worker turn and look whether it should end; listeners count up
-/// from 0.
-const STOP: Token = Token(usize::MAX);
-
 /// The running worker threads.
 #[derive(Debug)]
 pub struct Workers {
-    threads: Vec<(JoinHandle<()>, Arc<Waker>)>,
+    threads: Vec<(JoinHandle<()>, Arc<EventFd>)>,
     stop: Arc<AtomicBool>,
     pulse: Pulse,
 }
@@ -56,20 +53,16 @@ impl Workers {
         let stop = Arc::new(AtomicBool::new(false));
         let mut pulse = Pulse::default();
         for (index, listeners) in workers.into_iter().enumerate() {
-            let poll = Poll::new()?;
-            let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
+            // Makes the thread turn and look whether it should end.
+            let waker = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+            let waker = Arc::new(EventFd::from_flags(waker)?);
             let turns = Turns::default();
             pulse.add(Arc::clone(&waker), turns.clone());
-            for (token, listener) in listeners.iter().enumerate() {
-                let fd = listener.as_raw_fd();
-                let interest = Interest::READABLE;
-                poll.registry()
-                    .register(&mut SourceFd(&fd), Token(token), interest)?;
-            }
             let (served, stop) = (Arc::clone(served), Arc::clone(&stop));
+            let woken = Arc::clone(&waker);
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{index}"))
-                .spawn(move || Worker::new(listeners, served, turns).run(poll, &Asked(stop)))?;
+                .spawn(move || Worker::new(listeners, served, turns).run(&woken, &Asked(stop)))?;
             threads.push((thread, waker));
         }
         Ok(Self {
@@ -88,7 +81,7 @@ impl Workers {
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
         for (_, waker) in &self.threads {
-            let _ = waker.wake();
+            let _ = waker.write(1);
         }
         for (thread, _) in self.threads {
             let _ = thread.join();
@@ -118,7 +111,7 @@ impl std::ops::Drop for Asked {
 
 struct Worker {
     /// The preferred ones, then the others.
-    listeners: Vec<Listener>,
+    listeners: Arc<[Listener]>,
     /// How many are preferred.
     preferred: usize,
     /// Which of them may have more.
@@ -141,10 +134,10 @@ impl Worker {
         listeners.sort_by_key(|listener| !listener.preferred);
         Self {
             preferred: listeners.partition_point(|listener| listener.preferred),
-            ready: vec![true; listeners.len()],
+            ready: vec![false; listeners.len()],
             most: vec![RECEIVE_FEW; listeners.len()],
             inbox: Inbox::new(&listeners),
-            listeners,
+            listeners: listeners.into(),
             served,
             outbox: Outbox::new(),
             pace: Pace::default(),
@@ -154,20 +147,32 @@ impl Worker {
         }
     }
 
-    fn run(&mut self, mut poll: Poll, stop: &Asked) {
+    fn run(&mut self, woken: &EventFd, stop: &Asked) {
         // So long may the kernel oversleep; 50 us is what it does else.
         let _ = set_timerslack(1);
-        let mut events = Events::with_capacity(64);
+        let listeners = Arc::clone(&self.listeners);
+        // Not epoll(7), which would be called whenever a reply has left a socket, only to find that
+        // nobody asked for that: as dear as all that is done here with a query.
+        let awaited = listeners.iter().map(AsFd::as_fd).chain([woken.as_fd()]);
+        let awaited = awaited.map(|one| PollFd::new(one, PollFlags::POLLIN));
+        let mut awaited: Vec<PollFd<'_>> = awaited.collect();
         loop {
-            match poll.poll(&mut events, None) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            match poll(&mut awaited, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
                 Err(error) => {
                     tracing::error!(%error, "waiting for DNS queries failed");
                     return;
                 }
             }
-            // Readiness is edge-triggered: every listener is read until it is empty.
+            let has = |one: &PollFd<'_>| one.any() != Some(false);
+            if awaited.last().is_some_and(has) {
+                let _ = woken.read();
+                self.turns.count();
+            }
+            for (ready, one) in self.ready.iter_mut().zip(&awaited) {
+                *ready = has(one);
+            }
             loop {
                 if stop.asked() {
                     return;
@@ -178,16 +183,19 @@ impl Worker {
                     break;
                 };
                 std::thread::sleep(rest);
+                self.ready.fill(true);
             }
         }
     }
 
-    /// Reads every listener until it is empty, in turns. Tells for how long queries may gather.
+    /// Reads every listener that may have something until it is empty, in turns. Tells for how long
+    /// queries may gather.
     fn drain(&mut self, stop: &Asked) -> Duration {
-        self.ready.fill(true);
         while self.ready.contains(&true) && !stop.asked() {
             self.turns.count();
-            self.read_preferred();
+            if self.ready[..self.preferred].contains(&true) {
+                self.read_preferred();
+            }
             for index in self.preferred..self.listeners.len() {
                 for batch in 0..BATCHES_PER_TURN {
                     if !self.ready[index] {

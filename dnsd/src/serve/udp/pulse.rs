@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mio::Waker;
+use nix::sys::eventfd::EventFd;
 
 use crate::limits::TURNS_MISSED;
 
@@ -27,7 +27,7 @@ pub struct Pulse {
 
 #[derive(Debug)]
 struct Thread {
-    waker: Arc<Waker>,
+    waker: Arc<EventFd>,
     turns: Turns,
     /// When last looked at.
     seen: u64,
@@ -36,7 +36,7 @@ struct Thread {
 }
 
 impl Pulse {
-    pub(super) fn add(&mut self, waker: Arc<Waker>, turns: Turns) {
+    pub(super) fn add(&mut self, waker: Arc<EventFd>, turns: Turns) {
         self.threads.push(Thread {
             waker,
             turns,
@@ -53,7 +53,7 @@ impl Pulse {
             let missed = turns == thread.seen;
             thread.missed = if missed { thread.missed + 1 } else { 0 };
             thread.seen = turns;
-            let _ = thread.waker.wake();
+            let _ = thread.waker.write(1);
         }
         let mut threads = self.threads.iter();
         let stuck = threads.any(|thread| thread.missed >= TURNS_MISSED);
