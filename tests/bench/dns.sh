@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
 # What a DNS answer costs: dnsd beside NSD, Knot and gdnsd, on the same zone and the same queries, and
-# beside the floor: a responder that only reads and sends. Each server has one thread on the first core;
-# dnsperf has the second one.
+# beside the floor: a responder that only reads and sends, at once (`floor`) or after queries have
+# gathered for as long as they do in dnsd (`floor-gather`). Each server has one thread on the first
+# core; who asks has the second one.
 #
 #   tests/bench/dns.sh                           all of it: half an hour
-#   tests/bench/dns.sh --seconds 2 --rounds 3    quicker, and less sure
+#   tests/bench/dns.sh --rounds 3                quicker, and less sure
 #   tests/bench/dns.sh --servers "floor dnsd" --mixes "one labels"
 #
 # Prints medians over the rounds, in which the servers take turns:
-#   saturated   CPU time per query (microseconds) and queries a second, as fast as dnsperf can ask
-#   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds)
+#   saturated   CPU time per query (microseconds) and queries a second, asked by `dns_load` as fast as it
+#               answers
+#   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds), asked by
+#               dnsperf
+#   ratios      of labels that are new with nearly each query to one name, of steered names to static
+#               ones, and of dnsd to the others
 #   RSS         memory before the first round and after the last, MiB
 #
-# The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with. Labels
-# that are new with nearly each query are `labels`; the last lines tell what they cost beside one name.
+# The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with.
 #
 # Needs dnsperf, ldnsutils, nsd, knot and gdnsd (Debian's packages); a server that is missing is left
 # out and named. Everything stays on loopback, and everything started is ended by its process id.
@@ -21,8 +25,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 
-seconds=4 rounds=5 rate=20000 ip=127.0.88.1
-servers="floor dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels missing"
+seconds=1 rounds=15 rate=20000 ip=127.0.88.1
+servers="floor floor-gather dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels missing"
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=$2; shift 2 ;;
@@ -38,7 +42,7 @@ for tool in dnsperf ldns-signzone; do
     command -v "$tool" >/dev/null || { echo "$tool is missing" >&2; exit 1; }
 done
 
-cargo build --quiet --release --locked -p dnsd -p cluster-tests --bin dnsd --bin dns_floor
+cargo build --quiet --release --locked -p dnsd -p cluster-tests --bin dnsd --bin dns_floor --bin dns_load
 bin=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release
 dir=$(mktemp -d)
 declare -A pid port
@@ -145,6 +149,7 @@ start() {
     local server=$1 at=${port[$1]}
     case $server in
         floor) launch floor "$bin/dns_floor" "$ip:$at" ;;
+        floor-gather) launch floor-gather "$bin/dns_floor" "$ip:$at" --gather 200 ;;
         dnsd | dnsd-at-once)
             configure_dnsd "$server" "$([ "$server" = dnsd ] && echo 200us || echo 0us)"
             mkdir -m 700 "$dir/$server/keys"
@@ -211,7 +216,7 @@ start() {
     esac
     for _ in $(seq 50); do
         if dig +short +tries=1 +timeout=1 -p "$at" @"$ip" www.turn.example A | grep -q 127.0.77 \
-            || [ "$server" = floor ]; then
+            || [[ "$server" = floor* ]]; then
             return
         fi
         sleep 0.1
@@ -234,21 +239,20 @@ rss() {
         | awk '{ sum += $2 } END { printf "%.1f", sum / 1024 }'
 }
 
-# Asks for a while; appends to the results: CPU per query, queries a second, and with -v latencies.
-ask() { # server mix dnssec(-D or nothing) more options
-    local server=$1 mix=$2 dnssec=$3 before after
-    shift 3
+# Has a server asked for a while by what follows; prints its CPU time per query and the queries a
+# second, and keeps the latencies that dnsperf tells with -v.
+ask() { # server, command
+    local server=$1 before after
+    shift
     before=$(cpu "$server")
-    taskset -c 1 dnsperf -s "$ip" -p "${port[$server]}" -d "$dir/$mix" -l "$seconds" -e $dnssec -T 1 "$@" \
-        >"$dir/out" 2>&1
+    taskset -c 1 "$@" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; return 1; }
     after=$(cpu "$server")
     awk -v spent=$((after - before)) '
         /Queries completed/ { done = $3 }
         /Queries per second/ { rate = $4 }
         /^> / { latency[++n] = $NF }
         END {
-            printf "%.3f %.0f", spent / 1000 / (done ? done : 1), rate
-            print ""
+            printf "%.3f %.0f\n", spent / 1000 / (done ? done : 1), rate
             for (i = 1; i <= n; i++) print latency[i] >"/dev/stderr"
         }' "$dir/out" 2>"$dir/latencies"
 }
@@ -274,48 +278,76 @@ for server in $servers; do
 done
 
 echo "$(nproc) cores, $seconds s, $rounds rounds, $(uname -r); dnsperf $(dnsperf -h 2>&1 | sed -n 's/.*Version //p')"
+for server in "${present[@]}"; do rss "$server" >"$dir/rss.$server"; done
 for dnssec in "" -D; do
-    for mix in $mixes; do
-        rm -f "$dir"/result.*
-        for server in "${present[@]}"; do rss "$server" >"$dir/result.$server.before"; done
-        for _ in $(seq "$rounds"); do
+    for _ in $(seq "$rounds"); do
+        for mix in $mixes; do
             for server in "${present[@]}"; do
                 # gdnsd's answers have no signatures, the floor's no more bytes.
-                case $dnssec$server in -Dgdnsd | -Dfloor) continue ;; esac
-                ask "$server" "$mix" "$dnssec" -c 16 -q 512 >"$dir/line"
+                case $dnssec$server in -Dgdnsd | -Dfloor*) continue ;; esac
+                results=$dir/$server.$mix$dnssec
+                ask "$server" "$bin/dns_load" "$ip:${port[$server]}" "$dir/$mix" --seconds "$seconds" \
+                    ${dnssec:+--dnssec} >"$dir/line"
                 read -r spent reached <"$dir/line"
-                echo "$spent" >>"$dir/result.$server.cpu"
-                echo "$reached" >>"$dir/result.$server.rate"
-                if [ -z "$dnssec" ]; then
-                    ask "$server" "$mix" "$dnssec" -c 16 -Q "$rate" -v >"$dir/line"
-                    read -r spent _ <"$dir/line"
-                    echo "$spent" >>"$dir/result.$server.slow"
-                    percentile 50 >>"$dir/result.$server.p50"
-                    percentile 99 >>"$dir/result.$server.p99"
-                fi
+                echo "$spent" >>"$results.cpu"
+                echo "$reached" >>"$results.rate"
+                [ -z "$dnssec" ] || continue
+                ask "$server" dnsperf -s "$ip" -p "${port[$server]}" -d "$dir/$mix" -l "$seconds" -e \
+                    -T 1 -c 16 -t 1 -Q "$rate" -v >"$dir/line"
+                read -r spent _ <"$dir/line"
+                echo "$spent" >>"$results.slow"
+                percentile 50 >>"$results.p50"
+                percentile 99 >>"$results.p99"
             done
         done
+    done
+    for mix in $mixes; do
         printf '\n%s%s\n' "$mix" "${dnssec:+, DO set}"
         printf '%-14s %-24s %-26s' "" "saturated, us/query" "queries/s"
         [ -z "$dnssec" ] && printf '%-24s %-20s %-20s' "$rate/s, us/query" "p50, us" "p99, us"
-        printf '%s\n' "RSS, MiB"
+        echo
         for server in "${present[@]}"; do
-            [ -f "$dir/result.$server.cpu" ] || continue
-            of() { median <"$dir/result.$server.$1"; }
+            results=$dir/$server.$mix$dnssec
+            [ -f "$results.cpu" ] || continue
+            of() { median <"$results.$1"; }
             printf '%-14s %-24s %-26s' "$server" "$(of cpu)" "$(of rate)"
             [ -z "$dnssec" ] && printf '%-24s %-20s %-20s' "$(of slow)" "$(of p50)" "$(of p99)"
-            printf '%s\n' "$(<"$dir/result.$server.before") to $(rss "$server")"
-            of cpu >"$dir/cost.$server.$mix$dnssec"
+            echo
         done
     done
 done
 
-printf '\nlabels beside one name, saturated us/query\n'
+# What one mix costs beside another, or one server beside another: the median over the rounds, in each
+# of which both had their turn soon after one another, and the middle half of them.
+beside() { # results results
+    [ -f "$1" ] && [ -f "$2" ] || return
+    paste "$1" "$2" | awk '{ print $1 / $2 }' | sort -n | awk -v what="$3" '{ all[NR] = $1 }
+        END {
+            middle = all[int((NR + 1) / 2)]
+            printf "%-44s %.3f times (%.3f to %.3f)\n", what, middle, all[int((NR + 3) / 4)], all[int((3 * NR + 1) / 4)]
+        }'
+}
+
+printf '\nsaturated, us/query, one mix beside another\n'
 for dnssec in "" -D; do
     for server in "${present[@]}"; do
-        files=("$dir/cost.$server.labels$dnssec" "$dir/cost.$server.one$dnssec")
-        [ -f "${files[0]}" ] && [ -f "${files[1]}" ] || continue
-        awk -v server="$server${dnssec:+, DO set}" '{ cost[NR] = $1 }
-            END { printf "%-22s %.2f times (%s to %s)\n", server, cost[1] / cost[2], cost[1], cost[2] }' "${files[@]}"
+        for pair in "labels one" "steered static"; do
+            read -r mix other <<<"$pair"
+            beside "$dir/$server.$mix$dnssec.cpu" "$dir/$server.$other$dnssec.cpu" \
+                "$server${dnssec:+, DO set}: $mix beside $other" || true
+        done
     done
+done
+for what in cpu slow; do
+    printf '\n%s, us/query, dnsd beside the others\n' "$([ $what = cpu ] && echo saturated || echo "$rate/s")"
+    for mix in $mixes; do
+        for server in "${present[@]}"; do
+            [ "$server" = dnsd ] && continue
+            beside "$dir/dnsd.$mix.$what" "$dir/$server.$mix.$what" "$mix: dnsd beside $server" || true
+        done
+    done
+done
+printf '\nRSS, MiB\n'
+for server in "${present[@]}"; do
+    printf '%-14s %s to %s\n' "$server" "$(<"$dir/rss.$server")" "$(rss "$server")"
 done

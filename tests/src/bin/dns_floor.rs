@@ -9,9 +9,12 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use nix::errno::Errno;
+use nix::sys::prctl::set_timerslack;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg,
 };
@@ -33,11 +36,16 @@ const TAIL: [u8; 43] = [
 struct Options {
     /// Where to listen.
     listen: SocketAddr,
+    /// For so many microseconds it lets queries gather before it reads again, where several came.
+    #[arg(long, default_value_t = 0)]
+    gather: u64,
 }
 
 fn main() -> ExitCode {
-    let Options { listen } = Options::parse();
-    let served = UdpSocket::bind(listen).and_then(|socket| serve(&socket).map_err(Into::into));
+    let Options { listen, gather } = Options::parse();
+    let gather = Duration::from_micros(gather);
+    let served =
+        UdpSocket::bind(listen).and_then(|socket| serve(&socket, gather).map_err(Into::into));
     let Err(error) = served else {
         return ExitCode::SUCCESS;
     };
@@ -46,22 +54,30 @@ fn main() -> ExitCode {
 }
 
 /// Answers until it is killed.
-fn serve(socket: &UdpSocket) -> Result<(), Errno> {
+fn serve(socket: &UdpSocket, gather: Duration) -> Result<(), Errno> {
+    // So long may the kernel oversleep, as in dnsd.
+    set_timerslack(1)?;
     let mut incoming = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
     let mut outgoing = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
     let mut bytes = vec![0; BATCH * SLOT];
     let mut lengths = [0; BATCH];
     let mut to = [None; BATCH];
+    let mut flags = MsgFlags::MSG_WAITFORONE;
     loop {
         let mut rooms = bytes.chunks_exact_mut(SLOT);
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
             array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
-        let wait = MsgFlags::MSG_WAITFORONE;
         let socket = socket.as_raw_fd();
         let mut count = 0;
-        for got in recvmmsg(socket, &mut incoming, slices.iter_mut(), wait, None)? {
-            (lengths[count], to[count]) = (got.bytes, got.address);
-            count += 1;
+        match recvmmsg(socket, &mut incoming, slices.iter_mut(), flags, None) {
+            Ok(datagrams) => {
+                for got in datagrams {
+                    (lengths[count], to[count]) = (got.bytes, got.address);
+                    count += 1;
+                }
+            }
+            Err(Errno::EAGAIN) => {}
+            Err(error) => return Err(error),
         }
         let slots = bytes.chunks_exact_mut(SLOT).zip(&mut lengths);
         slots
@@ -83,6 +99,15 @@ fn serve(socket: &UdpSocket) -> Result<(), Errno> {
             nothing,
             MsgFlags::MSG_DONTWAIT,
         );
+        flags = if gather.is_zero() || count < 2 {
+            MsgFlags::MSG_WAITFORONE
+        } else {
+            // A full batch is not the last one.
+            if count < BATCH {
+                thread::sleep(gather);
+            }
+            MsgFlags::MSG_DONTWAIT
+        };
     }
 }
 
