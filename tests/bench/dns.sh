@@ -13,8 +13,8 @@
 #               answers
 #   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds), asked by
 #               dnsperf
-#   ratios      of labels that are new with nearly each query to one name, of steered names to static
-#               ones, and of dnsd to the others
+#   ratios      of labels that are another with each query, made up (`labels`) or sealed by the fleet
+#               (`genuine`), to one name, of steered names to static ones, and of dnsd to the others
 #   RSS         memory before the first round and after the last, MiB
 #
 # The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with.
@@ -26,7 +26,7 @@ cd "$(dirname "$0")/../.."
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 
 seconds=1 rounds=15 rate=20000 ip=127.0.88.1
-servers="floor floor-gather dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels missing"
+servers="floor floor-gather dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels genuine missing"
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=$2; shift 2 ;;
@@ -42,7 +42,8 @@ for tool in dnsperf ldns-signzone; do
     command -v "$tool" >/dev/null || { echo "$tool is missing" >&2; exit 1; }
 done
 
-cargo build --quiet --release --locked -p dnsd -p cluster-tests --bin dnsd --bin dns_floor --bin dns_load
+cargo build --quiet --release --locked -p dnsd -p cluster-tests --bin dnsd --bin dns_floor --bin dns_load \
+    --bin dns_labels
 bin=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release
 dir=$(mktemp -d)
 declare -A pid port
@@ -90,6 +91,7 @@ awk 'BEGIN { srand(1); letters = "0123456789abcdefghijklmnopqrstuv"
         for (i = 0; i < 63; i++) label = label substr(letters, 1 + int(rand() * 32), 1)
         print label (n % 2 ? ".a" : ".b") ".turn.example A"
     } }' >"$dir/labels"
+"$bin/dns_labels" "a secret for benchmarks only" turn.example >"$dir/genuine"
 awk 'BEGIN { srand(2); for (n = 0; n < 20000; n++) printf "x%08x.turn.example A\n", rand() * 4294967295 }' \
     >"$dir/missing"
 
@@ -331,7 +333,7 @@ beside() { # results results
 printf '\nsaturated, us/query, one mix beside another\n'
 for dnssec in "" -D; do
     for server in "${present[@]}"; do
-        for pair in "labels one" "steered static"; do
+        for pair in "labels one" "genuine one" "steered static"; do
             read -r mix other <<<"$pair"
             beside "$dir/$server.$mix$dnssec.cpu" "$dir/$server.$other$dnssec.cpu" \
                 "$server${dnssec:+, DO set}: $mix beside $other" || true

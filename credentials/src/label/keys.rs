@@ -3,24 +3,25 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use aes_siv::KeyInit as _;
 use aes_siv::siv::Aes256Siv;
-use aes_siv::{KeyInit as _, Tag as Siv};
 use data_encoding::{Encoding, Specification};
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256, Sha512};
 use zeroize::Zeroizing;
 
+use super::open::Opener;
 use super::{LABEL_LEN, Label, Lane, Tag, TenantTag, Transport};
 use crate::limits;
 use crate::secret::{RingTooLong, Secret, SecretRing};
 use crate::time::UnixTime;
 
 /// Bytes of a key: two AES-256 keys, one to authenticate and one to encrypt (RFC 5297, 2.2).
-const KEY_LEN: usize = 64;
+pub(super) const KEY_LEN: usize = 64;
 /// Bytes of the synthetic IV.
-const SIV_LEN: usize = 16;
+pub(super) const SIV_LEN: usize = 16;
 /// Bytes of what is encrypted.
-const CONTENT_LEN: usize = 22;
+pub(super) const CONTENT_LEN: usize = 22;
 /// Bytes of a label before its encoding.
 const WIRE_LEN: usize = 1 + SIV_LEN + CONTENT_LEN;
 /// Version in the header's high bits.
@@ -51,6 +52,7 @@ static TEXT: LazyLock<Encoding> = LazyLock::new(|| {
 #[derive(Clone)]
 pub struct LabelKey {
     bytes: Zeroizing<[u8; KEY_LEN]>,
+    opener: Opener,
     /// Four bits of its hash, on the wire: spares trying the other keys of the ring.
     hint: u8,
 }
@@ -63,7 +65,12 @@ impl LabelKey {
             .chain_update(b"turnfleet label hint 1")
             .chain_update(*bytes);
         let hint = hash.finalize()[0] & 0x0f;
-        Self { bytes, hint }
+        let opener = Opener::new(&bytes, |lane| associated(lane, header(hint)));
+        Self {
+            bytes,
+            opener,
+            hint,
+        }
     }
 
     /// The key that belongs to a shared secret: `HMAC-SHA512(secret, "turnfleet label key 1")`.
@@ -77,7 +84,7 @@ impl LabelKey {
     }
 
     fn header(&self) -> u8 {
-        VERSION << 4 | self.hint
+        header(self.hint)
     }
 }
 
@@ -139,18 +146,21 @@ impl LabelKeys {
         }
         let mut wire = [0; WIRE_LEN];
         TEXT.decode_mut(text, &mut wire).ok()?;
-        let (header, siv, sealed) = (wire[0], &wire[1..=SIV_LEN], &wire[1 + SIV_LEN..]);
-        let siv = Siv::try_from(siv).ok()?;
+        let (&mut header, rest) = wire.split_first_mut()?;
+        let (siv, content) = rest.split_first_chunk_mut::<SIV_LEN>()?;
         let keys = std::iter::once(&self.current).chain(&self.previous);
+        let sealed = <[u8; CONTENT_LEN]>::try_from(&*content).ok()?;
         let label = keys.filter(|key| key.header() == header).find_map(|key| {
-            let mut content: [u8; CONTENT_LEN] = sealed.try_into().ok()?;
-            Aes256Siv::new(&(*key.bytes).into())
-                .decrypt_inout_detached([associated(lane, header)], (&mut content[..]).into(), &siv)
-                .ok()?;
+            let content = key.opener.open(lane, *siv, &sealed)?;
             Some(decode(&content))
         })?;
         (now < label.expires).then_some(label)
     }
+}
+
+/// The first byte of a label.
+fn header(hint: u8) -> u8 {
+    VERSION << 4 | hint
 }
 
 /// What is authenticated besides the content, so that no label speaks in another place.

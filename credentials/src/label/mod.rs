@@ -13,6 +13,7 @@
 //! case.
 
 mod keys;
+mod open;
 
 use std::net::IpAddr;
 
