@@ -321,7 +321,7 @@ done
 
 # What one mix costs beside another, or one server beside another: the median over the rounds, in each
 # of which both had their turn soon after one another, and the middle half of them.
-beside() { # results results
+beside() { # results, results, what they are
     [ -f "$1" ] && [ -f "$2" ] || return
     paste "$1" "$2" | awk '{ print $1 / $2 }' | sort -n | awk -v what="$3" '{ all[NR] = $1 }
         END {

@@ -146,12 +146,12 @@ impl LabelKeys {
         }
         let mut wire = [0; WIRE_LEN];
         TEXT.decode_mut(text, &mut wire).ok()?;
-        let (&mut header, rest) = wire.split_first_mut()?;
-        let (siv, content) = rest.split_first_chunk_mut::<SIV_LEN>()?;
+        let (&header, rest) = wire.split_first()?;
+        let (siv, sealed) = rest.split_first_chunk::<SIV_LEN>()?;
+        let sealed = sealed.try_into().ok()?;
         let keys = std::iter::once(&self.current).chain(&self.previous);
-        let sealed = <[u8; CONTENT_LEN]>::try_from(&*content).ok()?;
         let label = keys.filter(|key| key.header() == header).find_map(|key| {
-            let content = key.opener.open(lane, *siv, &sealed)?;
+            let content = key.opener.open(lane, *siv, sealed)?;
             Some(decode(&content))
         })?;
         (now < label.expires).then_some(label)
