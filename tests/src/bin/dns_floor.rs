@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 /// Answers until it is killed.
 fn serve(socket: &UdpSocket, gather: Duration) -> Result<(), Errno> {
-    // So long may the kernel oversleep, as in dnsd.
+    // So long may the kernel oversleep.
     set_timerslack(1)?;
     let mut incoming = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
     let mut outgoing = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);

@@ -9,6 +9,7 @@ mod group;
 mod pace;
 mod pulse;
 mod socket;
+mod ticks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,6 @@ use credentials::UnixTime;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::prctl::set_timerslack;
 
 use super::fast::Query;
 use super::rate::Ruling;
@@ -33,6 +33,7 @@ use crate::metrics::{Cookie, Drop, Tally, Transport};
 use pace::Pace;
 use pulse::Turns;
 use socket::{Inbox, Outbox, Way};
+use ticks::Ticks;
 
 pub use group::{Group, SOCKETS};
 pub use pulse::Pulse;
@@ -58,11 +59,14 @@ impl Workers {
             let waker = Arc::new(EventFd::from_flags(waker)?);
             let turns = Turns::default();
             pulse.add(Arc::clone(&waker), turns.clone());
+            let ticks = Ticks::new()?;
             let (served, stop) = (Arc::clone(served), Arc::clone(&stop));
             let woken = Arc::clone(&waker);
             let thread = std::thread::Builder::new()
                 .name(format!("dns-udp-{index}"))
-                .spawn(move || Worker::new(listeners, served, turns).run(&woken, &Asked(stop)))?;
+                .spawn(move || {
+                    Worker::new(listeners, served, turns, ticks).run(&woken, &Asked(stop));
+                })?;
             threads.push((thread, waker));
         }
         Ok(Self {
@@ -123,6 +127,7 @@ struct Worker {
     inbox: Inbox,
     outbox: Outbox,
     pace: Pace,
+    ticks: Ticks,
     tally: Tally,
     /// Datagrams since the tally was folded in.
     tallied: usize,
@@ -130,7 +135,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(mut listeners: Vec<Listener>, served: Arc<Served>, turns: Turns) -> Self {
+    fn new(mut listeners: Vec<Listener>, served: Arc<Served>, turns: Turns, ticks: Ticks) -> Self {
         listeners.sort_by_key(|listener| !listener.preferred);
         Self {
             preferred: listeners.partition_point(|listener| listener.preferred),
@@ -141,6 +146,7 @@ impl Worker {
             served,
             outbox: Outbox::new(),
             pace: Pace::default(),
+            ticks,
             tally: Tally::default(),
             tallied: 0,
             turns,
@@ -148,8 +154,6 @@ impl Worker {
     }
 
     fn run(&mut self, woken: &EventFd, stop: &Asked) {
-        // So long may the kernel oversleep; 50 us is what it does else.
-        let _ = set_timerslack(1);
         let listeners = Arc::clone(&self.listeners);
         // Not epoll(7), which would be called whenever a reply has left a socket, only to find that
         // nobody asked for that: as dear as all that is done here with a query.
@@ -182,7 +186,9 @@ impl Worker {
                     self.fold();
                     break;
                 };
-                std::thread::sleep(rest);
+                if let Err(error) = self.ticks.rest(rest, crate::clock::now()) {
+                    tracing::debug!(%error, "queries do not gather");
+                }
                 self.ready.fill(true);
             }
         }
