@@ -144,13 +144,16 @@ impl LabelKeys {
         if text.len() != LABEL_LEN {
             return None;
         }
-        let mut wire = [0; WIRE_LEN];
-        TEXT.decode_mut(text, &mut wire).ok()?;
-        let (&header, rest) = wire.split_first()?;
-        let (siv, sealed) = rest.split_first_chunk::<SIV_LEN>()?;
-        let sealed = sealed.try_into().ok()?;
+        // The first whole bytes tell whether the others are worth reading.
+        let (mut begin, mut wire) = ([0; 5], [0; WIRE_LEN]);
+        TEXT.decode_mut(text.get(..8)?, &mut begin).ok()?;
         let keys = std::iter::once(&self.current).chain(&self.previous);
-        let label = keys.filter(|key| key.header() == header).find_map(|key| {
+        let mut keys = keys.filter(|key| key.header() == begin[0]).peekable();
+        keys.peek()?;
+        TEXT.decode_mut(text, &mut wire).ok()?;
+        let (siv, sealed) = wire.get(1..)?.split_first_chunk::<SIV_LEN>()?;
+        let sealed = sealed.try_into().ok()?;
+        let label = keys.find_map(|key| {
             let content = key.opener.open(lane, *siv, sealed)?;
             Some(decode(&content))
         })?;

@@ -10,6 +10,7 @@ use dnsd::metrics::{Metrics, Transport};
 use dnsd::serve::Published;
 use dnsd::serve::cookie::Cookies;
 use dnsd::serve::fast::Query;
+use dnsd::serve::fast::parse::Room;
 use dnsd::serve::rate::Ration;
 use dnsd::serve::rules::Rules;
 use dnsd::serve::transfer::Secondaries;
@@ -82,14 +83,16 @@ pub fn compare(datagram: &[u8], client: SocketAddr) -> bool {
 /// Answers on the fast path alone, from the signed zone, into `out`. Tells whether it was open.
 pub fn answer_fast(datagram: &[u8], client: SocketAddr, out: &mut Vec<u8>) -> bool {
     let [signed, _] = published();
-    let query = Query::read(datagram, client, &signed.rules, NOW);
+    let mut room = Room::default();
+    let query = Query::read(datagram, client, &signed.rules, NOW, &mut room);
     let answered = query.and_then(|query| query.answer(signed, NOW, out));
     answered.is_some()
 }
 
 fn compare_at(published: &Published, datagram: &[u8], client: SocketAddr) -> bool {
     let mut short = vec![0xff; 3];
-    let query = Query::read(datagram, client, &published.rules, NOW);
+    let mut room = Room::default();
+    let query = Query::read(datagram, client, &published.rules, NOW, &mut room);
     let Some(query) = query else {
         return false;
     };

@@ -1,13 +1,14 @@
 //! The fast path's reading of a query: what it takes, another decoder takes too and reads alike.
 
-use dnsd::serve::fast::parse::{Options, Question};
+use dnsd::serve::fast::parse::{Options, Question, Room};
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::DNSClass;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
 /// Takes a datagram.
 pub fn dns_question(datagram: &[u8]) {
-    let Some(question) = Question::parse(datagram) else {
+    let mut room = Room::default();
+    let Some(question) = Question::parse(datagram, &mut room) else {
         return;
     };
     let message = Message::from_vec(datagram).unwrap();
@@ -34,7 +35,7 @@ pub fn dns_question(datagram: &[u8]) {
     let kind = u16::from(question.record_type).to_be_bytes();
     assert_eq!(question.bytes[12..], [&name[..], &kind, &[0, 1]].concat());
     name.make_ascii_lowercase();
-    assert_eq!(question.name(), name);
+    assert_eq!(question.name, name);
     // Nothing else is in it.
     assert!(message.answers.is_empty() && message.authorities.is_empty());
     assert!(message.additionals.is_empty() && message.signature().is_none());

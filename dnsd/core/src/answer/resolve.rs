@@ -25,7 +25,6 @@ const DRAWS: usize = 16;
 pub(super) struct Steering<'a> {
     pub(super) region: usize,
     pub(super) region_by: RegionBy,
-    pub(super) client: Client,
     /// What the client speaks, where the name or the label says.
     pub(super) transport: Option<Transport>,
     pub(super) label: LabelUse,
@@ -145,7 +144,6 @@ pub(super) fn steer<'a>(
     Some(Steering {
         region,
         region_by,
-        client: *client,
         transport,
         label,
         avoid,

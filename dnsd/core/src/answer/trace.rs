@@ -41,7 +41,7 @@ pub fn trace(
             .map_or(LabelUse::None, |steering| steering.label),
         steering: steering.map(|steering| SteeringTrace {
             relays: describe_relays(snapshot, &steering, query.record_type),
-            ..describe_steering(snapshot, query, &steering, &answer)
+            ..describe_steering(snapshot, query, &client, &steering, &answer)
         }),
         answers: answer.answers.iter().map(ToString::to_string).collect(),
         serial: snapshot.serial(),
@@ -91,6 +91,7 @@ fn describe_owner(snapshot: &Snapshot, owner: Owner, labelled: bool) -> String {
 fn describe_steering(
     snapshot: &Snapshot,
     query: &Query<'_>,
+    client: &Client,
     steering: &Steering<'_>,
     answer: &Answer,
 ) -> SteeringTrace {
@@ -113,7 +114,7 @@ fn describe_steering(
             _ => None,
         });
     let placed = match steering.region_by {
-        RegionBy::Subnet => Some(steering.client.network.addr()),
+        RegionBy::Subnet => Some(client.network.addr()),
         RegionBy::Resolver => Some(query.client.to_canonical()),
         RegionBy::Name | RegionBy::Label | RegionBy::Default => None,
     };

@@ -17,7 +17,7 @@ use super::rules::Rules;
 use super::{Answered, Published};
 use crate::limits::{PLAIN_PAYLOAD, UDP_PAYLOAD};
 use crate::metrics::Cookie;
-use parse::Question;
+use parse::{Question, Room};
 
 /// Length of an OPT record without options (RFC 6891 section 6.1.2).
 const OPT: usize = 11;
@@ -41,12 +41,13 @@ impl<'m> Query<'m> {
         client: SocketAddr,
         rules: &Rules,
         now: UnixTime,
+        room: &'m mut Room,
     ) -> Option<Self> {
         if client.port() == 0 {
             return None;
         }
         let client = client.ip().to_canonical();
-        let question = Question::parse(message)?;
+        let question = Question::parse(message, room)?;
         let option = question.edns.as_ref().and_then(|edns| edns.cookie);
         let shown = option.map(|option| rules.cookies.judge(option, client, now));
         if shown == Some(Shown::Malformed) {
@@ -75,7 +76,7 @@ impl<'m> Query<'m> {
         let edns = question.edns.as_ref();
         self.begin(out);
         let query = FastQuery {
-            name: question.name(),
+            name: question.name,
             record_type: question.record_type,
             client: self.client,
             // A prefix of 0 says that the client is not to be told of (RFC 7871 section 7.1.2).

@@ -9,6 +9,16 @@ use super::{COOKIE, OPT, SUBNET};
 pub(super) const HEADER: usize = 12;
 /// Longest name, with the root (RFC 1035 section 2.3.4).
 const NAME: usize = 255;
+/// Room for the name of a question, which would be dear to move about with it.
+#[derive(Debug)]
+pub struct Room([u8; NAME]);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self([0; NAME])
+    }
+}
+
 /// Longest label.
 const LABEL: u8 = 63;
 /// Class IN.
@@ -23,8 +33,8 @@ pub struct Question<'m> {
     pub record_type: RecordType,
     /// Its OPT record, if it has one.
     pub edns: Option<Options<'m>>,
-    name: [u8; NAME],
-    length: usize,
+    /// The name asked for, in lower case.
+    pub name: &'m [u8],
 }
 
 /// What its OPT record says (RFC 6891 section 6.1.2).
@@ -44,7 +54,7 @@ pub struct Options<'m> {
 
 impl<'m> Question<'m> {
     /// Reads a message. `None`: it is no query, malformed, or out of the ordinary.
-    pub fn parse(message: &'m [u8]) -> Option<Self> {
+    pub fn parse(message: &'m [u8], room: &'m mut Room) -> Option<Self> {
         let (header, body) = message.split_first_chunk::<HEADER>()?;
         let [_, _, flags, more, q0, q1, a0, a1, n0, n1, r0, additionals] = *header;
         // A query (QR 0, opcode 0) that sets no flags but RD, AD and CD.
@@ -64,23 +74,16 @@ impl<'m> Question<'m> {
             (1, opt) => Some(Options::parse(opt)?),
             _ => return None,
         };
-        let mut name = [0; NAME];
+        let name = &mut room.0[..length];
+        name.copy_from_slice(&body[..length]);
         // Lengths of labels lie below the letters.
-        for (lower, byte) in name.iter_mut().zip(&body[..length]) {
-            *lower = byte.to_ascii_lowercase();
-        }
+        name.make_ascii_lowercase();
         Some(Self {
             bytes: &message[..HEADER + length + asked.len()],
             record_type: RecordType::from(u16::from_be_bytes([t0, t1])),
             edns,
             name,
-            length,
         })
-    }
-
-    /// The name asked for, in lower case.
-    pub fn name(&self) -> &[u8] {
-        &self.name[..self.length]
     }
 }
 

@@ -25,6 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::fast::Query;
+use super::fast::parse::Room;
 use super::rate::Ruling;
 use super::wire::{self, Judged};
 use super::{Published, Served};
@@ -269,8 +270,10 @@ impl Worker {
             now: crate::clock::unix(),
             moment: crate::clock::now(),
         };
+        let mut room = Room::default();
         for (datagram, way) in self.inbox.iter() {
-            turn.answer(datagram, way, &mut self.outbox, &mut self.tally);
+            let (outbox, tally) = (&mut self.outbox, &mut self.tally);
+            turn.answer(datagram, way, &mut room, outbox, tally);
         }
         let lost = self.outbox.send(&self.listeners[index]);
         for _ in 0..lost {
@@ -290,7 +293,14 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn answer(&self, datagram: &[u8], way: &Way, outbox: &mut Outbox, tally: &mut Tally) {
+    fn answer(
+        &self,
+        datagram: &[u8],
+        way: &Way,
+        room: &mut Room,
+        outbox: &mut Outbox,
+        tally: &mut Tally,
+    ) {
         let client = way.client();
         let (rules, now) = (&*self.published.rules, self.now);
         let address = client.ip().to_canonical();
@@ -298,7 +308,7 @@ impl Turn<'_> {
             tally.drop(Drop::Cookie);
             return;
         }
-        let query = Query::read(datagram, client, rules, now);
+        let query = Query::read(datagram, client, rules, now, room);
         if let Some(query) = &query {
             let out = outbox.next();
             let answered = match self.ruling(client, query.cookie()) {

@@ -77,6 +77,8 @@ pub(super) enum Found<'i, 'n> {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     names: HashMap<Box<[u8]>, u32, FixedState>,
+    /// How long the longest of them is.
+    longest: usize,
     entries: Vec<Entry>,
     records: Vec<u8>,
     /// By zone: the length of its apex on the wire.
@@ -145,8 +147,10 @@ impl Index {
             sets,
         };
         if let Ok(place) = u32::try_from(self.entries.len()) {
+            let name = wire(&node.name);
+            self.longest = self.longest.max(name.len());
             self.entries.push(entry);
-            self.names.insert(wire(&node.name).into(), place);
+            self.names.insert(name.into(), place);
         }
     }
 
@@ -228,6 +232,10 @@ impl Index {
     }
 
     fn get(&self, name: &[u8]) -> Option<&Entry> {
+        // Nearly all names with a label of a client are longer, and need not be hashed.
+        if name.len() > self.longest {
+            return None;
+        }
         let place = *self.names.get(name)?;
         self.entries.get(place as usize)
     }

@@ -118,7 +118,8 @@ pub fn fast(
         return asked.negative(out);
     };
     let client = Client::new(&snapshot.places, query.client, query.subnet);
-    let steering = steer(snapshot, keys, now, &client, owner, label)?;
+    let steering = steer(snapshot, keys, now, &client, owner, label);
+    let steering = steering.as_ref()?;
     let choice = steering.choice();
     let relays = if v6 { &choice.ipv6 } else { &choice.ipv4 };
     // Kept, they would be the answer to other labels (RFC 8198 section 5.3).
