@@ -59,6 +59,9 @@ pub const TCP_WRITE: Duration = Duration::from_secs(5);
 pub const TCP_LIFETIME: Duration = Duration::from_mins(2);
 /// Bytes of queries that are taken on one TCP connection; then it is answered and closed.
 pub const TCP_BYTES: u64 = 1024 * 1024;
+/// For so long a client that was told the end of a connection may go on sending; nothing of it, and at
+/// most [`TCP_BYTES`], is more than read.
+pub const TCP_LINGER: Duration = Duration::from_secs(2);
 /// Bytes of replies that the kernel holds for one TCP connection; it counts double.
 pub const TCP_SEND_BUFFER: usize = 64 * 1024;
 /// Replies that may wait for one TCP connection. One query is answered at a time.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink, split};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{sleep, timeout};
@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::Shared;
 use super::clients::Client;
 use crate::clock;
-use crate::limits::{TCP_BYTES, TCP_LIFETIME, TCP_WRITE};
+use crate::limits::{TCP_BYTES, TCP_LIFETIME, TCP_LINGER, TCP_WRITE};
 use crate::serve::admission::Place;
 
 /// Bytes of replies carried to a client at once.
@@ -28,18 +28,22 @@ pub(super) async fn convey<S: AsyncRead + AsyncWrite>(
     // Dropped before the connection, whose port it names.
     let _entry = shared.clients.enter(private.local_addr()?.port(), client);
     private.set_nodelay(true)?;
-    let (from_client, to_client) = split(stream);
+    let (mut from_client, to_client) = split(stream);
     let (from_server, to_server) = private.split();
     tokio::select! {
-        ended = replies(from_server, to_client, place) => ended,
-        Err(error) = queries(from_client, to_server) => Err(error),
-        () = sleep(TCP_LIFETIME) => Ok(()),
+        ended = replies(from_server, to_client, place) => ended?,
+        Err(error) = queries(&mut from_client, to_server) => return Err(error),
+        () = sleep(TCP_LIFETIME) => return Ok(()),
     }
+    // A connection that ends while something waits to be read from it is reset, and what was sent
+    // last is lost: replies that the client has yet to read.
+    let mut rest = from_client.take(TCP_BYTES);
+    let _ = timeout(TCP_LINGER, copy(&mut rest, &mut sink())).await;
+    Ok(())
 }
 
-async fn queries(from: impl AsyncRead, mut to: WriteHalf<'_>) -> io::Result<()> {
-    let mut from = std::pin::pin!(from.take(TCP_BYTES));
-    tokio::io::copy(&mut from, &mut to).await?;
+async fn queries(from: &mut (impl AsyncRead + Unpin), mut to: WriteHalf<'_>) -> io::Result<()> {
+    copy(&mut from.take(TCP_BYTES), &mut to).await?;
     to.shutdown().await
 }
 
