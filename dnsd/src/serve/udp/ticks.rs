@@ -40,7 +40,9 @@ impl Ticks {
             for (timer, due) in self.timers.iter().zip([plan.due, plan.due + plan.interval]) {
                 let (first, then) = (due - now, plan.interval * 2);
                 let when = Expiration::IntervalDelayed(first.into(), then.into());
-                timer.set(when, TimerSetTimeFlags::empty())?;
+                let set = timer.set(when, TimerSetTimeFlags::empty());
+                // Nobody must wait for one that is not set.
+                set.inspect_err(|_| self.schedule.last = None)?;
             }
         }
         self.timers[plan.timer].wait()
