@@ -8,14 +8,14 @@
 #   tests/bench/dns.sh --rounds 3                quicker, and less sure
 #   tests/bench/dns.sh --servers "floor dnsd" --mixes "one labels"
 #
-# Prints medians over the rounds, in which the servers take turns:
+# Prints medians over the rounds, in which the servers, all started anew, take turns:
 #   saturated   CPU time per query (microseconds) and queries a second, asked by `dns_load` as fast as it
 #               answers
 #   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds), asked by
 #               dnsperf
 #   ratios      of labels that are another with each query, made up (`labels`) or sealed by the fleet
 #               (`genuine`), to one name, of steered names to static ones, and of dnsd to the others
-#   RSS         memory before the first round and after the last, MiB
+#   RSS         memory before the last round and after it, MiB
 #
 # The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with.
 #
@@ -47,11 +47,15 @@ cargo build --quiet --release --locked -p dnsd -p cluster-tests --bin dnsd --bin
 bin=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release
 dir=$(mktemp -d)
 declare -A pid port
-stop() {
+end() {
     local server
     # Each is a session of its own: the process that was started, and those that it started.
     for server in "${!pid[@]}"; do pkill -s "${pid[$server]}" 2>/dev/null || true; done
     wait 2>/dev/null || true
+    pid=()
+}
+stop() {
+    end
     rm -rf "$dir"
 }
 trap stop EXIT
@@ -275,14 +279,24 @@ for server in $servers; do
     if ! command -v "$need" >/dev/null; then echo "$server is not installed and left out"; continue; fi
     port[$server]=$next
     next=$((next + 1))
-    start "$server"
     present+=("$server")
 done
+# Anew for each round: where its memory happens to lie makes a server faster or slower by several
+# per cent for as long as it lives.
+start_all() {
+    local server
+    end
+    for server in "${present[@]}"; do
+        rm -rf "${dir:?}/$server"
+        start "$server"
+        rss "$server" >"$dir/rss.$server"
+    done
+}
 
 echo "$(nproc) cores, $seconds s, $rounds rounds, $(uname -r); dnsperf $(dnsperf -h 2>&1 | sed -n 's/.*Version //p')"
-for server in "${present[@]}"; do rss "$server" >"$dir/rss.$server"; done
 for dnssec in "" -D; do
     for _ in $(seq "$rounds"); do
+        start_all
         for mix in $mixes; do
             for server in "${present[@]}"; do
                 # gdnsd's answers have no signatures, the floor's no more bytes.
