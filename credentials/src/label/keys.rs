@@ -145,12 +145,15 @@ impl LabelKeys {
             return None;
         }
         // The first whole bytes tell whether the others are worth reading.
-        let (mut begin, mut wire) = ([0; 5], [0; WIRE_LEN]);
-        TEXT.decode_mut(text.get(..8)?, &mut begin).ok()?;
+        let mut wire = [0; WIRE_LEN];
+        let (first, others) = text.split_at_checked(8)?;
+        let (begin, rest) = wire.split_at_mut(5);
+        TEXT.decode_mut(first, begin).ok()?;
+        let header = begin[0];
         let keys = std::iter::once(&self.current).chain(&self.previous);
-        let mut keys = keys.filter(|key| key.header() == begin[0]).peekable();
+        let mut keys = keys.filter(|key| key.header() == header).peekable();
         keys.peek()?;
-        TEXT.decode_mut(text, &mut wire).ok()?;
+        TEXT.decode_mut(others, rest).ok()?;
         let (siv, sealed) = wire.get(1..)?.split_first_chunk::<SIV_LEN>()?;
         let sealed = sealed.try_into().ok()?;
         let label = keys.find_map(|key| {

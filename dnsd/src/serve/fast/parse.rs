@@ -9,6 +9,11 @@ use super::{COOKIE, OPT, SUBNET};
 pub(super) const HEADER: usize = 12;
 /// Longest name, with the root (RFC 1035 section 2.3.4).
 const NAME: usize = 255;
+/// Longest label.
+const LABEL: u8 = 63;
+/// Class IN.
+const IN: [u8; 2] = [0, 1];
+
 /// Room for the name of a question, which would be dear to move about with it.
 #[derive(Debug)]
 pub struct Room([u8; NAME]);
@@ -18,11 +23,6 @@ impl Default for Room {
         Self([0; NAME])
     }
 }
-
-/// Longest label.
-const LABEL: u8 = 63;
-/// Class IN.
-const IN: [u8; 2] = [0, 1];
 
 /// What an ordinary query asks.
 #[derive(Debug)]
