@@ -34,11 +34,11 @@ pub struct Rules {
 
 impl Rules {
     /// Whether a client is rationed, as long as it shows no cookie.
-    pub(super) fn limits(&self, client: IpAddr) -> bool {
+    pub(super) fn limits(&self, client: &IpAddr) -> bool {
         !self
             .unlimited
             .iter()
-            .any(|network| network.contains(&client))
+            .any(|network| network.contains(client))
     }
 
     /// The text that a name of class CH stands for; any case.

@@ -68,8 +68,8 @@ fn options(ours: &Options<'_>, theirs: &[(EdnsCode, EdnsOption)]) {
     assert_eq!(ours.cookie, cookie);
     let network = |found| (ipnet::IpNet::addr(&found), found.prefix_len());
     let found = subnet.map(|found| (found.addr(), found.source_prefix()));
-    assert_eq!(ours.subnet.map(network), found);
-    assert_eq!(ours.subnet.is_some(), ours.subnet_option.is_some());
+    assert_eq!(ours.subnet().map(network), found);
+    assert_eq!(ours.subnet().is_some(), ours.subnet_option.is_some());
     // No bit is set beyond the prefix (RFC 7871 section 6).
-    assert!(ours.subnet.is_none_or(|subnet| subnet == subnet.trunc()));
+    assert!(ours.subnet().is_none_or(|subnet| subnet == subnet.trunc()));
 }

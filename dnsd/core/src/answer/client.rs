@@ -30,6 +30,7 @@ pub(super) struct Client {
 
 impl Client {
     /// The client behind a query of `resolver`, which may have told its client's network.
+    #[inline]
     pub(super) fn new(places: &Places, resolver: IpAddr, subnet: Option<IpNet>) -> Self {
         let own = Self::resolver(places, resolver);
         // A prefix of 0 says that the client is not to be told of (section 7.1.2).
@@ -68,16 +69,16 @@ impl Client {
 
     fn resolver(places: &Places, resolver: IpAddr) -> Self {
         let address = resolver.to_canonical();
-        let (place, network) = (places.find(address), cut(address.into()));
-        let by = match place.region {
+        let ((region, bits), network) = (places.region(address), cut(address.into()));
+        let by = match region {
             Some(_) => RegionBy::Resolver,
             None => RegionBy::Default,
         };
         Self {
             network,
-            region: place.region,
+            region,
             by,
-            bits: place.bits.min(network.prefix_len()),
+            bits: bits.min(network.prefix_len()),
             network_bits: network.prefix_len(),
         }
     }

@@ -75,6 +75,7 @@ impl Steering<'_> {
     }
 
     /// What is counted of an answer of this type.
+    #[inline]
     pub(super) fn counted(&self, record_type: RecordType) -> Option<Steered> {
         let choice = self.choice();
         let first = match record_type {

@@ -154,12 +154,20 @@ impl Places {
 
     /// What is known of an address.
     pub fn find(&self, address: IpAddr) -> Place {
-        let (region, said) = (self.regions.find(address), self.placeless.find(address));
+        let ((region, bits), said) = (self.region(address), self.placeless.find(address));
         Place {
-            region: (region.value != NONE).then_some(region.value.into()),
+            region,
             placeless: said.value == 1,
-            bits: region.bits.max(said.bits),
+            bits: bits.max(said.bits),
         }
+    }
+
+    /// The region of an address, as a place in the list of regions, and the length of the shortest
+    /// prefix of it that lies there as a whole.
+    pub fn region(&self, address: IpAddr) -> (Option<usize>, u8) {
+        let found = self.regions.find(address);
+        let region = (found.value != NONE).then_some(found.value.into());
+        (region, found.bits)
     }
 
     /// Whether a configured network holds the address. Looks at each: not for every query.

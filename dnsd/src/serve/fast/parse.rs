@@ -46,14 +46,13 @@ pub struct Options<'m> {
     pub dnssec: bool,
     /// The cookie option's data, of any length (RFC 7873).
     pub cookie: Option<&'m [u8]>,
-    /// The client subnet option's data as it came (RFC 7871).
+    /// The client subnet option's data as it came (RFC 7871); it keeps all rules.
     pub subnet_option: Option<&'m [u8]>,
-    /// The network that it names.
-    pub subnet: Option<IpNet>,
 }
 
 impl<'m> Question<'m> {
     /// Reads a message. `None`: it is no query, malformed, or out of the ordinary.
+    #[inline]
     pub fn parse(message: &'m [u8], room: &'m mut Room) -> Option<Self> {
         let (header, body) = message.split_first_chunk::<HEADER>()?;
         let [_, _, flags, more, q0, q1, a0, a1, n0, n1, r0, additionals] = *header;
@@ -75,9 +74,10 @@ impl<'m> Question<'m> {
             _ => return None,
         };
         let name = &mut room.0[..length];
-        name.copy_from_slice(&body[..length]);
-        // Lengths of labels lie below the letters.
-        name.make_ascii_lowercase();
+        for (to, from) in name.iter_mut().zip(body) {
+            // Lengths of labels lie below the letters.
+            *to = from.to_ascii_lowercase();
+        }
         Some(Self {
             bytes: &message[..HEADER + length + asked.len()],
             record_type: RecordType::from(u16::from_be_bytes([t0, t1])),
@@ -104,6 +104,7 @@ fn name_length(body: &[u8]) -> Option<usize> {
 
 impl<'m> Options<'m> {
     /// Reads an OPT record, which ends the message (RFC 6891 section 6.1.2).
+    #[inline]
     fn parse(record: &'m [u8]) -> Option<Self> {
         let (fixed, mut rest) = record.split_first_chunk::<OPT>()?;
         let [root, t0, t1, p0, p1, rcode, version, dnssec, flags, l0, l1] = *fixed;
@@ -127,13 +128,18 @@ impl<'m> Options<'m> {
             match u16::from_be_bytes([c0, c1]) {
                 COOKIE if options.cookie.is_none() => options.cookie = Some(option),
                 SUBNET if options.subnet_option.is_none() => {
-                    options.subnet = Some(subnet(option)?);
+                    subnet(option)?;
                     options.subnet_option = Some(option);
                 }
                 _ => return None,
             }
         }
         Some(options)
+    }
+
+    /// The network that the client subnet option names.
+    pub fn subnet(&self) -> Option<IpNet> {
+        self.subnet_option.and_then(subnet)
     }
 }
 

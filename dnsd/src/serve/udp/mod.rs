@@ -12,7 +12,7 @@ mod socket;
 mod ticks;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -311,7 +311,7 @@ impl Turn<'_> {
         let query = Query::read(datagram, client, rules, now, room);
         if let Some(query) = &query {
             let out = outbox.next();
-            let answered = match self.ruling(client, query.cookie()) {
+            let answered = match self.ruling(&address, query.cookie()) {
                 Ruling::Send => query.answer(self.published, now, out),
                 Ruling::Truncate => {
                     tally.drop(Drop::Truncated);
@@ -339,7 +339,7 @@ impl Turn<'_> {
         // The fast path has asked already.
         let ruling = match query {
             Some(_) => Ruling::Send,
-            None => self.ruling(client, reply.cookie()),
+            None => self.ruling(&address, reply.cookie()),
         };
         match ruling {
             Ruling::Send => {}
@@ -362,12 +362,13 @@ impl Turn<'_> {
     }
 
     /// Whether a client has its answer now.
-    fn ruling(&self, client: SocketAddr, cookie: Cookie) -> Ruling {
+    fn ruling(&self, client: &IpAddr, cookie: Cookie) -> Ruling {
         let rules = &*self.published.rules;
-        let client = client.ip().to_canonical();
         if cookie == Cookie::Good || !rules.limits(client) {
             return Ruling::Send;
         }
-        self.served.limiter.judge(rules.ration, client, self.moment)
+        self.served
+            .limiter
+            .judge(rules.ration, *client, self.moment)
     }
 }

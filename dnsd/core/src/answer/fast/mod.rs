@@ -73,6 +73,7 @@ impl FastAnswer {
 /// Appends the records of an answer to `out`, for a message that has the question behind its
 /// header: owner names are pointers to it (RFC 1035 section 4.1.4), and so keep its case. `None`,
 /// with nothing appended: the slow path has to be taken.
+#[inline]
 pub fn fast(
     snapshot: &Snapshot,
     keys: &LabelKeys,
@@ -102,11 +103,12 @@ pub fn fast(
     let begin = out.len();
     if let Some((count, records)) = snapshot.index.set(entry, query.record_type) {
         out.extend_from_slice(records);
-        let mut answer = FastAnswer::found(count);
-        if let Some(secure) = &asked.secure {
-            secure.sign_set(entry, begin, &mut answer, out);
-        }
-        return asked.expanded(answer, out);
+        let secure = asked.secure.as_ref();
+        let signatures = secure.map_or(0, |secure| secure.sign_set(entry, begin, out));
+        return Some(FastAnswer {
+            authorities: asked.prove_expanded(out)?,
+            ..FastAnswer::found(count + signatures)
+        });
     }
     let v6 = match query.record_type {
         RecordType::A => false,
@@ -136,17 +138,16 @@ pub fn fast(
             ..answer
         });
     }
-    let mut answer = FastAnswer {
+    let secure = asked.secure.as_ref();
+    let signatures = secure.map_or(0, |secure| secure.sign_addresses(entry, relays, ttl, out));
+    Some(FastAnswer {
+        authorities: asked.prove_expanded(out)?,
         scope: steering.scope,
         complaint: steering.complaint,
         steered,
         error: steering.is_stale().then_some(ExtendedError::Stale),
-        ..FastAnswer::found(count)
-    };
-    if let Some(secure) = &asked.secure {
-        secure.sign_addresses(entry, relays, ttl, &mut answer, out);
-    }
-    asked.expanded(answer, out)
+        ..FastAnswer::found(count + signatures)
+    })
 }
 
 /// A name that is there, and what is asked about it.
@@ -161,12 +162,12 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Adds to an answer with records what there is to prove.
-    fn expanded(&self, mut answer: FastAnswer, out: &mut Vec<u8>) -> Option<FastAnswer> {
-        if let Some((secure, label)) = self.secure.as_ref().zip(self.label) {
-            secure.prove_expanded(self.entry, label, &mut answer, out)?;
+    /// Adds to an answer with records what there is to prove, and tells how many records that is.
+    fn prove_expanded(&self, out: &mut Vec<u8>) -> Option<u16> {
+        match (&self.secure, self.label) {
+            (Some(secure), Some(label)) => secure.prove_expanded(self.entry, label, out),
+            _ => Some(0),
         }
-        Some(answer)
     }
 
     /// An answer that there is no record of the type.
@@ -179,7 +180,7 @@ impl Asked<'_> {
             out,
         )?;
         if let Some(secure) = &self.secure {
-            secure.prove_lack(self.entry, self.label, &mut answer, out)?;
+            answer.authorities += secure.prove_lack(self.entry, self.label, out)?;
         }
         Some(answer)
     }
@@ -199,7 +200,7 @@ fn missing(
     let secure = Secure::new(snapshot, query, entry);
     let mut answer = soa(snapshot, entry, query, secure.as_ref(), out)?;
     if let Some(secure) = &secure {
-        secure.prove_missing(above, &mut answer, out)?;
+        answer.authorities += secure.prove_missing(above, out)?;
     }
     Some(FastAnswer {
         rcode: ResponseCode::NXDomain,
@@ -271,7 +272,7 @@ fn soa(
         ..FastAnswer::found(0)
     };
     if let Some(secure) = secure {
-        secure.sign_soa(pointer, snapshot.policy.ttl_negative, &mut answer, out);
+        answer.authorities += secure.sign_soa(pointer, snapshot.policy.ttl_negative, out);
     }
     Some(answer)
 }

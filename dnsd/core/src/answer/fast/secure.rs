@@ -1,10 +1,10 @@
 //! What DNSSEC adds on the fast path: signatures, and proof of what is not there (RFC 4035
-//! section 3.1). The slow path's is `answer::secure`.
+//! section 3.1). What appends records tells how many. The slow path's is `answer::secure`.
 
 use hickory_proto::rr::RecordType;
 
+use super::FastQuery;
 use super::index::{Entry, IN, OWNER};
-use super::{FastAnswer, FastQuery};
 use crate::dnssec::{Proof, SignedZone};
 use crate::inventory::ServedZone;
 use crate::names::Key;
@@ -40,22 +40,18 @@ impl<'a> Secure<'a> {
     }
 
     /// Signs records that everybody gets alike, which have been appended from `begin` on.
-    pub(super) fn sign_set(
-        &self,
-        entry: &Entry,
-        begin: usize,
-        answer: &mut FastAnswer,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn sign_set(&self, entry: &Entry, begin: usize, out: &mut Vec<u8>) -> u16 {
         // Behind owner name, type and class.
         let Some(ttl) = out.get(begin + 6..begin + 10) else {
-            return;
+            return 0;
         };
         let ttl = ttl.try_into().map_or(0, u32::from_be_bytes);
+        let mut added = 0;
         for rrsig in self.signed.set_of(entry.number, self.query.record_type) {
             rrsig_record(OWNER, ttl, rrsig, out);
-            answer.answers += 1;
+            added += 1;
         }
+        added
     }
 
     /// Signs the addresses of relays.
@@ -64,28 +60,24 @@ impl<'a> Secure<'a> {
         entry: &Entry,
         relays: &[u16],
         ttl: u32,
-        answer: &mut FastAnswer,
         out: &mut Vec<u8>,
-    ) {
+    ) -> u16 {
         let kind = self.query.record_type;
-        if let Some(rrsig) = self.signed.addresses_of(entry.number, kind, relays) {
-            rrsig_record(OWNER, ttl, rrsig, out);
-            answer.answers += 1;
-        }
+        let Some(rrsig) = self.signed.addresses_of(entry.number, kind, relays) else {
+            return 0;
+        };
+        rrsig_record(OWNER, ttl, rrsig, out);
+        1
     }
 
     /// Signs the SOA record of an answer without records, whose owner name is at `apex`.
-    pub(super) fn sign_soa(
-        &self,
-        apex: [u8; 2],
-        ttl: u32,
-        answer: &mut FastAnswer,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn sign_soa(&self, apex: [u8; 2], ttl: u32, out: &mut Vec<u8>) -> u16 {
+        let mut added = 0;
         for rrsig in self.signed.set_of(APEX, RecordType::SOA) {
             rrsig_record(apex, ttl, rrsig, out);
-            answer.authorities += 1;
+            added += 1;
         }
+        added
     }
 
     /// Proves that a name has no record of the type that is asked for, and where a wildcard stands
@@ -94,9 +86,8 @@ impl<'a> Secure<'a> {
         &self,
         entry: &Entry,
         label: Option<&[u8]>,
-        answer: &mut FastAnswer,
         out: &mut Vec<u8>,
-    ) -> Option<()> {
+    ) -> Option<u16> {
         let lack = self
             .signed
             .proof_of(entry.number, Some(self.query.record_type))?;
@@ -104,7 +95,7 @@ impl<'a> Secure<'a> {
             Some(label) => Some(self.cover_expanded(entry, label)?),
             None => None,
         };
-        self.prove([Some(lack), cover], answer, out)
+        self.prove([Some(lack), cover], out)
     }
 
     /// Proves that nothing but a wildcard stands for the name, and for `label` in it.
@@ -112,22 +103,16 @@ impl<'a> Secure<'a> {
         &self,
         wildcard: &Entry,
         label: &[u8],
-        answer: &mut FastAnswer,
         out: &mut Vec<u8>,
-    ) -> Option<()> {
+    ) -> Option<u16> {
         let cover = self.cover_expanded(wildcard, label)?;
-        self.prove([Some(cover), None], answer, out)
+        self.prove([Some(cover), None], out)
     }
 
     /// Proves that the name is not there, and no wildcard below `above`, the nearest one that is.
-    pub(super) fn prove_missing(
-        &self,
-        above: &[u8],
-        answer: &mut FastAnswer,
-        out: &mut Vec<u8>,
-    ) -> Option<()> {
+    pub(super) fn prove_missing(&self, above: &[u8], out: &mut Vec<u8>) -> Option<u16> {
         let covers = [self.cover(None)?, self.cover(Some(above))?];
-        self.prove(covers.map(Some), answer, out)
+        self.prove(covers.map(Some), out)
     }
 
     /// The NSEC record before a name that a wildcard stands for. Labels are asked for as often as
@@ -149,29 +134,25 @@ impl<'a> Secure<'a> {
     }
 
     /// Appends proofs, each once.
-    fn prove(
-        &self,
-        proofs: [Option<Proof<'a>>; 2],
-        answer: &mut FastAnswer,
-        out: &mut Vec<u8>,
-    ) -> Option<()> {
+    fn prove(&self, proofs: [Option<Proof<'a>>; 2], out: &mut Vec<u8>) -> Option<u16> {
         let [first, second] = proofs;
         let again = |other: &Proof<'_>| first.is_some_and(|first| first.owner == other.owner);
         let second = second.filter(|second| !again(second));
+        let mut added = 0;
         for proof in [first, second].into_iter().flatten() {
             let (below, data) = (proof.below, proof.wire);
             let apex = super::apex_pointer(self.query.name, self.apex)?;
             out.extend_from_slice(below);
             let kind = u16::from(RecordType::NSEC);
             record(apex, kind, proof.ttl, data, out);
-            answer.authorities += 1;
+            added += 1;
             if let Some(rrsig) = proof.rrsig {
                 out.extend_from_slice(below);
                 rrsig_record(apex, proof.ttl, rrsig, out);
-                answer.authorities += 1;
+                added += 1;
             }
         }
-        Some(())
+        Some(added)
     }
 }
 
