@@ -137,7 +137,8 @@ impl<'m> Options<'m> {
         Some(options)
     }
 
-    /// The network that the client subnet option names.
+    /// The network that the client subnet option names. Read a second time: few queries have one, and
+    /// all would have to carry the room for it.
     pub fn subnet(&self) -> Option<IpNet> {
         self.subnet_option.and_then(subnet)
     }
