@@ -15,6 +15,9 @@ use super::keys::{CONTENT_LEN, KEY_LEN, SIV_LEN};
 
 /// Bytes of a block.
 const BLOCK: usize = 16;
+/// Bits of the content in its second block, which begins with them, and of that block besides.
+const REST: usize = 8 * (CONTENT_LEN - BLOCK);
+const UNUSED: usize = 8 * BLOCK - REST;
 
 /// A key, prepared.
 #[derive(Clone)]
@@ -58,27 +61,24 @@ impl Opener {
         sealed: &[u8; CONTENT_LEN],
     ) -> Option<[u8; CONTENT_LEN]> {
         // Section 2.6: two bits of the counter are cleared, so that it does not carry far.
-        let counter = u128::from_be_bytes(siv) & !(1 << 63 | 1 << 31);
+        let siv = u128::from_be_bytes(siv);
+        let counter = siv & !(1 << 63 | 1 << 31);
         let mut stream = [counter, counter + 1].map(|counter| counter.to_be_bytes().into());
         self.cipher.encrypt_blocks(&mut stream);
-        let mut content = *sealed;
-        for (byte, key) in content.iter_mut().zip(stream.iter().flatten()) {
-            *byte ^= key;
-        }
-        // The last block of the content, which overlaps the first, takes what was read before.
-        let mut blocks = [0; 2 * BLOCK];
-        blocks[..CONTENT_LEN].copy_from_slice(&content);
-        let read = self.read[lane as usize].to_be_bytes();
-        for (byte, read) in blocks[CONTENT_LEN - BLOCK..].iter_mut().zip(read) {
-            *byte ^= read;
-        }
-        blocks[CONTENT_LEN] = 0x80;
-        let [first, second] = [0, BLOCK].map(|at| {
-            let block: [u8; BLOCK] = std::array::from_fn(|byte| blocks[at + byte]);
-            u128::from_be_bytes(block)
-        });
-        let code = encrypt(&self.mac, encrypt(&self.mac, first) ^ second ^ self.tail);
-        bool::from(code.to_be_bytes().ct_eq(&siv)).then_some(content)
+        let stream = stream.map(|block| u128::from_be_bytes(block.into()));
+        let (first, rest) = sealed.split_at(BLOCK);
+        let first = number(first) ^ stream[0];
+        let rest = (number(rest) ^ stream[1]) >> UNUSED << UNUSED;
+        // Section 2.4: the last block of the content, which overlaps the first, takes what was read
+        // before.
+        let read = self.read[lane as usize];
+        let (taken, padding) = (read << UNUSED, 0x80 << (UNUSED - 8));
+        let last = rest ^ taken ^ padding ^ self.tail;
+        let code = encrypt(&self.mac, encrypt(&self.mac, first ^ read >> REST) ^ last);
+        let mut content = [0; CONTENT_LEN];
+        content[..BLOCK].copy_from_slice(&first.to_be_bytes());
+        content[BLOCK..].copy_from_slice(&rest.to_be_bytes()[..CONTENT_LEN - BLOCK]);
+        bool::from(code.ct_eq(&siv)).then_some(content)
     }
 }
 
@@ -94,6 +94,13 @@ fn encrypt(cipher: &Aes256Enc, block: u128) -> u128 {
     let mut block = block.to_be_bytes().into();
     cipher.encrypt_block(&mut block);
     u128::from_be_bytes(block.into())
+}
+
+/// A block, or the beginning of one that zeros fill up.
+fn number(bytes: &[u8]) -> u128 {
+    let mut block = [0; BLOCK];
+    block[..bytes.len()].copy_from_slice(bytes);
+    u128::from_be_bytes(block)
 }
 
 /// Multiplies by x in the field of section 2.3.
