@@ -177,10 +177,11 @@ fn region(snapshot: &Snapshot, label: Option<&Label>, client: &Client) -> (usize
         .unwrap_or((snapshot.default_region, RegionBy::Default))
 }
 
+/// Of a network that has been cut (`Client::network`).
 fn hash_network(network: IpNet) -> u64 {
     let bits = match network {
-        IpNet::V4(v4) => hash(&v4.network().octets()),
-        IpNet::V6(v6) => hash(&v6.network().octets()),
+        IpNet::V4(v4) => hash(&v4.addr().octets()),
+        IpNet::V6(v6) => hash(&v6.addr().octets()),
     };
     mix(bits ^ u64::from(network.prefix_len()))
 }

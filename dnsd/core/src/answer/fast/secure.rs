@@ -25,15 +25,19 @@ pub(super) struct Secure<'a> {
 
 impl<'a> Secure<'a> {
     /// `None`: nothing is to be added.
+    #[inline]
     pub(super) fn new(
         snapshot: &'a Snapshot,
         query: &'a FastQuery<'a>,
         entry: &Entry,
     ) -> Option<Self> {
+        if !query.dnssec_ok {
+            return None;
+        }
         let zone = snapshot.zones.get(usize::from(entry.zone))?;
         Some(Self {
             zone,
-            signed: snapshot.signatures.of(zone).filter(|_| query.dnssec_ok)?,
+            signed: snapshot.signatures.of(zone)?,
             query,
             apex: snapshot.index.apex_length(entry)?,
         })
