@@ -8,16 +8,19 @@
 #   tests/bench/dns.sh --rounds 3                quicker, and less sure
 #   tests/bench/dns.sh --servers "floor dnsd" --mixes "one labels"
 #
-# Prints medians over the rounds, in which the servers, all started anew, take turns:
+# Prints medians over the rounds, in which the servers, all started anew, take turns, where they are
+# saturated short ones: how dear memory is that the other core wrote changes by the minute on some
+# machines, and what is compared has to have had the same of it.
 #   saturated   CPU time per query (microseconds) and queries a second, asked by `dns_load` as fast as it
 #               answers
 #   fixed rate  CPU time per query, median and 99th percentile of the latency (microseconds), asked by
 #               dnsperf
 #   ratios      of labels that are another with each query, made up (`labels`) or sealed by the fleet
-#               (`genuine`), to one name, of steered names to static ones, and of dnsd to the others
+#               (`genuine`), to one name, of steered names to static ones, of signed answers to
+#               others, and of dnsd to the others
 #   RSS         memory before the last round and after it, MiB
 #
-# The zone is signed (but gdnsd's, which cannot be): first it is asked without DNSSEC, then with.
+# The zone is signed (but gdnsd's, which cannot be): it is asked without DNSSEC and with, by turns.
 #
 # Needs dnsperf, ldnsutils, nsd, knot and gdnsd (Debian's packages); a server that is missing is left
 # out and named. Everything stays on loopback, and everything started is ended by its process id.
@@ -25,11 +28,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 
-seconds=1 rounds=15 rate=20000 ip=127.0.88.1
+seconds=1 turns=4 rounds=15 rate=20000 ip=127.0.88.1
 servers="floor floor-gather dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels genuine missing"
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=$2; shift 2 ;;
+        --turns) turns=$2; shift 2 ;;
         --rounds) rounds=$2; shift 2 ;;
         --rate) rate=$2; shift 2 ;;
         --servers) servers=$2; shift 2 ;;
@@ -294,29 +298,37 @@ start_all() {
 }
 
 echo "$(nproc) cores, $seconds s, $rounds rounds, $(uname -r); dnsperf $(dnsperf -h 2>&1 | sed -n 's/.*Version //p')"
-for dnssec in "" -D; do
-    for _ in $(seq "$rounds"); do
-        start_all
+for _ in $(seq "$rounds"); do
+    start_all
+    for _ in $(seq "$turns"); do
         for mix in $mixes; do
             for server in "${present[@]}"; do
-                # gdnsd's answers have no signatures, the floor's no more bytes.
-                case $dnssec$server in -Dgdnsd | -Dfloor*) continue ;; esac
-                results=$dir/$server.$mix$dnssec
-                ask "$server" "$bin/dns_load" "$ip:${port[$server]}" "$dir/$mix" --seconds "$seconds" \
-                    ${dnssec:+--dnssec} >"$dir/line"
-                read -r spent reached <"$dir/line"
-                echo "$spent" >>"$results.cpu"
-                echo "$reached" >>"$results.rate"
-                [ -z "$dnssec" ] || continue
-                ask "$server" dnsperf -s "$ip" -p "${port[$server]}" -d "$dir/$mix" -l "$seconds" -e \
-                    -T 1 -c 16 -t 1 -Q "$rate" -v >"$dir/line"
-                read -r spent _ <"$dir/line"
-                echo "$spent" >>"$results.slow"
-                percentile 50 >>"$results.p50"
-                percentile 99 >>"$results.p99"
+                for dnssec in "" -D; do
+                    # gdnsd's answers have no signatures, the floor's no more bytes.
+                    case $dnssec$server in -Dgdnsd | -Dfloor*) continue ;; esac
+                    results=$dir/$server.$mix$dnssec
+                    ask "$server" "$bin/dns_load" "$ip:${port[$server]}" "$dir/$mix" \
+                        --milliseconds "$((seconds * 1000 / turns))" ${dnssec:+--dnssec} >"$dir/line"
+                    read -r spent reached <"$dir/line"
+                    echo "$spent" >>"$results.cpu"
+                    echo "$reached" >>"$results.rate"
+                done
             done
         done
     done
+    for mix in $mixes; do
+        for server in "${present[@]}"; do
+            results=$dir/$server.$mix
+            ask "$server" dnsperf -s "$ip" -p "${port[$server]}" -d "$dir/$mix" -l "$seconds" -e \
+                -T 1 -c 16 -t 1 -Q "$rate" -v >"$dir/line"
+            read -r spent _ <"$dir/line"
+            echo "$spent" >>"$results.slow"
+            percentile 50 >>"$results.p50"
+            percentile 99 >>"$results.p99"
+        done
+    done
+done
+for dnssec in "" -D; do
     for mix in $mixes; do
         printf '\n%s%s\n' "$mix" "${dnssec:+, DO set}"
         printf '%-14s %-24s %-26s' "" "saturated, us/query" "queries/s"
@@ -333,8 +345,8 @@ for dnssec in "" -D; do
     done
 done
 
-# What one mix costs beside another, or one server beside another: the median over the rounds, in each
-# of which both had their turn soon after one another, and the middle half of them.
+# What one mix costs beside another, or one server beside another: the median over all turns, which both
+# had soon after one another, and the middle half of them.
 beside() { # results, results, what they are
     [ -f "$1" ] && [ -f "$2" ] || return
     paste "$1" "$2" | awk '{ print $1 / $2 }' | sort -n | awk -v what="$3" '{ all[NR] = $1 }
@@ -352,6 +364,12 @@ for dnssec in "" -D; do
             beside "$dir/$server.$mix$dnssec.cpu" "$dir/$server.$other$dnssec.cpu" \
                 "$server${dnssec:+, DO set}: $mix beside $other" || true
         done
+    done
+done
+printf '\nsaturated, us/query, with DO beside without\n'
+for server in "${present[@]}"; do
+    for mix in $mixes; do
+        beside "$dir/$server.$mix-D.cpu" "$dir/$server.$mix.cpu" "$server: $mix" || true
     done
 done
 for what in cpu slow; do

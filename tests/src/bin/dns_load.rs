@@ -32,8 +32,8 @@ struct Options {
     /// A file with a name and a type on each line; they are asked in turns.
     queries: PathBuf,
     /// For how long.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    milliseconds: u64,
     /// Sockets to ask from.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     sockets: u16,
@@ -72,7 +72,7 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     let (mut inbox, mut count) = (Inbox::default(), Count::default());
     let begun = Instant::now();
-    let length = Duration::from_secs(options.seconds);
+    let length = Duration::from_millis(options.milliseconds);
     while begun.elapsed() < length {
         for asker in &mut askers {
             asker.hear(&mut inbox, &mut count)?;
