@@ -111,21 +111,20 @@ fn each_relay_is_in_the_answer_or_the_reason_why_not_is_told() {
             .success()
     );
     let ask = ["answer", "b.turn.example", "--from", "203.0.113.7"];
-    let told = server.json(&ask);
-    let relays = told["trace"]["steering"]["relays"]
-        .as_array()
-        .expect("relays");
-    let facts = relays
-        .iter()
-        .map(|relay| [&relay["relay"], &relay["place"], &relay["absence"]]);
-    let facts: Vec<_> = facts.map(|facts| json!(facts)).collect();
-    assert_eq!(
-        facts,
-        [
+    // The answers are compiled after a decision was taken.
+    wait_for("answers by both decisions", Duration::from_secs(10), || {
+        let told = server.json(&ask);
+        let relays = told["trace"]["steering"]["relays"].as_array();
+        let facts = relays
+            .expect("relays")
+            .iter()
+            .map(|relay| json!([&relay["relay"], &relay["place"], &relay["absence"]]));
+        let expected = [
             json!(["fra-1", null, "forced_down"]),
-            json!(["ams-1", 1, null])
-        ]
-    );
+            json!(["ams-1", 1, null]),
+        ];
+        facts.eq(expected).then_some(())
+    });
     let one = server.json(&[&ask[..], &["--relay", "fra-1"]].concat());
     let relays = one["trace"]["steering"]["relays"]
         .as_array()
