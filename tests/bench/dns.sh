@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What a DNS answer costs: dnsd beside NSD, Knot and gdnsd, on the same zone and the same queries, and
 # beside the floor: a responder that only reads and sends, at once (`floor`) or after queries have
-# gathered for as long as they do in dnsd (`floor-gather`). Each server has one thread on the first
+# gathered for as long as they do in dnsd (`floor-gather`). gdnsd has records for the steered names, or
+# steers them too, by its plugin `weighted` (`gdnsd-weighted`). Each server has one thread on the first
 # core; who asks has the second one.
 #
 #   tests/bench/dns.sh                           all of it: half an hour
@@ -28,8 +29,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 
-seconds=1 turns=4 rounds=15 rate=20000 ip=127.0.88.1
-servers="floor floor-gather dnsd dnsd-at-once nsd knot gdnsd" mixes="steered static one labels genuine missing"
+seconds=1 turns=4 rounds=8 rate=20000 ip=127.0.88.1
+servers="floor floor-gather dnsd dnsd-at-once nsd knot gdnsd gdnsd-weighted" mixes="steered static one labels genuine missing"
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=$2; shift 2 ;;
@@ -208,20 +209,32 @@ start() {
 	EOF
             launch knot knotd -c "$dir/knot.conf"
             ;;
-        gdnsd)
-            mkdir -p "$dir/gdnsd/etc/zones" "$dir/gdnsd/run" "$dir/gdnsd/state"
+        gdnsd | gdnsd-weighted)
+            local etc=$dir/$server/etc
+            mkdir -p "$etc/zones" "$dir/$server/run" "$dir/$server/state"
             # It takes the zone's name from the file's.
-            sed '/ORIGIN/d' "$dir/zone" >"$dir/gdnsd/etc/zones/turn.example"
-            cat >"$dir/gdnsd/etc/config" <<-EOF
+            sed '/ORIGIN/d' "$dir/zone" >"$etc/zones/turn.example"
+            cat >"$etc/config" <<-EOF
 	options => {
 	  listen => ["$ip:$at"]
 	  udp_threads => 1
 	  tcp_threads => 1
-	  run_dir => "$dir/gdnsd/run"
-	  state_dir => "$dir/gdnsd/state"
+	  run_dir => "$dir/$server/run"
+	  state_dir => "$dir/$server/state"
 	}
-	EOF
-            launch gdnsd gdnsd -c "$dir/gdnsd/etc" start
+EOF
+            if [ "$server" = gdnsd-weighted ]; then
+                # The names that dnsd steers, by its own means: as many addresses for each answer.
+                sed -i '/^www/!{/127.0.77.2/d;s/IN A 127.0.77.1/DYNA weighted!pool/}' "$etc/zones/turn.example"
+                cat >>"$etc/config" <<-EOF
+	plugins => { weighted => {
+	  service_types => up
+	  multi => true
+	  pool => { one => [127.0.77.1, 10], two => [127.0.77.2, 10] }
+	} }
+EOF
+            fi
+            launch "$server" gdnsd -c "$etc" start
             ;;
     esac
     for _ in $(seq 50); do
@@ -278,7 +291,7 @@ present=()
 next=5400
 for server in $servers; do
     case $server in
-        nsd) need=nsd ;; knot) need=knotd ;; gdnsd) need=gdnsd ;; *) need=true ;;
+        nsd) need=nsd ;; knot) need=knotd ;; gdnsd*) need=gdnsd ;; *) need=true ;;
     esac
     if ! command -v "$need" >/dev/null; then echo "$server is not installed and left out"; continue; fi
     port[$server]=$next
@@ -305,7 +318,7 @@ for _ in $(seq "$rounds"); do
             for server in "${present[@]}"; do
                 for dnssec in "" -D; do
                     # gdnsd's answers have no signatures, the floor's no more bytes.
-                    case $dnssec$server in -Dgdnsd | -Dfloor*) continue ;; esac
+                    case $dnssec$server in -Dgdnsd* | -Dfloor*) continue ;; esac
                     results=$dir/$server.$mix$dnssec
                     ask "$server" "$bin/dns_load" "$ip:${port[$server]}" "$dir/$mix" \
                         --milliseconds "$((seconds * 1000 / turns))" ${dnssec:+--dnssec} >"$dir/line"
